@@ -1,0 +1,138 @@
+package packlock
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+)
+
+// A Hold is one successful acquire: the lock is held until Release. A Hold that
+// is dropped without Release stays held, on purpose, until the process ends:
+// whatever it guards may still be going on.
+//
+// A Hold may be used by several goroutines at once.
+type Hold struct {
+	entry *entry
+	path  string
+	owner uint64 // the goroutine it belongs to, 0 after Detach; guarded by the entry's mu once granted
+}
+
+// Release lets the lock go: to the first waiter of this process or, now and
+// then even if there is one, to all who wait for it in the kernel. A second
+// Release fails with ErrReleased and does nothing. On any other error the lock
+// is released all the same: the kernel refused to unlock the file, so the file
+// was closed.
+func (h *Hold) Release() error {
+	e := h.entry
+	e.mu.Lock()
+	if e.hold != h {
+		e.mu.Unlock()
+		return h.fail("release", ErrReleased)
+	}
+	if err := e.giveBackLocked(); err != nil {
+		return h.fail("release", err)
+	}
+	return nil
+}
+
+// Path returns the absolute path of the sidecar.
+func (h *Hold) Path() string { return h.path }
+
+// Context returns ctx, marked as running under this hold: an Acquire of the
+// same sidecar with it, or with a context that descends from it, fails with
+// ErrReentrant while the hold is live, on whatever goroutine.
+func (h *Hold) Context(ctx context.Context) context.Context {
+	if !h.live() {
+		// Nothing to mark; and so the innermost mark of an entry is always the
+		// one of the latest hold, and the only one that can be live.
+		return ctx
+	}
+	return context.WithValue(ctx, markKey{h.entry}, h)
+}
+
+// markKey is the context key of the hold of an entry.
+type markKey struct{ *entry }
+
+// Detach says that the hold no longer belongs to the goroutine that acquired
+// it: it is going to be released by another, and the first one may wait for the
+// lock again.
+func (h *Hold) Detach() {
+	h.entry.mu.Lock()
+	defer h.entry.mu.Unlock()
+	h.owner = 0
+}
+
+// Check returns nil while the locked file is still the one at its path. If it
+// was deleted or replaced, the error is an ErrLost: others may hold the lock of
+// the file that is there now. After Release it is an ErrReleased.
+func (h *Hold) Check() error {
+	if !h.live() {
+		return h.fail("check", ErrReleased)
+	}
+	same, err := h.entry.reg.kernel.sameAt(h.path, h.entry.id)
+	switch {
+	case err != nil:
+		return h.fail("check", err)
+	case !same:
+		return h.fail("check", ErrLost)
+	}
+	return nil
+}
+
+// Dup returns a duplicate of the locked descriptor, close-on-exec, to be handed
+// to a child process by exec.Cmd's ExtraFiles and closed by the caller. A child
+// that inherits it keeps the pack locked until it exits, even if this process
+// is killed before; Release lets go for both.
+//
+// Unix only: elsewhere the error is an errors.ErrUnsupported. After Release it
+// is an ErrReleased.
+func (h *Hold) Dup() (*os.File, error) {
+	e := h.entry
+	e.mu.Lock()
+	if e.hold != h {
+		e.mu.Unlock()
+		return nil, h.fail("dup", ErrReleased)
+	}
+	e.pins++
+	e.mu.Unlock()
+	f, err := e.file.dup(h.path)
+	e.unpin()
+	if err != nil {
+		return nil, h.fail("dup", err)
+	}
+	if !h.live() {
+		f.Close()
+		return nil, h.fail("dup", ErrReleased)
+	}
+	return f, nil
+}
+
+func (h *Hold) live() bool {
+	h.entry.mu.Lock()
+	defer h.entry.mu.Unlock()
+	return h.entry.hold == h
+}
+
+func (h *Hold) fail(op string, err error) error {
+	return &fs.PathError{Op: op, Path: h.path, Err: err}
+}
+
+// Do calls fn while holding the lock, acquired with ctx, and releases it when
+// fn returns, panics or calls runtime.Goexit. The context that fn gets is ctx,
+// marked by Hold.Context. Do returns the error of the acquire, or those of fn
+// and of the release.
+func (l *Lock) Do(ctx context.Context, fn func(ctx context.Context) error) (err error) {
+	h, err := l.Acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if released := h.Release(); err == nil {
+			err = released
+		} else if released != nil {
+			err = errors.Join(err, released)
+		}
+	}()
+	return fn(h.Context(ctx))
+}

@@ -1,0 +1,7 @@
+//go:build !(amd64 || arm64)
+
+package goid
+
+const canRead = false
+
+func word(uintptr) uint64 { panic("unreachable") }

@@ -1,0 +1,53 @@
+package packlock
+
+import "os"
+
+// kernel is the seam between the portable part of the package, which decides,
+// and the operating system, which does. Tests put a fake behind it.
+//
+// Every error is the bare cause (an errno); the portable part adds operation
+// and path.
+type kernel interface {
+	// open opens the sidecar at path, which is absolute, and creates it if it
+	// is missing, but never its directory. It follows no symlink in the last
+	// element and accepts only a regular file.
+	open(path string) (file, error)
+
+	// sameAt reports whether the file at path, no symlink followed in the last
+	// element, is the one with the given identity. That nothing is there is an
+	// answer, not an error.
+	sameAt(path string, id fileID) (bool, error)
+}
+
+// file is one open file description of a sidecar. Apart from id and dup, which
+// only need it to be open, its methods are called by whoever has the turn of
+// its entry, hence by one goroutine at a time.
+type file interface {
+	id() fileID
+
+	// try takes the exclusive lock if that needs no waiting and reports
+	// whether it did.
+	try() (bool, error)
+
+	// block waits in the kernel, on the calling thread, until the lock is
+	// taken. Nothing can call it off.
+	block() error
+
+	unlock() error
+
+	// linked reports whether the file still has a name somewhere.
+	linked() (bool, error)
+
+	// dup returns a duplicate, close-on-exec, of the descriptor: the same open
+	// file description, and so the same lock.
+	dup(name string) (*os.File, error)
+
+	close() error
+}
+
+// fileID is the identity of a file on this machine: device and inode, or
+// volume and file id. It is not reused while the file is open.
+type fileID struct {
+	volume uint64
+	file   [2]uint64
+}

@@ -1,0 +1,16 @@
+//go:build !(darwin || dragonfly || freebsd || illumos || linux || netbsd || openbsd || windows)
+
+package packlock
+
+import "errors"
+
+// osKernel is no kernel: this system has neither flock(2) nor LockFileEx.
+type osKernel struct{}
+
+func (osKernel) open(path string) (file, error) {
+	return nil, errors.ErrUnsupported
+}
+
+func (osKernel) sameAt(path string, id fileID) (bool, error) {
+	return false, errors.ErrUnsupported
+}

@@ -1,0 +1,196 @@
+//go:build darwin || dragonfly || freebsd || illumos || linux || netbsd || openbsd
+
+package packlock
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// osKernel is the kernel by flock(2).
+type osKernel struct{}
+
+// osFile is a descriptor with a flock(2) lock on it, or not.
+type osFile struct {
+	fd       int
+	identity fileID
+	// readOnly is why the descriptor could not be opened for writing, or nil.
+	readOnly error
+}
+
+func (osKernel) open(path string) (file, error) {
+	fd, readOnly, err := openSidecar(path)
+	if err != nil {
+		return nil, explain(path, err)
+	}
+	var st unix.Stat_t
+	if err := ignoringEINTR(func() error { return unix.Fstat(fd, &st) }); err != nil {
+		unix.Close(fd)
+		return nil, err
+	}
+	if err := checkRegular(&st); err != nil {
+		unix.Close(fd)
+		return nil, err
+	}
+	return &osFile{fd: fd, identity: identify(&st), readOnly: readOnly}, nil
+}
+
+// openSidecar opens for reading and writing, because NFSv4 locks nothing less,
+// and falls back to reading, which is enough where the lock does not cross a
+// network. It asks for O_CREAT only when the file was missing: in a sticky
+// directory Linux denies O_CREAT on somebody else's file (fs.protected_regular).
+func openSidecar(path string) (fd int, readOnly, err error) {
+	// O_NONBLOCK so that a FIFO does not hold us up and O_NOCTTY so that a
+	// terminal does not become ours, before either is turned away.
+	const flags = unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_CLOEXEC
+	openWith := func(mode int) error {
+		return ignoringEINTR(func() error {
+			fd, err = unix.Open(path, mode|flags, 0o666)
+			return err
+		})
+	}
+	// Somebody may create or delete the file between two of the calls; each
+	// time round takes another such coincidence.
+	for range 10 {
+		err = openWith(unix.O_RDWR)
+		if err == unix.ENOENT {
+			err = openWith(unix.O_RDWR | unix.O_CREAT)
+			if err == unix.EACCES {
+				continue
+			}
+		}
+		break
+	}
+	switch err {
+	case unix.EACCES, unix.EPERM, unix.EROFS:
+		denied := err
+		switch openWith(unix.O_RDONLY) {
+		case nil:
+			return fd, denied, nil
+		case unix.ENOENT:
+			return -1, nil, denied // it could not be created, and that is the reason to give
+		}
+	}
+	return fd, nil, err
+}
+
+// explain makes the error of a failed open say what is in the way, where the
+// errno alone misleads: a socket gives ENXIO, a symlink ELOOP, EMLINK or EFTYPE.
+func explain(path string, err error) error {
+	var st unix.Stat_t
+	if ignoringEINTR(func() error { return unix.Lstat(path, &st) }) != nil {
+		return err
+	}
+	if notRegular := checkRegular(&st); notRegular != nil {
+		return notRegular
+	}
+	return err
+}
+
+// checkRegular returns an error that names the type of a file that is not
+// regular.
+func checkRegular(st *unix.Stat_t) error {
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFREG:
+		return nil
+	case unix.S_IFLNK:
+		return fmt.Errorf("is a symbolic link, which is not followed: %w", unix.ELOOP)
+	case unix.S_IFDIR:
+		return unix.EISDIR
+	case unix.S_IFIFO:
+		return fmt.Errorf("is a named pipe, not a regular file: %w", fs.ErrInvalid)
+	case unix.S_IFSOCK:
+		return fmt.Errorf("is a socket, not a regular file: %w", fs.ErrInvalid)
+	case unix.S_IFCHR, unix.S_IFBLK:
+		return fmt.Errorf("is a device, not a regular file: %w", fs.ErrInvalid)
+	}
+	return fmt.Errorf("is not a regular file: %w", fs.ErrInvalid)
+}
+
+func (osKernel) sameAt(path string, id fileID) (bool, error) {
+	var st unix.Stat_t
+	err := ignoringEINTR(func() error { return unix.Lstat(path, &st) })
+	if err == unix.ENOENT || err == unix.ENOTDIR {
+		return false, nil
+	}
+	return err == nil && identify(&st) == id, err
+}
+
+// identify returns the identity of the file that st describes. The types of
+// the two fields differ from system to system.
+func identify(st *unix.Stat_t) fileID {
+	return fileID{volume: uint64(st.Dev), file: [2]uint64{uint64(st.Ino)}}
+}
+
+func (f *osFile) id() fileID { return f.identity }
+
+func (f *osFile) try() (bool, error) {
+	err := f.flock(unix.LOCK_EX | unix.LOCK_NB)
+	switch err {
+	case nil:
+		return true, nil
+	case unix.EWOULDBLOCK, unix.EACCES: // EACCES: an SMB mount on Linux
+		return false, nil
+	}
+	return false, err
+}
+
+func (f *osFile) block() error {
+	return f.flock(unix.LOCK_EX)
+}
+
+func (f *osFile) unlock() error {
+	return f.flock(unix.LOCK_UN)
+}
+
+// flock may take its time even with LOCK_NB, on a network file system, so it
+// is a system call that the Go scheduler knows of.
+func (f *osFile) flock(how int) error {
+	err := ignoringEINTR(func() error { return unix.Flock(f.fd, how) })
+	if err == unix.EBADF && f.readOnly != nil {
+		// NFSv4 on a descriptor that is not open for writing.
+		return fmt.Errorf("the file system locks only a file that may be written: %w", f.readOnly)
+	}
+	return err
+}
+
+func (f *osFile) linked() (bool, error) {
+	var st unix.Stat_t
+	err := ignoringEINTR(func() error { return unix.Fstat(f.fd, &st) })
+	return st.Nlink > 0, err
+}
+
+func (f *osFile) dup(name string) (*os.File, error) {
+	var fd int
+	err := ignoringEINTR(func() (err error) {
+		fd, err = unix.FcntlInt(uintptr(f.fd), unix.F_DUPFD_CLOEXEC, 0)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), name), nil
+}
+
+// close does not retry: after EINTR the descriptor is gone on Linux, and may
+// be somebody else's by the second try.
+func (f *osFile) close() error {
+	if err := unix.Close(f.fd); !errors.Is(err, unix.EINTR) {
+		return err
+	}
+	return nil
+}
+
+// ignoringEINTR calls fn until it is not interrupted by a signal. The runtime
+// asks for SA_RESTART, but not every system call and file system honours it.
+func ignoringEINTR(fn func() error) error {
+	for {
+		if err := fn(); err != unix.EINTR {
+			return err
+		}
+	}
+}

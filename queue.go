@@ -1,0 +1,85 @@
+package packlock
+
+// waiter is an acquire that has had to wait. Its fields but ready, prev and
+// next belong to the acquiring goroutine; while it is queued they do not
+// change, and whoever takes it out of the queue may set got and err before the
+// send on ready.
+type waiter struct {
+	lock *lock
+	hold *Hold // what it will have, made in advance so that it can be handed over
+
+	ready chan struct{} // one send for each time the waiter is taken out of the queue by another
+	got   progress
+	err   error // with got == failed
+
+	// Guarded by the entry's mu; next is nil while the waiter is not queued.
+	prev, next *waiter
+}
+
+// deliver tells the waiter, which the caller has taken out of the queue, what
+// it got. The send never blocks and is made outside of mu, so that the woken
+// goroutine does not run into it. What happened before it happens before
+// whatever the waiter does next: that is how the race detector, which does not
+// see the kernel's lock, comes to know about ours.
+func (w *waiter) deliver(got progress) {
+	w.got = got
+	w.ready <- struct{}{}
+}
+
+// queue is the line of waiters in front of one entry, first come, first
+// served: a ring through a sentinel, so that a waiter that gives up leaves from
+// the middle in constant time.
+type queue struct {
+	sentinel waiter
+	n        int
+}
+
+func (q *queue) init() {
+	q.sentinel.prev, q.sentinel.next = &q.sentinel, &q.sentinel
+}
+
+func (q *queue) pushBack(w *waiter)  { q.insert(w, q.sentinel.prev) }
+func (q *queue) pushFront(w *waiter) { q.insert(w, &q.sentinel) }
+
+func (q *queue) insert(w, after *waiter) {
+	if w.next != nil {
+		panic("packlock: waiter queued twice")
+	}
+	w.prev, w.next = after, after.next
+	w.prev.next, w.next.prev = w, w
+	q.n++
+}
+
+// popFront takes out the first waiter, nil if there is none.
+func (q *queue) popFront() *waiter {
+	if q.n == 0 {
+		return nil
+	}
+	w := q.sentinel.next
+	q.remove(w)
+	return w
+}
+
+func (q *queue) remove(w *waiter) {
+	if w.next == nil {
+		panic("packlock: waiter not queued")
+	}
+	w.prev.next, w.next.prev = w.next, w.prev
+	w.prev, w.next = nil, nil
+	q.n--
+}
+
+// removeFunc takes out the waiters for which match holds and returns them in
+// their order.
+func (q *queue) removeFunc(match func(*waiter) bool) []*waiter {
+	var out []*waiter
+	for w := q.sentinel.next; w != &q.sentinel; {
+		next := w.next
+		if match(w) {
+			q.remove(w)
+			out = append(out, w)
+		}
+		w = next
+	}
+	return out
+}

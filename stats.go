@@ -1,0 +1,66 @@
+package packlock
+
+import "sync/atomic"
+
+// Stats is what a Lock's sidecar has seen in this process. It is shared by
+// every Lock on the sidecar; the counts are since it was first opened.
+type Stats struct {
+	Acquired    uint64 // holds granted
+	Contended   uint64 // of those, the ones that had to wait
+	HandedOver  uint64 // of those, passed on inside the process without a system call
+	KernelWaits uint64 // blocking waits begun on a dedicated thread
+	Cancelled   uint64 // acquires given up because their ctx ended
+	Adopted     uint64 // parked waits taken over after everyone they were begun for had given up
+	Drained     uint64 // parked waits that were granted with nobody left to take them, and released at once
+	Reopened    uint64 // times the sidecar was found deleted or replaced
+	Waiting     int    // goroutines queued now
+	Parked      bool   // a thread is parked in the kernel now
+	Draining    bool   // ... and nobody is waiting for it
+}
+
+// Stats returns the counts and the present state. The counts are read one by
+// one, so those of an acquire under way may be there in part.
+func (l *Lock) Stats() Stats {
+	e := l.lockEntry()
+	waiting := e.queue.n
+	if e.turn == turnBlocked {
+		waiting++
+	}
+	parked := e.turn == turnParked || e.turn == turnDraining
+	draining := e.drainingLocked()
+	e.mu.Unlock()
+	c := &e.counts
+	return Stats{
+		Acquired:    c.acquired.Load(),
+		Contended:   c.contended.Load(),
+		HandedOver:  c.handedOver.Load(),
+		KernelWaits: c.kernelWaits.Load(),
+		Cancelled:   c.cancelled.Load(),
+		Adopted:     c.adopted.Load(),
+		Drained:     c.drained.Load(),
+		Reopened:    c.reopened.Load(),
+		Waiting:     waiting,
+		Parked:      parked,
+		Draining:    draining,
+	}
+}
+
+// counters are the counts of Stats.
+type counters struct {
+	acquired, contended, handedOver atomic.Uint64
+	kernelWaits, cancelled          atomic.Uint64
+	adopted, drained, reopened      atomic.Uint64
+}
+
+// add adds what from counts: the history of a sidecar whose file was lost goes
+// on with the file that took its place.
+func (c *counters) add(from *counters) {
+	c.acquired.Add(from.acquired.Load())
+	c.contended.Add(from.contended.Load())
+	c.handedOver.Add(from.handedOver.Load())
+	c.kernelWaits.Add(from.kernelWaits.Load())
+	c.cancelled.Add(from.cancelled.Load())
+	c.adopted.Add(from.adopted.Load())
+	c.drained.Add(from.drained.Load())
+	c.reopened.Add(from.reopened.Load())
+}
