@@ -638,10 +638,11 @@ func (e *entry) abandonLocked() {
 	}
 }
 
-// drainingLocked reports whether the parked thread waits, or releases what it
-// was granted, with nobody left in the queue.
+// drainingLocked reports whether the parked thread waits with nobody left in
+// the queue, or releases what it was granted so. Who queues up in the latter
+// case comes too late to adopt it.
 func (e *entry) drainingLocked() bool {
-	return (e.turn == turnParked || e.turn == turnDraining) && e.queue.n == 0
+	return e.turn == turnParked && e.queue.n == 0 || e.turn == turnDraining
 }
 
 // endDrainLocked tells those in WaitDrained that the draining has ended.

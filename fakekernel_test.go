@@ -1,0 +1,296 @@
+package packlock
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+)
+
+// fakeKernel is an operating system in memory: a flat file system whose files
+// can be locked as by flock(2). It is strict: a second call on a file while one
+// is under way, a call on a closed file, and the unlocking of a file that is not
+// locked panic. All its waiting is on channels and so durable in the sense of
+// testing/synctest.
+type fakeKernel struct {
+	mu sync.Mutex // guards the following
+	// hook, if not nil, is called at the start of each call, outside of mu, and
+	// may wait. An error it returns is the answer to the call. It is called once
+	// more, with "blocked", when block has got the lock.
+	hook   func(call string, path string) error
+	files  map[string]*fakeInode
+	gone   map[string]bool // directories that do not exist
+	inodes uint64
+	nopen  int // descriptors that are open
+	calls  map[string]int
+}
+
+type fakeInode struct {
+	id     fileID
+	links  int
+	locked *fakeFile
+	// waiting is first come, first served, unlike a real kernel's.
+	waiting []*fakeFile
+}
+
+type fakeFile struct {
+	k     *fakeKernel
+	path  string // for messages: by what it was opened
+	inode *fakeInode
+	lock  chan struct{} // a send for each lock granted to a waiting file
+
+	// Guarded by k.mu.
+	inCall string
+	closed bool
+}
+
+func newFakeKernel() *fakeKernel {
+	return &fakeKernel{
+		files: make(map[string]*fakeInode),
+		gone:  make(map[string]bool),
+		calls: make(map[string]int),
+	}
+}
+
+func (k *fakeKernel) setHook(hook func(call string, path string) error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.hook = hook
+}
+
+// enter is the start of every call.
+func (k *fakeKernel) enter(call, path string) error {
+	k.mu.Lock()
+	k.calls[call]++
+	hook := k.hook
+	k.mu.Unlock()
+	if hook != nil {
+		return hook(call, path)
+	}
+	return nil
+}
+
+func (k *fakeKernel) open(path string) (file, error) {
+	if err := k.enter("open", path); err != nil {
+		return nil, err
+	}
+	return k.openFile(path)
+}
+
+func (k *fakeKernel) openFile(path string) (*fakeFile, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.gone[filepath.Dir(path)] {
+		return nil, fs.ErrNotExist
+	}
+	if k.files[path] == nil {
+		k.inodes++
+		k.files[path] = &fakeInode{id: fileID{volume: 1, file: [2]uint64{k.inodes}}, links: 1}
+	}
+	k.nopen++
+	return &fakeFile{k: k, path: path, inode: k.files[path], lock: make(chan struct{}, 1)}, nil
+}
+
+func (k *fakeKernel) sameAt(path string, id fileID) (bool, error) {
+	if err := k.enter("sameAt", path); err != nil {
+		return false, err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	inode := k.files[path]
+	return inode != nil && inode.id == id, nil
+}
+
+// unlink deletes a name.
+func (k *fakeKernel) unlink(path string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.files[path].links--
+	delete(k.files, path)
+}
+
+// link gives the file at path another name.
+func (k *fakeKernel) link(path, name string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.files[path].links++
+	k.files[name] = k.files[path]
+}
+
+// removeDir deletes dir with what is in it.
+func (k *fakeKernel) removeDir(dir string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for path, inode := range k.files {
+		if filepath.Dir(path) == dir {
+			inode.links--
+			delete(k.files, path)
+		}
+	}
+	k.gone[dir] = true
+}
+
+// called returns how often a call was made.
+func (k *fakeKernel) called(call string) int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.calls[call]
+}
+
+// descriptors returns how many are open.
+func (k *fakeKernel) descriptors() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.nopen
+}
+
+func (f *fakeFile) id() fileID { return f.inode.id }
+
+// begin is the start of every call on a file, and finish its end.
+func (f *fakeFile) begin(call string) error {
+	f.k.mu.Lock()
+	if f.closed {
+		panic(fmt.Sprintf("%s of %s: %s after close", call, f.path, call))
+	}
+	if f.inCall != "" {
+		panic(fmt.Sprintf("%s of %s during %s", call, f.path, f.inCall))
+	}
+	f.inCall = call
+	f.k.mu.Unlock()
+	return f.k.enter(call, f.path)
+}
+
+func (f *fakeFile) finish() {
+	f.k.mu.Lock()
+	f.inCall = ""
+	f.k.mu.Unlock()
+}
+
+func (f *fakeFile) try() (bool, error) {
+	defer f.finish()
+	if err := f.begin("try"); err != nil {
+		return false, err
+	}
+	return f.tryLock(), nil
+}
+
+func (f *fakeFile) tryLock() bool {
+	f.k.mu.Lock()
+	defer f.k.mu.Unlock()
+	if f.inode.locked == nil {
+		f.inode.locked = f
+	}
+	return f.inode.locked == f
+}
+
+func (f *fakeFile) block() error {
+	defer f.finish()
+	if err := f.begin("block"); err != nil {
+		return err
+	}
+	f.waitForLock()
+	return f.k.enter("blocked", f.path)
+}
+
+func (f *fakeFile) waitForLock() {
+	f.k.mu.Lock()
+	if f.inode.locked == nil {
+		f.inode.locked = f
+		f.k.mu.Unlock()
+		return
+	}
+	f.inode.waiting = append(f.inode.waiting, f)
+	f.k.mu.Unlock()
+	<-f.lock
+}
+
+func (f *fakeFile) unlock() error {
+	defer f.finish()
+	if err := f.begin("unlock"); err != nil {
+		return err
+	}
+	f.letGo()
+	return nil
+}
+
+func (f *fakeFile) letGo() {
+	f.k.mu.Lock()
+	defer f.k.mu.Unlock()
+	if f.inode.locked != f {
+		panic("unlock of " + f.path + ", which is not locked")
+	}
+	f.letGoLocked()
+}
+
+func (f *fakeFile) letGoLocked() {
+	f.inode.locked = nil
+	if len(f.inode.waiting) > 0 {
+		next := f.inode.waiting[0]
+		f.inode.waiting = f.inode.waiting[1:]
+		f.inode.locked = next
+		next.lock <- struct{}{}
+	}
+}
+
+func (f *fakeFile) linked() (bool, error) {
+	defer f.finish()
+	if err := f.begin("linked"); err != nil {
+		return false, err
+	}
+	f.k.mu.Lock()
+	defer f.k.mu.Unlock()
+	return f.inode.links > 0, nil
+}
+
+func (f *fakeFile) dup(name string) (*os.File, error) {
+	if err := f.k.enter("dup", f.path); err != nil {
+		return nil, err
+	}
+	f.k.mu.Lock()
+	defer f.k.mu.Unlock()
+	if f.closed {
+		panic("dup of " + f.path + " after close")
+	}
+	return nil, errors.ErrUnsupported
+}
+
+func (f *fakeFile) close() error {
+	f.k.mu.Lock()
+	defer f.k.mu.Unlock()
+	if f.closed || f.inCall != "" {
+		panic(fmt.Sprintf("close of %s: closed %v, during call %q", f.path, f.closed, f.inCall))
+	}
+	f.closed = true
+	f.k.nopen--
+	if f.inode.locked == f {
+		f.letGoLocked()
+	}
+	return nil
+}
+
+// A foreigner is another process, as far as locks go.
+type foreigner struct{ *fakeFile }
+
+// foreigner opens path as another process would.
+func (k *fakeKernel) foreigner(t testing.TB, path string) foreigner {
+	t.Helper()
+	f, err := k.openFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k.mu.Lock()
+	k.nopen-- // not one of ours
+	k.mu.Unlock()
+	return foreigner{f}
+}
+
+// lock takes the lock, which must be free.
+func (f foreigner) lock(t testing.TB) {
+	t.Helper()
+	if !f.tryLock() {
+		t.Fatalf("%s is locked", f.path)
+	}
+}
