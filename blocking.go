@@ -193,140 +193,185 @@ func (l *lock) acquire(ctx context.Context, manner manner) (*Hold, error) {
 		l.entry.Load().counts.cancelled.Add(1)
 		return nil, l.fail(cancelled(ctx))
 	}
-	caller := goid.Get()
-
-	var (
-		e    *entry
-		mark any // the hold of e that ctx descends from
-		at   = hasTurn
-		w    *waiter // made when there is need to wait
-	)
-	for {
-		// The context may be anybody's code and is not asked under mu. So e
-		// may have been left meanwhile.
-		e = l.entry.Load()
-		mark = ctx.Value(markKey{e})
-		e.mu.Lock()
-		if e == l.entry.Load() {
-			break
-		}
-		e.mu.Unlock()
-	}
-	switch {
-	case l.closed:
-		e.mu.Unlock()
-		return nil, l.fail(fs.ErrClosed)
-	case e.turn == turnFree:
-		e.turn = turnTaken
-	case e.hold != nil && (e.hold.owner == caller || e.hold == mark):
-		e.mu.Unlock()
-		return nil, l.fail(ErrReentrant)
-	case manner == trying:
-		e.mu.Unlock()
-		return nil, l.fail(ErrBusy)
-	default:
-		w = l.newWaiter(caller)
-		e.enqueueLocked(w)
-		at = queued
-	}
-	e.mu.Unlock()
-
-	blocked := false // on its own thread
-	for reopened := 0; ; {
+	a := acquisition{lock: l, manner: manner, caller: goid.Get()}
+	at, err := a.arrive(ctx)
+	for err == nil {
 		switch at {
 		case queued:
-			if err := w.wait(ctx); err != nil {
-				l.reg.waiters.Put(w)
-				return nil, err
-			}
-			// Only the owner of its turn takes l away from an entry, and that
-			// is us.
-			e, at = l.entry.Load(), w.got
-
+			at, err = a.wait(ctx)
 		case hasTurn:
-			if e.dead {
-				at = lost
-				break
-			}
-			ok, err := e.file.try()
-			switch {
-			case err != nil:
-				e.pass()
-				return nil, l.fail(err)
-			case ok:
-				e.beginSlice()
-				at = locked
-			case manner == trying:
-				e.pass()
-				return nil, l.fail(ErrBusy)
-			case manner == blocking && l.reg.threads.take():
-				blocked = true
-				if err := e.block(); err != nil {
-					e.pass()
-					return nil, l.fail(err)
-				}
-				at = locked
-			default:
-				if w == nil {
-					w = l.newWaiter(caller)
-				}
-				e.park(w)
-				at = queued
-			}
-
+			at, err = a.try()
 		case locked, granted, handedOver:
-			same, err := e.verify(l, at, w != nil || blocked)
-			if err == nil && same {
-				return l.finish(e, at, w, caller, blocked)
-			}
-			e.mu.Lock()
-			e.hold = nil
-			e.mu.Unlock()
-			e.unlock() // what becomes of a file that is not at its path any more is nobody's concern
-			if err != nil {
-				e.pass()
-				return nil, l.fail(err)
+			var same bool
+			if same, err = a.verify(at); same {
+				return a.finish(at)
 			}
 			at = lost
-
 		case lost:
-			if reopened++; reopened > maxReopened {
-				e.pass()
-				return nil, l.fail(fmt.Errorf("%w %d times in a row", ErrLost, maxReopened))
-			}
-			if w == nil && manner != trying {
-				w = l.newWaiter(caller)
-			}
-			to, turn, err := l.reg.relocate(e, l, w)
-			if to != e {
-				e.pass()
-			}
-			switch {
-			case err != nil:
-				return nil, l.fail(err)
-			case turn:
-				at = hasTurn
-			case manner == trying:
-				return nil, l.fail(ErrBusy)
-			default:
-				at = queued
-			}
-			e = to
-
+			at, err = a.reopen()
 		default:
 			panic("packlock: acquire that has nothing goes on")
 		}
 	}
+	return nil, l.fail(err)
 }
 
-// finish makes the lock, which the caller has and has verified, into a hold.
-func (l *lock) finish(e *entry, at progress, w *waiter, caller uint64, blocked bool) (*Hold, error) {
+// acquisition is an acquire under way. Its methods are the steps between one
+// progress and the next; one that returns an error has given up what it had.
+//
+// What is on the stack while an acquire waits, here and in wait, counts for
+// every waiting goroutine: there is room for little more before its stack
+// doubles from 2 KB.
+type acquisition struct {
+	lock     *lock
+	entry    *entry
+	waiter   *waiter // made when there is need to wait
+	caller   uint64
+	reopened int
+	manner   manner
+	blocked  bool // has waited on its own thread
+}
+
+// arrive takes the turn if it is free and queues up if not.
+func (a *acquisition) arrive(ctx context.Context) (progress, error) {
+	l := a.lock
+	var mark any // the hold of the entry that ctx descends from
+	for {
+		// The context may be anybody's code and is not asked under mu. So the
+		// entry may have been left meanwhile.
+		a.entry = l.entry.Load()
+		mark = ctx.Value(markKey{a.entry})
+		a.entry.mu.Lock()
+		if a.entry == l.entry.Load() {
+			break
+		}
+		a.entry.mu.Unlock()
+	}
+	e := a.entry
+	defer e.mu.Unlock()
+	switch {
+	case l.closed:
+		return failed, fs.ErrClosed
+	case e.turn == turnFree:
+		e.turn = turnTaken
+		return hasTurn, nil
+	case e.hold != nil && (e.hold.owner == a.caller || e.hold == mark):
+		return failed, ErrReentrant
+	case a.manner == trying:
+		return failed, ErrBusy
+	}
+	a.needWaiter()
+	e.enqueueLocked(a.waiter)
+	return queued, nil
+}
+
+func (a *acquisition) needWaiter() {
+	if a.waiter == nil {
+		a.waiter = a.lock.reg.waiters.Get().(*waiter)
+		a.waiter.lock = a.lock
+		a.waiter.hold = &Hold{path: a.lock.path, owner: a.caller}
+	}
+}
+
+// wait waits in the queue.
+func (a *acquisition) wait(ctx context.Context) (progress, error) {
+	w := a.waiter
+	if err := w.wait(ctx); err != nil {
+		a.lock.reg.waiters.Put(w)
+		return failed, err
+	}
+	// Only the owner of its turn takes a Lock away from an entry, and that is us.
+	a.entry = a.lock.entry.Load()
+	return w.got, nil
+}
+
+// try uses the turn to ask the kernel for the lock, and goes to wait if it is
+// another process's.
+func (a *acquisition) try() (progress, error) {
+	e := a.entry
+	if e.dead {
+		return lost, nil
+	}
+	ok, err := e.file.try()
+	switch {
+	case err != nil:
+		e.pass()
+		return failed, err
+	case ok:
+		e.beginSlice()
+		return locked, nil
+	case a.manner == trying:
+		e.pass()
+		return failed, ErrBusy
+	case a.manner == blocking && a.lock.reg.threads.take():
+		a.blocked = true
+		if err := e.block(); err != nil {
+			e.pass()
+			return failed, err
+		}
+		return locked, nil
+	}
+	a.needWaiter()
+	e.park(a.waiter)
+	return queued, nil
+}
+
+// verify reports whether the locked file is the one at the path of the Lock, as
+// far as it has to be looked at. If not, the lock is let go.
+func (a *acquisition) verify(at progress) (bool, error) {
+	e := a.entry
+	same, err := e.verify(a.lock, at, a.waited())
+	if same && err == nil {
+		return true, nil
+	}
+	e.mu.Lock()
+	e.hold = nil
+	e.mu.Unlock()
+	e.unlock() // whether a file unlocks that is nobody's sidecar is nobody's concern
+	if err != nil {
+		e.pass()
+	}
+	return false, err
+}
+
+func (a *acquisition) waited() bool { return a.waiter != nil || a.blocked }
+
+// reopen leaves the entry, whose sidecar is lost, for that of the file that is
+// at the path now.
+func (a *acquisition) reopen() (progress, error) {
+	from := a.entry
+	if a.reopened++; a.reopened > maxReopened {
+		from.pass()
+		return failed, fmt.Errorf("%w %d times in a row", ErrLost, maxReopened)
+	}
+	if a.manner != trying {
+		a.needWaiter()
+	}
+	to, turn, err := a.lock.reg.relocate(from, a.lock, a.waiter)
+	if to != from {
+		from.pass()
+	}
+	a.entry = to
+	switch {
+	case err != nil:
+		return failed, err
+	case turn:
+		return hasTurn, nil
+	case a.manner == trying:
+		return failed, ErrBusy
+	}
+	return queued, nil
+}
+
+// finish makes the lock, which is ours and verified, into a hold.
+func (a *acquisition) finish(at progress) (*Hold, error) {
+	l, e := a.lock, a.entry
 	var h *Hold
-	if w != nil {
+	if w := a.waiter; w != nil {
 		h, w.hold = w.hold, nil
 		l.reg.waiters.Put(w)
 	} else {
-		h = &Hold{path: l.path, owner: caller}
+		h = &Hold{path: l.path, owner: a.caller}
 	}
 	if at == locked {
 		e.mu.Lock()
@@ -339,20 +384,13 @@ func (l *lock) finish(e *entry, at progress, w *waiter, caller uint64, blocked b
 		e.mu.Unlock()
 	}
 	e.counts.acquired.Add(1)
-	if w != nil || blocked {
+	if a.waited() {
 		e.counts.contended.Add(1)
 	}
 	if at == handedOver {
 		e.counts.handedOver.Add(1)
 	}
 	return h, nil
-}
-
-func (l *lock) newWaiter(caller uint64) *waiter {
-	w := l.reg.waiters.Get().(*waiter)
-	w.lock, w.err = l, nil
-	w.hold = &Hold{path: l.path, owner: caller}
-	return w
 }
 
 // wait waits until the queued w is taken out of the queue with something to go
@@ -362,39 +400,51 @@ func (w *waiter) wait(ctx context.Context) error {
 	select {
 	case <-w.ready:
 	case <-done:
-		e := w.lock.lockEntry()
-		if w.next != nil {
-			// Still queued: nobody has decided to take w out, and under mu
-			// nobody can, so what ends here began before anything was ours.
-			e.queue.remove(w)
-			e.abandonLocked()
-			e.mu.Unlock()
-			e.counts.cancelled.Add(1)
-			return w.lock.fail(cancelled(ctx))
+		if w.leave() {
+			return cancelled(ctx)
 		}
-		e.mu.Unlock()
 		<-w.ready // it is decided already, and about to be sent
 	}
 	select {
 	case <-done:
 		// The end of ctx may have happened before the grant and wins: what was
 		// granted is passed on as if w had never been there.
-		e := w.lock.entry.Load()
-		switch w.got {
-		case hasTurn:
-			e.pass()
-		case granted, handedOver:
-			e.mu.Lock()
-			e.giveBackLocked()
-		}
-		e.counts.cancelled.Add(1)
-		return w.lock.fail(cancelled(ctx))
+		w.giveBack()
+		return cancelled(ctx)
 	default:
 	}
 	if w.got == failed {
-		return w.lock.fail(w.err)
+		return w.err
 	}
 	return nil
+}
+
+// leave takes w out of the queue and reports whether it was still there. If it
+// was, then nobody had decided to take it out, and under mu nobody could.
+func (w *waiter) leave() bool {
+	e := w.lock.lockEntry()
+	defer e.mu.Unlock()
+	if w.next == nil {
+		return false
+	}
+	e.queue.remove(w)
+	e.abandonLocked()
+	e.counts.cancelled.Add(1)
+	return true
+}
+
+// giveBack passes on what w was given and, its context having ended, is not to
+// have.
+func (w *waiter) giveBack() {
+	e := w.lock.entry.Load()
+	e.counts.cancelled.Add(1)
+	switch w.got {
+	case hasTurn:
+		e.pass()
+	case granted, handedOver:
+		e.mu.Lock()
+		e.giveBackLocked()
+	}
 }
 
 // lockEntry returns the entry of l with its mu locked.

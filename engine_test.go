@@ -191,7 +191,7 @@ func TestAloneOneTryOneLinkCheckOneUnlock(t *testing.T) {
 	})
 }
 
-func TestFirstComeFirstServed(t *testing.T) {
+func TestQueueIsServedInOrder(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		f := e.k.foreigner(t, fakePath)
 		f.lock(t)
@@ -220,7 +220,9 @@ func TestCancelWinsOverGrant(t *testing.T) {
 			for range 50 { // select picks at random among what is ready
 				entry := e.l.entry.Load()
 				h := e.try(e.l)
-				first := e.reg.newWaiterFor(e.l)
+				a := acquisition{lock: e.l.lock}
+				a.needWaiter()
+				first := a.waiter
 				entry.mu.Lock()
 				entry.enqueueLocked(first)
 				entry.mu.Unlock()
@@ -255,8 +257,6 @@ func TestCancelWinsOverGrant(t *testing.T) {
 		})
 	}
 }
-
-func (r *registry) newWaiterFor(l *Lock) *waiter { return l.newWaiter(0) }
 
 // The context ends in the moment in which the kernel grants the lock.
 func TestCancelAgainstGrant(t *testing.T) {

@@ -52,7 +52,7 @@ func (h *Hold) Context(ctx context.Context) context.Context {
 }
 
 // markKey is the context key of the hold of an entry.
-type markKey struct{ *entry }
+type markKey struct{ e *entry }
 
 // Detach says that the hold no longer belongs to the goroutine that acquired
 // it: it is going to be released by another, and the first one may wait for the

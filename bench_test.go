@@ -1,0 +1,291 @@
+//go:build darwin || dragonfly || freebsd || illumos || linux || netbsd || openbsd
+
+package packlock
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Every benchmark measures the package beside raw unix.Flock, in turns of some
+// milliseconds, and reports
+//
+//	ns/op      the package's time per operation
+//	raw-ns/op  raw flock's
+//	x-raw      the median over the turns of the one divided by the other
+//
+// because on a shared machine only a ratio taken in one run means anything.
+// B/op and allocs/op are the package's: raw flock allocates nothing.
+
+// beside runs ours and raw in turns of size operations, b.N in all of each.
+func beside(b *testing.B, size int, ours, raw func(n int)) {
+	b.Helper()
+	b.ReportAllocs()
+	timed := func(fn func(int), n int) time.Duration {
+		start := time.Now()
+		fn(n)
+		return time.Since(start)
+	}
+	var total, rawTotal time.Duration
+	ratios := make([]float64, 0, b.N/size+1)
+	b.ResetTimer()
+	for done := 0; done < b.N; done += size {
+		n := min(size, b.N-done)
+		t, r := timed(ours, n), timed(raw, n)
+		total += t
+		rawTotal += r
+		ratios = append(ratios, float64(t)/float64(r))
+	}
+	b.StopTimer()
+	slices.Sort(ratios)
+	b.ReportMetric(float64(total.Nanoseconds())/float64(b.N), "ns/op")
+	b.ReportMetric(float64(rawTotal.Nanoseconds())/float64(b.N), "raw-ns/op")
+	b.ReportMetric(ratios[len(ratios)/2], "x-raw")
+}
+
+func benchLock(b *testing.B, dir string) *Lock {
+	b.Helper()
+	l, err := Open(dir)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { l.Close() })
+	return l
+}
+
+// rawOpen opens a file of its own beside the sidecar, so that the two ways to
+// lock do not meet.
+func rawOpen(b *testing.B, dir string) int {
+	b.Helper()
+	fd, err := unix.Open(filepath.Join(dir, "raw"), unix.O_RDWR|unix.O_CREAT|unix.O_CLOEXEC, 0o666)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { unix.Close(fd) })
+	return fd
+}
+
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
+
+// rawOnce is one acquire and release.
+func rawOnce(fd int) {
+	must(ignoringEINTR(func() error { return unix.Flock(fd, unix.LOCK_EX) }))
+	must(unix.Flock(fd, unix.LOCK_UN))
+}
+
+func lockOnce(ctx context.Context, l *Lock) {
+	h, err := l.Acquire(ctx)
+	must(err)
+	must(h.Release())
+}
+
+// Acquire and release with nobody else around.
+func BenchmarkAlone(b *testing.B) {
+	const size = 1000
+	run := func(name string, once func(l *Lock)) {
+		b.Run(name, func(b *testing.B) {
+			dir := b.TempDir()
+			l, fd := benchLock(b, dir), rawOpen(b, dir)
+			beside(b, size,
+				func(n int) {
+					for range n {
+						once(l)
+					}
+				},
+				func(n int) {
+					for range n {
+						rawOnce(fd)
+					}
+				})
+		})
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	run("Acquire", func(l *Lock) { lockOnce(ctx, l) })
+	run("AcquireBackground", func(l *Lock) { lockOnce(context.Background(), l) })
+	run("TryAcquire", func(l *Lock) {
+		h, err := l.TryAcquire()
+		must(err)
+		must(h.Release())
+	})
+	b.Run("OpenAcquireReleaseClose", func(b *testing.B) {
+		dir := b.TempDir()
+		raw := filepath.Join(dir, "raw")
+		beside(b, size,
+			func(n int) {
+				for range n {
+					l, err := Open(dir)
+					must(err)
+					lockOnce(ctx, l)
+					must(l.Close())
+				}
+			},
+			func(n int) {
+				for range n {
+					fd, err := unix.Open(raw, unix.O_RDWR|unix.O_CREAT|unix.O_CLOEXEC, 0o666)
+					must(err)
+					rawOnce(fd)
+					must(unix.Close(fd))
+				}
+			})
+	})
+}
+
+// Goroutines of one process in a tight loop; raw flock has a descriptor for
+// each.
+func BenchmarkGoroutines(b *testing.B) {
+	for _, goroutines := range []int{8, 64} {
+		b.Run(fmt.Sprint(goroutines), func(b *testing.B) {
+			dir := b.TempDir()
+			l := benchLock(b, dir)
+			fds := make([]int, goroutines)
+			for i := range fds {
+				fds[i] = rawOpen(b, dir)
+			}
+			ctx, cancel := context.WithCancel(context.Background())
+			defer cancel()
+			share := func(n int, once func(i int)) {
+				var wg sync.WaitGroup
+				for i := range goroutines {
+					wg.Go(func() {
+						for range n / goroutines {
+							once(i)
+						}
+					})
+				}
+				wg.Wait()
+			}
+			beside(b, 500*goroutines,
+				func(n int) { share(n, func(int) { lockOnce(ctx, l) }) },
+				func(n int) { share(n, func(i int) { rawOnce(fds[i]) }) })
+		})
+	}
+}
+
+// From the end of the context to the return of the acquire, another process (to
+// the kernel, another open file) having the lock. A wait in raw flock cannot be
+// cancelled: beside it is what it takes to be told no.
+func BenchmarkCancel(b *testing.B) {
+	dir := b.TempDir()
+	l := benchLock(b, dir)
+	sidecar := func() int {
+		fd, err := unix.Open(l.Path(), unix.O_RDWR|unix.O_CLOEXEC, 0)
+		must(err)
+		b.Cleanup(func() { unix.Close(fd) })
+		return fd
+	}
+	holder, other := sidecar(), sidecar()
+	must(unix.Flock(holder, unix.LOCK_EX))
+	defer unix.Flock(holder, unix.LOCK_UN)
+
+	var waited time.Duration
+	beside(b, 100,
+		func(n int) {
+			ended := make(chan time.Time)
+			for range n {
+				ctx, cancel := context.WithCancel(context.Background())
+				go func() {
+					_, err := l.Acquire(ctx)
+					ended <- time.Now()
+					if err == nil {
+						panic("acquired what is held")
+					}
+				}()
+				for l.Stats().Waiting == 0 {
+					runtime.Gosched()
+				}
+				start := time.Now()
+				cancel()
+				waited += (<-ended).Sub(start)
+			}
+		},
+		func(n int) {
+			for range n {
+				if unix.Flock(other, unix.LOCK_EX|unix.LOCK_NB) == nil {
+					panic("acquired what is held")
+				}
+			}
+		})
+	b.ReportMetric(float64(waited.Nanoseconds())/float64(b.N), "cancel-ns")
+}
+
+// What 1,000 goroutines that wait for the lock of another process cost, and how
+// many threads the process then has in all. Those of raw flock stay for the
+// rest of its life, so they come last.
+func BenchmarkWaiters(b *testing.B) {
+	const waiters = 1000
+	measure := func(b *testing.B, wait func(), ready func() bool, release func()) {
+		var before, after runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		var wg sync.WaitGroup
+		for range waiters {
+			wg.Go(wait)
+		}
+		for !ready() {
+			runtime.Gosched()
+		}
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		inUse := func(m *runtime.MemStats) uint64 { return m.HeapInuse + m.StackInuse }
+		b.ReportMetric(float64(inUse(&after)-inUse(&before))/waiters, "B/waiter")
+		b.ReportMetric(float64(countThreads()), "threads")
+		release()
+		wg.Wait()
+	}
+	b.Run("packlock", func(b *testing.B) {
+		for range b.N {
+			dir := b.TempDir()
+			l := benchLock(b, dir)
+			holder, err := unix.Open(l.Path(), unix.O_RDWR|unix.O_CLOEXEC, 0)
+			must(err)
+			must(unix.Flock(holder, unix.LOCK_EX))
+			ctx, cancel := context.WithCancel(context.Background())
+			measure(b,
+				func() { lockOnce(ctx, l) },
+				func() bool { return l.Stats().Waiting == waiters },
+				func() { unix.Close(holder) })
+			cancel()
+		}
+	})
+	b.Run("raw", func(b *testing.B) {
+		for range b.N {
+			dir := b.TempDir()
+			holder := rawOpen(b, dir)
+			must(unix.Flock(holder, unix.LOCK_EX))
+			fds := make(chan int, waiters)
+			for range waiters {
+				fds <- rawOpen(b, dir)
+			}
+			var waiting atomic.Int32
+			measure(b,
+				func() { fd := <-fds; waiting.Add(1); rawOnce(fd) },
+				func() bool { return waiting.Load() == waiters && (countThreads() < 0 || countThreads() >= waiters) },
+				func() { must(unix.Flock(holder, unix.LOCK_UN)) })
+		}
+	})
+}
+
+// countThreads returns how many threads this process has, -1 where that cannot
+// be told.
+func countThreads() int {
+	tasks, err := os.ReadDir("/proc/self/task")
+	if err != nil {
+		return -1
+	}
+	return len(tasks)
+}

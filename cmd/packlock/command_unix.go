@@ -1,0 +1,83 @@
+//go:build darwin || dragonfly || freebsd || illumos || linux || netbsd || openbsd
+
+package main
+
+import (
+	"errors"
+	"os"
+	"os/signal"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"packlock"
+)
+
+// notify has the signals that run passes on sent to c. One that was ignored
+// when run was started, by nohup or as a shell's background job, is left so,
+// and the command inherits that.
+func notify(c chan<- os.Signal) {
+	for _, s := range []os.Signal{
+		unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2,
+	} {
+		if !signal.Ignored(s) {
+			signal.Notify(c, s)
+		}
+	}
+}
+
+// reachesGroup reports whether s is one that the terminal sends, when it is
+// typed, to every process in its foreground, this one being there. Go does not
+// say who sent a signal. In the foreground it is next to always the terminal,
+// and many programs take a second SIGINT for impatience and drop everything;
+// elsewhere it is never the terminal.
+func reachesGroup(s os.Signal) bool {
+	if s != unix.SIGINT && s != unix.SIGQUIT {
+		return false
+	}
+	tty, err := unix.Open("/dev/tty", unix.O_RDONLY|unix.O_NOCTTY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(tty)
+	foreground, err := unix.IoctlGetInt(tty, unix.TIOCGPGRP)
+	if err != nil {
+		return false
+	}
+	ours, err := unix.Getpgid(0)
+	// The kernel writes a pid_t, 32 bits, to where the int begins.
+	return err == nil && int(*(*int32)(unsafe.Pointer(&foreground))) == ours
+}
+
+// signalStatus returns the status of a process ended by s, as shells have it.
+func signalStatus(s os.Signal) int { return 128 + int(s.(syscall.Signal)) }
+
+// exitStatus returns the status to exit with after a command.
+func exitStatus(state *os.ProcessState) int {
+	if ws := state.Sys().(syscall.WaitStatus); ws.Signaled() {
+		return signalStatus(ws.Signal())
+	}
+	return state.ExitCode()
+}
+
+// inheritable returns a duplicate of the locked descriptor that every process
+// started from now on inherits, under its own number. The ExtraFiles of an
+// exec.Cmd would be numbered from 3, and take the place of what the command is
+// to inherit there: a file opened by the shell, the jobserver of make.
+func inheritable(hold *packlock.Hold) (*os.File, error) {
+	f, err := hold.Dup()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := unix.FcntlInt(f.Fd(), unix.F_SETFD, 0); err != nil {
+		f.Close()
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	return f, nil
+}
+
+// alive reports whether there is a process with that pid.
+func alive(pid int) bool {
+	return pid > 0 && !errors.Is(unix.Kill(pid, 0), unix.ESRCH)
+}

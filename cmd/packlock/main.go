@@ -1,0 +1,118 @@
+// Command packlock is the lock of a pack, a directory guarded by the sidecar
+// file .grex-lock in it, for shells and people.
+//
+//	packlock run DIR -- COMMAND ARGS...
+//
+// runs a command under the lock; "packlock help" lists what else there is.
+//
+// # Where things are
+//
+//	main.go       the table of verbs; how a verb fails
+//	help.go       help, version
+//	run.go        run: its flags, and what happens in which order
+//	wait.go       run: waiting for the lock
+//	nested.go     run: a run under a run of the same pack
+//	command_unix.go, command_other.go   run: signals, exit statuses, the inherited descriptor
+//	holder.go, holder_linux.go, holder_other.go   who has the lock
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+)
+
+// verbs is the table of what packlock does, in the order of help. It is a
+// function because help, which is in it, reads it.
+func verbs() []*verb {
+	return []*verb{newRun(), newBench(), newHelp(), newVersion()}
+}
+
+// A verb is one thing that packlock does.
+type verb struct {
+	name    string
+	args    string // what follows the name
+	summary string // one line for the list of verbs
+	about   string // what there is to say, up to the flags
+	notes   string // and after them
+	flags   flag.FlagSet
+
+	// run does it. args is what followed the name on the command line.
+	run func(args []string) error
+}
+
+// findVerb returns the verb of that name, nil if there is none.
+func findVerb(name string) *verb {
+	for _, v := range verbs() {
+		if v.name == name {
+			return v
+		}
+	}
+	return nil
+}
+
+// parse parses the flags at the start of args and returns what follows them. It
+// may be called again on what follows.
+func (v *verb) parse(args []string) ([]string, error) {
+	v.flags.SetOutput(io.Discard) // the error comes back, and that is enough
+	err := v.flags.Parse(args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		v.printHelp(os.Stdout)
+		return nil, exit{}
+	case err != nil:
+		return nil, usageError("%v; type: packlock help %s", err, v.name)
+	}
+	return v.flags.Args(), nil
+}
+
+// An exit is the error of a verb that ends packlock with a status of its own.
+// Any other error ends it with status 1.
+type exit struct {
+	status int
+	err    error // to be printed, nil if there is nothing to say
+}
+
+func (e exit) Error() string { return fmt.Sprintf("exit status %d: %v", e.status, e.err) }
+
+// usageError returns the error for a command line that makes no sense: it is
+// one line and says what to type instead.
+func usageError(format string, args ...any) error {
+	return exit{2, fmt.Errorf(format, args...)}
+}
+
+func main() { os.Exit(execute(os.Args[1:])) }
+
+// execute runs the verb that args begins with, says what went wrong, and
+// returns the exit status.
+func execute(args []string) int {
+	prefix, err := "packlock", error(nil)
+	if len(args) == 0 {
+		err = usageError("no verb; type: packlock help")
+	} else {
+		name := args[0]
+		switch name {
+		case "-h", "-help", "--help":
+			name = "help"
+		case "-version", "--version":
+			name = "version"
+		}
+		if v := findVerb(name); v == nil {
+			err = usageError("%q is not a verb of packlock; type: packlock help", name)
+		} else {
+			prefix += ": " + name
+			err = v.run(args[1:])
+		}
+	}
+	e := exit{1, err}
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &e) && e.err == nil:
+		return e.status
+	}
+	fmt.Fprintf(os.Stderr, "%s: %v\n", prefix, e.err)
+	return e.status
+}

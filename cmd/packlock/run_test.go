@@ -1,0 +1,170 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+
+	"packlock"
+)
+
+func TestStatusOfCommandIsPassedOn(t *testing.T) {
+	dir := t.TempDir()
+	for _, status := range []int{0, 3, 255} {
+		expect(t, status, underLock(t, dir, "test:exit", strconv.Itoa(status)))
+	}
+}
+
+func TestFlagsMayFollowDir(t *testing.T) {
+	dir := t.TempDir()
+	four := self(t, "test:exit", "4")
+	expect(t, 4, append([]string{"run", "-n", dir, "-E", "9", "--"}, four...))
+	hold(t, dir)
+	expect(t, 9, append([]string{"run", "-n", dir, "-E", "9", "--"}, four...))
+}
+
+func TestDashesMayBeLeftOut(t *testing.T) {
+	// What follows COMMAND is not run's: "test:exit -n" exits with 0.
+	expect(t, 0, append([]string{"run", "-n", t.TempDir()}, self(t, "test:exit", "-n")...))
+}
+
+func TestCommandThatCannotBeRun(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, []byte("not a program"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, 127, []string{"run", dir, "--", "no-such-command-anywhere"}, "packlock: run: ", "no-such-command-anywhere")
+	expect(t, 127, []string{"run", dir, "--", filepath.Join(dir, "none")}, "packlock: run: ", "none")
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows: which file can be executed is said by its name, so there is nothing between found and not")
+	}
+	expect(t, 126, []string{"run", dir, "--", file}, "packlock: run: ", file)
+}
+
+func TestTroubleWithTheLockExits1(t *testing.T) {
+	dir := t.TempDir()
+	exit0 := self(t, "test:exit", "0")
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, 1, append([]string{"run", file, "--"}, exit0...), "packlock: run: ", file)
+
+	missing := filepath.Join(dir, "missing")
+	expect(t, 1, append([]string{"run", missing, "--"}, exit0...), "packlock: run: ", missing)
+	if _, err := os.Stat(missing); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a DIR that did not exist: %v", err)
+	}
+}
+
+func TestBusyStatus(t *testing.T) {
+	dir := t.TempDir()
+	hold(t, dir)
+	exit0 := append([]string{dir, "--"}, self(t, "test:exit", "0")...)
+	for _, test := range []struct {
+		status int
+		flags  []string
+		said   string
+	}{
+		{75, []string{"-n"}, "is busy"},
+		{75, []string{"-timeout", "0s"}, "is busy"},
+		{75, []string{"-timeout", "1ms"}, "still busy after 1ms"},
+		{0, []string{"-n", "-E", "0"}, "is busy"},
+		{255, []string{"-timeout", "1ms", "-E", "255"}, "still busy"},
+	} {
+		args := append(append([]string{"run"}, test.flags...), exit0...)
+		expect(t, test.status, args, "packlock: run: ", dir, test.said, "held by")
+	}
+	for _, flags := range [][]string{{"-q", "-n"}, {"-q", "-timeout", "1ms"}} {
+		if stderr := expect(t, 75, append(append([]string{"run"}, flags...), exit0...)); stderr != "" {
+			t.Errorf("%q: said %q", flags, stderr)
+		}
+	}
+}
+
+func TestWaitIsAnnouncedAndThenTheCommandRuns(t *testing.T) {
+	dir := t.TempDir()
+	holder, _ := hold(t, dir)
+	waiter := command(t, underLock(t, dir, "test:exit", "6")...).start()
+	line := waiter.readLine(waiter.stderr)
+	want := []string{"packlock: run: ", "waited 1s", dir, "held by "}
+	if runtime.GOOS == "linux" {
+		want = append(want, fmt.Sprintf("pid %d (", holder.cmd.Process.Pid))
+	}
+	for _, s := range want {
+		if !strings.Contains(line, s) {
+			t.Errorf("%q lacks %q", line, s)
+		}
+	}
+	holder.stdin.Close()
+	if status := holder.wait(); status != 0 {
+		t.Errorf("holder: exit status %d", status)
+	}
+	if status := waiter.wait(); status != 6 {
+		t.Errorf("waiter: exit status %d", status)
+	}
+}
+
+func TestQuietWaitSaysNothing(t *testing.T) {
+	dir := t.TempDir()
+	hold(t, dir)
+	// More than a second, so that there would be something to say.
+	args := append([]string{"run", "-q", "-timeout", "1100ms", dir, "--"}, self(t, "test:exit", "0")...)
+	if stderr := expect(t, 75, args); stderr != "" {
+		t.Errorf("said %q", stderr)
+	}
+}
+
+func TestCommandIsToldWhatIsHeld(t *testing.T) {
+	one, two := t.TempDir(), t.TempDir()
+	outer := command(t, underLock(t, one, underLock(t, two, "test:held")...)...)
+	status, stdout, stderr := outer.output()
+	lines := strings.Split(strings.TrimSpace(stdout), "\n")
+	if status != 0 || len(lines) != 2 {
+		t.Fatalf("exit status %d, %q, %q", status, stdout, stderr)
+	}
+	for i, dir := range []string{one, two} {
+		var pid int
+		var path string
+		if _, err := fmt.Sscanf(lines[i], "%d %q", &pid, &path); err != nil {
+			t.Fatalf("%q: %v", lines[i], err)
+		}
+		if path != filepath.Join(dir, packlock.FileName) {
+			t.Errorf("sidecar %s, want that of %s", path, dir)
+		}
+		if i == 0 && pid != outer.cmd.Process.Pid {
+			t.Errorf("pid %d, want %d", pid, outer.cmd.Process.Pid)
+		}
+	}
+}
+
+func TestNestedRunIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	other := dir + string(filepath.Separator) + ".." + string(filepath.Separator) + filepath.Base(dir)
+	nested := underLock(t, other, "test:exit", "0")
+	c := command(t, underLock(t, dir, nested...)...)
+	status, _, stderr := c.output()
+	want := fmt.Sprintf("already held by this command's parent (pid %d)", c.cmd.Process.Pid)
+	if status != 75 || !strings.Contains(stderr, want) {
+		t.Errorf("exit status %d, %q", status, stderr)
+	}
+
+	nested = append([]string{"run", "-E", "8", dir, "--"}, self(t, "test:exit", "0")...)
+	expect(t, 8, underLock(t, dir, nested...), "parent")
+}
+
+func TestHeldVariableIsNotBelievedWhileTheLockIsFree(t *testing.T) {
+	dir := t.TempDir()
+	c := command(t, underLock(t, dir, "test:exit", "5")...)
+	c.cmd.Env = append(c.cmd.Env, heldAlso(filepath.Join(dir, packlock.FileName)))
+	if status, _, stderr := c.output(); status != 5 {
+		t.Errorf("exit status %d, %q", status, stderr)
+	}
+}

@@ -1,0 +1,252 @@
+//go:build darwin || dragonfly || freebsd || illumos || linux || netbsd || openbsd
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"packlock"
+)
+
+func init() {
+	roles["test:kill"] = func(args []string) int {
+		n, _ := strconv.Atoi(args[0])
+		signal.Reset(syscall.Signal(n))
+		unix.Kill(os.Getpid(), syscall.Signal(n))
+		select {}
+	}
+	// Says which signals it gets, until its standard input ends.
+	roles["test:signals"] = func([]string) int {
+		c := make(chan os.Signal, 16)
+		notify(c)
+		fmt.Println("ready", os.Getpid())
+		go func() {
+			for s := range c {
+				fmt.Println(s)
+			}
+		}()
+		io.Copy(io.Discard, os.Stdin)
+		return 0
+	}
+	roles["test:ignored"] = func([]string) int {
+		fmt.Println(signal.Ignored(unix.SIGHUP), signal.Ignored(unix.SIGINT))
+		return 0
+	}
+	roles["test:read3"] = func([]string) int {
+		io.Copy(os.Stdout, os.NewFile(3, "3"))
+		return 0
+	}
+	// Leaves a process behind.
+	roles["test:leave"] = func([]string) int {
+		exe, _ := os.Executable()
+		line := append(strings.Fields(os.Getenv("TEST_EXEC")), exe, "test:wait")
+		cmd := exec.Command(line[0], line[1:]...)
+		cmd.Stdin, cmd.Stdout = os.Stdin, os.Stdout
+		if err := cmd.Start(); err != nil {
+			fmt.Println(err)
+			return 1
+		}
+		return 0
+	}
+}
+
+func TestCommandKilledBySignalGives128AndMore(t *testing.T) {
+	dir := t.TempDir()
+	for _, s := range []syscall.Signal{unix.SIGKILL, unix.SIGTERM, unix.SIGINT} {
+		expect(t, 128+int(s), underLock(t, dir, "test:kill", strconv.Itoa(int(s))))
+	}
+}
+
+func TestSignalsArePassedOn(t *testing.T) {
+	c := command(t, underLock(t, t.TempDir(), "test:signals")...)
+	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // in the foreground of no terminal
+	c.start().ready()
+	for _, s := range []syscall.Signal{
+		unix.SIGTERM, unix.SIGHUP, unix.SIGUSR1, unix.SIGUSR2, unix.SIGINT, unix.SIGQUIT,
+	} {
+		if err := c.cmd.Process.Signal(s); err != nil {
+			t.Fatal(err)
+		}
+		if got := c.readLine(c.stdout); got != s.String() {
+			t.Errorf("command got %q, want %v", got, s)
+		}
+	}
+	c.stdin.Close()
+	if status := c.wait(); status != 0 {
+		t.Errorf("exit status %d", status)
+	}
+}
+
+func TestSignalEndsTheWait(t *testing.T) {
+	dir := t.TempDir()
+	hold(t, dir)
+	for _, s := range []syscall.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGHUP} {
+		t.Run(s.String(), func(t *testing.T) {
+			c := command(t, underLock(t, dir, "test:exit", "0")...).start()
+			if line := c.readLine(c.stderr); !strings.Contains(line, "waited") {
+				t.Fatal(line)
+			}
+			if err := c.cmd.Process.Signal(s); err != nil {
+				t.Fatal(err)
+			}
+			if status := c.wait(); status != 128+int(s) {
+				t.Errorf("exit status %d, want %d", status, 128+int(s))
+			}
+		})
+	}
+}
+
+func TestIgnoredSignalsStayIgnored(t *testing.T) {
+	c := command(t, underLock(t, t.TempDir(), "test:ignored")...)
+	c.cmd.Args = append([]string{"sh", "-c", `trap "" HUP; exec "$@"`, "sh"}, c.cmd.Args...)
+	c.cmd.Path = "/bin/sh"
+	if status, stdout, stderr := c.output(); status != 0 || stdout != "true false\n" {
+		t.Errorf("exit status %d, %q, %q", status, stdout, stderr)
+	}
+}
+
+// tryLock reports whether the lock of dir is free.
+func tryLock(t *testing.T, dir string) bool {
+	t.Helper()
+	lock, err := packlock.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	hold, err := lock.TryAcquire()
+	if err == nil {
+		err = hold.Release()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return true
+	}
+	return false
+}
+
+func TestPackStaysLockedWhenRunIsKilled(t *testing.T) {
+	dir := t.TempDir()
+	c, _ := hold(t, dir)
+	c.cmd.Process.Kill()
+	// Not wait: that would close stdin, and end the command.
+	if _, err := c.cmd.Process.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	c.waited = true
+	if tryLock(t, dir) {
+		t.Error("free while the command runs on")
+	}
+	// What would wait for itself is refused here, too.
+	c.stdin.Close()
+	lock, err := packlock.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	hold, err := lock.Acquire(context.Background()) // when the command ends
+	if err != nil {
+		t.Fatal(err)
+	}
+	hold.Release()
+}
+
+func TestDescriptorIsKeptFromTheCommand(t *testing.T) {
+	dir := t.TempDir()
+	args := append([]string{"run", "-o", dir, "--"}, self(t, "test:wait")...)
+	c := command(t, args...).start()
+	c.ready()
+	if tryLock(t, dir) {
+		t.Error("free while the run holds it")
+	}
+	c.cmd.Process.Kill()
+	if _, err := c.cmd.Process.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	c.waited = true
+	if !tryLock(t, dir) {
+		t.Error("busy although the run, which alone had the descriptor, was killed")
+	}
+}
+
+func TestLockIsLetGoWhenTheCommandEnds(t *testing.T) {
+	dir := t.TempDir()
+	c := command(t, underLock(t, dir, "test:leave")...).start()
+	c.ready() // the process left behind
+	if _, err := c.cmd.Process.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	c.waited = true
+	if !tryLock(t, dir) {
+		t.Error("busy because of what the command left behind")
+	}
+}
+
+func TestInheritedDescriptorsKeepTheirNumbers(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprint(w, "through descriptor 3")
+	w.Close()
+	c := command(t, underLock(t, t.TempDir(), "test:read3")...)
+	c.cmd.ExtraFiles = []*os.File{r}
+	status, stdout, stderr := c.output()
+	r.Close()
+	if status != 0 || stdout != "through descriptor 3" {
+		t.Errorf("exit status %d, %q, %q", status, stdout, stderr)
+	}
+}
+
+func TestExcludesFlockCommand(t *testing.T) {
+	flock, err := exec.LookPath("flock")
+	if err != nil {
+		t.Skip("flock(1) is not installed")
+	}
+	dir := t.TempDir()
+	sidecar := filepath.Join(dir, packlock.FileName)
+	runs := func() bool { return exec.Command(flock, "-n", sidecar, "true").Run() == nil }
+	if !runs() {
+		t.Fatal("flock(1) does not work here")
+	}
+	c, _ := hold(t, dir)
+	if runs() {
+		t.Error("flock(1) got the lock that a run holds")
+	}
+	c.stdin.Close()
+	c.wait()
+
+	third := exec.Command(flock, sidecar, "sh", "-c", "echo ready; cat")
+	stdin, err := third.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := third.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := third.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(stdout, make([]byte, len("ready\n"))); err != nil {
+		t.Fatal(err)
+	}
+	args := append([]string{"run", "-n", dir, "--"}, self(t, "test:exit", "0")...)
+	expect(t, 75, args, "is busy")
+	stdin.Close()
+	if err := third.Wait(); err != nil {
+		t.Error(err)
+	}
+	expect(t, 0, args)
+}

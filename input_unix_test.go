@@ -1,0 +1,308 @@
+//go:build darwin || dragonfly || freebsd || illumos || linux || netbsd || openbsd
+
+package packlock
+
+import (
+	"errors"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+func init() {
+	rawLock = func(path string, wait bool) (func(), error) {
+		fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return nil, err
+		}
+		how := unix.LOCK_EX
+		if !wait {
+			how |= unix.LOCK_NB
+		}
+		if err := ignoringEINTR(func() error { return unix.Flock(fd, how) }); err != nil {
+			unix.Close(fd)
+			if err == unix.EWOULDBLOCK {
+				err = nil
+			}
+			return nil, err
+		}
+		return func() {
+			// Closing is not enough while a child that is just being started
+			// has the descriptor too.
+			unix.Flock(fd, unix.LOCK_UN)
+			unix.Close(fd)
+		}, nil
+	}
+}
+
+// unprivileged runs the rest of a test, which is about permissions, as somebody
+// to whom they apply: for root, in a child process that becomes nobody.
+func unprivileged(t *testing.T, rest func(t *testing.T)) {
+	t.Helper()
+	const nobody = 65534
+	const env = "PACKLOCK_TEST_NOBODY"
+	if os.Getenv(env) != "" {
+		if err := errors.Join(syscall.Setgroups(nil), syscall.Setgid(nobody), syscall.Setuid(nobody)); err != nil {
+			t.Skipf("root cannot become anybody else here: %v", err)
+		}
+	}
+	if os.Geteuid() != 0 {
+		rest(t)
+		return
+	}
+	cmd, err := childCommand(bounded(t), "", "-test.run=^"+t.Name()+"$", "-test.v")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Env = append(cmd.Env, env+"=1")
+	cmd.Stderr = nil
+	output, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Errorf("as nobody: %v\n%s", err, output)
+	} else if strings.Contains(string(output), "--- SKIP") {
+		t.Skipf("as nobody:\n%s", output)
+	}
+}
+
+func mkdir(t testing.TB, path string, mode fs.FileMode) {
+	t.Helper()
+	if err := os.Mkdir(path, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(path, mode); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.Chmod(path, 0o777) }) // so that it can be removed
+}
+
+func writeFile(t testing.TB, path string, mode fs.FileMode) {
+	t.Helper()
+	if err := os.WriteFile(path, nil, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(path, mode); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// checkLockable checks that the pack can be opened and its lock does exclude.
+func checkLockable(t testing.TB, dir string) {
+	t.Helper()
+	l := openReal(t, dir)
+	h := acquireReal(t, l)
+	checkExcludes(t, h)
+	release(t, h)
+	unlock, err := rawLock(l.Path(), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkBusy(t, l)
+	unlock()
+	release(t, acquireReal(t, l))
+}
+
+// checkRefused checks that the sidecar at path cannot be opened, nor its pack
+// if it is that of one.
+func checkRefused(t testing.TB, path string, want error) {
+	t.Helper()
+	_, err := OpenFile(path)
+	checkPathError(t, err, "open", path, want)
+	if dir, name := filepath.Split(path); name == FileName {
+		_, err = Open(dir)
+		checkPathError(t, err, "open", path, want)
+	}
+}
+
+func TestOddSidecars(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		make func(path string) error
+		want error
+	}{
+		{"symlink", func(path string) error {
+			target := path + ".target"
+			return errors.Join(os.WriteFile(target, nil, 0o666), os.Symlink(target, path))
+		}, unix.ELOOP},
+		{"dangling symlink", func(path string) error { return os.Symlink(path+".target", path) }, unix.ELOOP},
+		{"symlink to itself", func(path string) error { return os.Symlink(path, path) }, unix.ELOOP},
+		{"symlink to a directory", func(path string) error { return os.Symlink(".", path) }, unix.ELOOP},
+		{"FIFO", func(path string) error { return unix.Mkfifo(path, 0o666) }, fs.ErrInvalid},
+		{"socket", func(path string) error {
+			// By a relative path, as the address of a socket must be short.
+			t.Chdir(filepath.Dir(path))
+			l, err := net.ListenUnix("unix", &net.UnixAddr{Name: FileName})
+			if err == nil {
+				l.SetUnlinkOnClose(false)
+				l.Close()
+			}
+			return err
+		}, fs.ErrInvalid},
+		{"directory", func(path string) error { return os.Mkdir(path, 0o777) }, unix.EISDIR},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			dir := t.TempDir()
+			path := filepath.Join(dir, FileName)
+			if err := test.make(path); err != nil {
+				t.Fatal(err)
+			}
+			before, err := os.ReadDir(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			checkRefused(t, path, test.want)
+			after, err := os.ReadDir(dir)
+			if err != nil || len(after) != len(before) {
+				t.Errorf("the directory has %v (%v), want %v as before", after, err, before)
+			}
+			checkNotOpen(t, path)
+		})
+	}
+}
+
+func TestDeviceInPlaceOfSidecar(t *testing.T) {
+	for _, path := range []string{"/dev/null", "/dev/tty"} {
+		if _, err := os.Lstat(path); err != nil {
+			t.Logf("without %s: %v", path, err)
+			continue
+		}
+		checkRefused(t, path, fs.ErrInvalid)
+	}
+}
+
+func TestBadSidecarTakesThePlaceOfGoodOne(t *testing.T) {
+	dir := t.TempDir()
+	l := openReal(t, dir)
+	release(t, acquireReal(t, l))
+	remove(t, l.Path())
+	if err := unix.Mkfifo(l.Path(), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for _, by := range acquirers {
+		_, err := by.acquire(bounded(t), l)
+		checkPathError(t, err, "acquire", l.Path(), fs.ErrInvalid)
+	}
+	remove(t, l.Path())
+	release(t, acquireReal(t, l))
+}
+
+func TestFileInPlaceOfDirectoryUnix(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	writeFile(t, file, 0o666)
+	checkRefused(t, filepath.Join(file, FileName), unix.ENOTDIR)
+	checkRefused(t, filepath.Join(file, "pack", FileName), unix.ENOTDIR)
+}
+
+func TestNameTooLong(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), strings.Repeat("x", 300))
+	_, err := Open(dir)
+	checkPathError(t, err, "open", filepath.Join(dir, FileName), unix.ENAMETOOLONG)
+}
+
+func TestNameOfAnyBytes(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "\xff\n")
+	if err := os.Mkdir(dir, 0o777); err != nil {
+		t.Skipf("the file system wants other names: %v", err)
+	}
+	checkLockable(t, dir)
+}
+
+func TestReadOnlySidecar(t *testing.T) {
+	unprivileged(t, func(t *testing.T) {
+		dir := t.TempDir()
+		writeFile(t, filepath.Join(dir, FileName), 0o444)
+		checkLockable(t, dir)
+	})
+}
+
+func TestReadOnlyPack(t *testing.T) {
+	unprivileged(t, func(t *testing.T) {
+		dir := filepath.Join(t.TempDir(), "pack")
+		mkdir(t, dir, 0o777)
+		writeFile(t, filepath.Join(dir, FileName), 0o444)
+		if err := os.Chmod(dir, 0o555); err != nil {
+			t.Fatal(err)
+		}
+		checkLockable(t, dir)
+	})
+}
+
+func TestReadOnlyPackWithoutSidecar(t *testing.T) {
+	unprivileged(t, func(t *testing.T) {
+		dir := filepath.Join(t.TempDir(), "pack")
+		mkdir(t, dir, 0o555)
+		checkRefused(t, filepath.Join(dir, FileName), fs.ErrPermission)
+	})
+}
+
+func TestPackThatMayNotBeCreated(t *testing.T) {
+	unprivileged(t, func(t *testing.T) {
+		parent := filepath.Join(t.TempDir(), "parent")
+		mkdir(t, parent, 0o555)
+		dir := filepath.Join(parent, "pack")
+		_, err := Open(dir)
+		checkPathError(t, err, "mkdir", dir, fs.ErrPermission)
+	})
+}
+
+func TestUnreadablePack(t *testing.T) {
+	unprivileged(t, func(t *testing.T) {
+		dir := filepath.Join(t.TempDir(), "pack")
+		mkdir(t, dir, 0)
+		checkRefused(t, filepath.Join(dir, FileName), fs.ErrPermission)
+	})
+}
+
+func TestUnreadableSidecar(t *testing.T) {
+	unprivileged(t, func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), FileName)
+		writeFile(t, path, 0)
+		checkRefused(t, path, fs.ErrPermission)
+	})
+}
+
+func TestPackBecomesUnreadable(t *testing.T) {
+	unprivileged(t, func(t *testing.T) {
+		dir := filepath.Join(t.TempDir(), "pack")
+		mkdir(t, dir, 0o777)
+		l := openReal(t, dir)
+		h := acquireReal(t, l)
+		if err := os.Chmod(dir, 0); err != nil {
+			t.Fatal(err)
+		}
+		checkPathError(t, h.Check(), "check", l.Path(), fs.ErrPermission)
+		release(t, h)
+		if err := os.Chmod(dir, 0o777); err != nil {
+			t.Fatal(err)
+		}
+		release(t, acquireReal(t, l))
+	})
+}
+
+func TestSidecarOfSomebodyElseInStickyDirectory(t *testing.T) {
+	// Where Linux denies O_CREAT on a file that is there: see openSidecar.
+	const env = "PACKLOCK_TEST_STICKY"
+	if os.Getenv(env) == "" {
+		if os.Geteuid() != 0 {
+			t.Skip("only root can make a file somebody else's")
+		}
+		dir := filepath.Join(t.TempDir(), "sticky")
+		mkdir(t, dir, 0o777|fs.ModeSticky)
+		path := filepath.Join(dir, FileName)
+		writeFile(t, path, 0o666)
+		if err := os.Chown(path, 1, 1); err != nil {
+			t.Fatal(err)
+		}
+		// The directory that t.TempDir makes its directories in is for one's own use.
+		if err := os.Chmod(filepath.Dir(filepath.Dir(dir)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		t.Setenv(env, dir)
+	}
+	unprivileged(t, func(t *testing.T) { checkLockable(t, os.Getenv(env)) })
+}

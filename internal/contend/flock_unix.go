@@ -1,0 +1,44 @@
+//go:build darwin || dragonfly || freebsd || illumos || linux || netbsd || openbsd
+
+package contend
+
+import (
+	"context"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// rawLock is flock(2) on a descriptor of its own.
+type rawLock struct{ fd int }
+
+func openRaw(path string) (Locker, error) {
+	for {
+		fd, err := unix.Open(path, unix.O_RDWR|unix.O_CLOEXEC, 0)
+		switch err {
+		case nil:
+			return &rawLock{fd}, nil
+		case unix.EINTR:
+		default:
+			return nil, &os.PathError{Op: "open", Path: path, Err: err}
+		}
+	}
+}
+
+func (l *rawLock) Lock(context.Context) (Held, error) {
+	if err := l.flock(unix.LOCK_EX); err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+func (l *rawLock) Release() error { return l.flock(unix.LOCK_UN) }
+
+func (l *rawLock) flock(how int) error {
+	for {
+		err := unix.Flock(l.fd, how)
+		if err != unix.EINTR {
+			return os.NewSyscallError("flock", err)
+		}
+	}
+}

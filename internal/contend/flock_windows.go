@@ -1,0 +1,36 @@
+package contend
+
+import (
+	"context"
+	"os"
+
+	"golang.org/x/sys/windows"
+)
+
+// rawLock is LockFileEx on the first byte, by a handle of its own.
+type rawLock struct{ handle windows.Handle }
+
+func openRaw(path string) (Locker, error) {
+	name, err := windows.UTF16PtrFromString(path)
+	if err != nil {
+		return nil, err
+	}
+	h, err := windows.CreateFile(name, windows.GENERIC_READ|windows.GENERIC_WRITE,
+		windows.FILE_SHARE_READ|windows.FILE_SHARE_WRITE, nil, windows.OPEN_EXISTING, windows.FILE_ATTRIBUTE_NORMAL, 0)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	return &rawLock{h}, nil
+}
+
+func (l *rawLock) Lock(context.Context) (Held, error) {
+	err := windows.LockFileEx(l.handle, windows.LOCKFILE_EXCLUSIVE_LOCK, 0, 1, 0, new(windows.Overlapped))
+	if err != nil {
+		return nil, os.NewSyscallError("LockFileEx", err)
+	}
+	return l, nil
+}
+
+func (l *rawLock) Release() error {
+	return os.NewSyscallError("UnlockFileEx", windows.UnlockFileEx(l.handle, 0, 1, 0, new(windows.Overlapped)))
+}

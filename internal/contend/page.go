@@ -1,0 +1,71 @@
+package contend
+
+import (
+	"os"
+	"sync/atomic"
+	"time"
+	"unsafe"
+)
+
+// page is memory that the processes of a run share. Each part has a cache line
+// of its own.
+type page struct {
+	// owner is who is in a section now, 0 if nobody is.
+	owner atomic.Uint64
+	_     [7]uint64
+
+	// arrived counts who is ready to start.
+	arrived atomic.Int64
+	_       [7]uint64
+
+	// What two processes tell each other in WakeUp: the number of the round
+	// that is held, asked for and done; and when it was released, by
+	// sharedNow.
+	held, asked, done, released atomic.Int64
+}
+
+// newPage makes a file to be mapped as a page, and returns its name. In
+// /dev/shm, where there is one, it is memory: a mapping of a file on a disk
+// stalls whenever the kernel writes it back.
+func newPage() (string, error) {
+	const pattern = "packlock-contend-"
+	f, err := os.CreateTemp("/dev/shm", pattern)
+	if err != nil {
+		f, err = os.CreateTemp("", pattern)
+	}
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	return f.Name(), f.Truncate(int64(unsafe.Sizeof(page{})))
+}
+
+// mapPage maps the page in the file of that name.
+func mapPage(name string) (*page, error) {
+	f, err := os.OpenFile(name, os.O_RDWR, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	memory, err := mapFile(f, int(unsafe.Sizeof(page{})))
+	return (*page)(memory), err
+}
+
+// start waits until n have called it.
+func (p *page) start(n int) {
+	p.arrived.Add(1)
+	until(func() bool { return p.arrived.Load() >= int64(n) })
+}
+
+// until waits for another process. It asks now and then, because there is no
+// event to wait for that is not itself a burden on what is measured.
+func until(condition func() bool) {
+	for !condition() {
+		time.Sleep(50 * time.Microsecond)
+	}
+}
+
+// enter and exit surround a section. If somebody else is in one, enter or exit
+// reports it.
+func (p *page) enter(id uint64) bool { return p.owner.CompareAndSwap(0, id) }
+func (p *page) exit(id uint64) bool  { return p.owner.CompareAndSwap(id, 0) }
