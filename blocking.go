@@ -49,9 +49,10 @@ type entry struct {
 	id     fileID
 	counts counters
 
-	// Owned by the turn, while the kernel's lock is ours.
-	sliceEnd  int64 // on the clock of now
-	sliceLeft int   // hand-overs
+	// Owned by the turn, while the kernel's lock is ours; times by the clock of now.
+	lockedAt  int64 // when it was taken from others: the start of the slice
+	changedAt int64 // when it last changed hands, from others or inside this process
+	handOvers int   // since lockedAt
 
 	mu sync.Mutex // guards the following; not held across a kernel call
 	// turn changes as described above, by whoever has it or takes it when free.
@@ -462,7 +463,9 @@ func (l *lock) lockEntry() *entry {
 // verify reports whether the locked file is the one at l's path, as far as it
 // has to be looked at. The caller has the turn and the kernel's lock.
 func (e *entry) verify(l *lock, at progress, waited bool) (bool, error) {
-	t := now()
+	// Read when the lock changed hands, just now; reading the clock again would
+	// cost a tenth of a hand-over.
+	t := e.changedAt
 	age := time.Duration(t - l.looked.Load())
 	switch {
 	case at == handedOver:
@@ -484,10 +487,19 @@ func (e *entry) verify(l *lock, at progress, waited bool) (bool, error) {
 	return same, err
 }
 
-// beginSlice notes that the kernel's lock was let go by others just now.
+// beginSlice notes that the kernel's lock was taken from others just now.
 func (e *entry) beginSlice() {
-	e.sliceEnd = now() + int64(sliceTime)
-	e.sliceLeft = sliceHandOvers
+	e.lockedAt = now()
+	e.changedAt = e.lockedAt
+	e.handOvers = 0
+}
+
+// sliceLasts reports whether one more hand-over keeps within the slice, and
+// counts it.
+func (e *entry) sliceLasts() bool {
+	e.changedAt = now()
+	e.handOvers++
+	return e.handOvers <= sliceHandOvers && e.changedAt-e.lockedAt < int64(sliceTime)
 }
 
 // enqueueLocked puts w at the end of the queue. The turn is not free.
@@ -503,8 +515,7 @@ func (e *entry) enqueueLocked(w *waiter) {
 // caller has, and e.mu, which it has locked. The error is that of unlocking.
 func (e *entry) giveBackLocked() error {
 	e.hold = nil
-	if e.queue.n > 0 && e.sliceLeft > 0 && now() < e.sliceEnd {
-		e.sliceLeft--
+	if e.queue.n > 0 && e.sliceLasts() {
 		e.grantLocked(handedOver)
 		return nil
 	}
