@@ -1,0 +1,76 @@
+package packlock_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"packlock"
+)
+
+// The embedding example of README.md.
+func Example() {
+	dir, err := os.MkdirTemp("", "pack")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer os.RemoveAll(dir)
+
+	lock, err := packlock.Open(dir) // once; keep it
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer lock.Close()
+
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	err = lock.Do(ctx, func(ctx context.Context) error {
+		fmt.Println("the pack is mine")
+		return nil
+	})
+	if errors.Is(err, packlock.ErrCancelled) {
+		fmt.Println("somebody else has had it for five seconds:", err)
+	}
+	// Output: the pack is mine
+}
+
+// Acquire on one goroutine, release on another.
+func ExampleHold_Detach() {
+	dir, err := os.MkdirTemp("", "pack")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer os.RemoveAll(dir)
+	lock, err := packlock.Open(dir)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer lock.Close()
+
+	hold, err := lock.Acquire(context.Background())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	hold.Detach()
+	go func() {
+		// ... work ...
+		hold.Release()
+	}()
+
+	// Without Detach this would be refused with ErrReentrant.
+	again, err := lock.Acquire(context.Background())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println("acquired again")
+	again.Release()
+	// Output: acquired again
+}
