@@ -41,6 +41,19 @@ import (
 // that moment, even before it wakes, and even if its context has ended: then it
 // passes the turn on in its place.
 //
+// The kernel's lock, for its part, is shared with other processes, fairly as far
+// as that is in our hands. flock(2) lets whoever asks first after an unlock have
+// the lock, and the one who unlocks is always faster than the one who has to be
+// woken. So, while another process competes, we keep the lock no longer than a
+// slice, and at its end step aside: whoever is about to ask for the lock again
+// pauses first, until a waiter elsewhere has had the time to wake and take it.
+// Another process is known to compete when, within the last second, it had the
+// lock when we asked. As long as none is known, we step aside rarely, to find
+// out, and not at all while we let the lock go so often that a waiter would slip
+// in anyway. If the lock has been free for a moment there is nothing to do.
+// TryAcquire, which must not wait, never steps aside, and nor does a poller,
+// which waits longer between its tries as it is.
+//
 // An entry whose file would not unlock is dead: its turn is still passed on, but
 // whoever gets it makes no kernel call and moves to another entry.
 type entry struct {
@@ -49,10 +62,14 @@ type entry struct {
 	id     fileID
 	counts counters
 
-	// Owned by the turn, while the kernel's lock is ours; times by the clock of now.
-	lockedAt  int64 // when it was taken from others: the start of the slice
-	changedAt int64 // when it last changed hands, from others or inside this process
+	// Owned by the turn. Times are by the clock of now.
+	lockedAt  int64 // when the kernel's lock was last taken: the start of the slice
 	handOvers int   // since lockedAt
+	changedAt int64 // when the lock was last taken, handed over or, if timed, let go
+	timed     bool  // it matters to stepAside when the lock will be let go
+	sharedAt  int64 // when other processes last had their chance: see stepAside
+	takes     int64 // how often the kernel's lock was taken since sharedAt
+	rivalAt   int64 // when another process was last seen to have the lock
 
 	mu sync.Mutex // guards the following; not held across a kernel call
 	// turn changes as described above, by whoever has it or takes it when free.
@@ -115,6 +132,21 @@ const (
 	sliceTime      = time.Millisecond
 	sliceHandOvers = 256
 
+	// A woken thread needs some 20 to 50 µs until it runs; a pause takes that
+	// long and what the kernel adds to a sleep, on Linux another 50 µs. Shorter,
+	// it lets nobody in; longer, the lock lies idle.
+	asideTime = 30 * time.Microsecond
+
+	// How long a process that was seen to compete is taken to do so.
+	rivalMemory = time.Second
+
+	// Where no other process is known to compete, the lock is offered once in
+	// probeTime, at the price of less than a hundredth of the time, unless it was
+	// taken anew, and so let go, every 16 µs on average: a woken waiter that
+	// finds the lock taken so often is woken as often again, and soon in luck.
+	probeTime  = 10 * time.Millisecond
+	tightCycle = 16 * time.Microsecond
+
 	// The look at the path costs a system call as dear as the lock itself. An
 	// acquire that had no need to wait trusts the last look for lookAge; one
 	// that waited, during which anything may have happened, does not trust it.
@@ -144,6 +176,8 @@ func now() int64 { return int64(time.Since(epoch)) }
 
 func newEntry(r *registry, f file) *entry {
 	e := &entry{reg: r, file: f, id: f.id(), locks: make(map[*lock]struct{})}
+	e.changedAt = now() - int64(rivalMemory)
+	e.rivalAt = e.changedAt
 	e.queue.init()
 	return e
 }
@@ -293,14 +327,19 @@ func (a *acquisition) try() (progress, error) {
 	if e.dead {
 		return lost, nil
 	}
+	t := e.stepAside(a.manner != trying)
 	ok, err := e.file.try()
 	switch {
 	case err != nil:
 		e.pass()
 		return failed, err
 	case ok:
-		e.beginSlice()
+		e.beginSlice(t)
 		return locked, nil
+	}
+	e.rivalAt = t
+	e.shared(t)
+	switch {
 	case a.manner == trying:
 		e.pass()
 		return failed, ErrBusy
@@ -487,17 +526,60 @@ func (e *entry) verify(l *lock, at progress, waited bool) (bool, error) {
 	return same, err
 }
 
-// beginSlice notes that the kernel's lock was taken from others just now.
-func (e *entry) beginSlice() {
-	e.lockedAt = now()
-	e.changedAt = e.lockedAt
+// beginSlice notes that the kernel's lock was taken at time t.
+func (e *entry) beginSlice(t int64) {
+	// If it was taken within asideTime twice, it cannot have been free for
+	// longer, whenever it was let go; and reading the clock would take a fortieth
+	// of such a cycle. With a rival about, every cycle counts.
+	e.timed = t-e.lockedAt > int64(asideTime) || t-e.rivalAt < int64(rivalMemory)
+	e.lockedAt = t
+	e.changedAt = t
 	e.handOvers = 0
+	e.takes++
+}
+
+// waited notes that the kernel's lock was just taken from another process.
+func (e *entry) waited() {
+	t := now()
+	e.rivalAt = t
+	e.shared(t)
+	e.beginSlice(t)
+}
+
+// shared notes that other processes had their chance at time t.
+func (e *entry) shared(t int64) {
+	e.sharedAt = t
+	e.takes = 0
+}
+
+// stepAside pauses, if the caller may, when it is time to let other processes
+// in, and returns what time it is then. The caller has the turn and is about to
+// try for the lock.
+func (e *entry) stepAside(mayPause bool) int64 {
+	t := now()
+	had := t - e.sharedAt
+	switch {
+	case t-e.changedAt > int64(asideTime): // free all the while
+		e.shared(t)
+		return t
+	case !mayPause:
+		return t
+	case t-e.rivalAt < int64(rivalMemory):
+		if had < int64(sliceTime) {
+			return t
+		}
+	case had < int64(probeTime) || e.takes > had/int64(tightCycle):
+		return t
+	}
+	e.reg.kernel.pause(asideTime)
+	t = now()
+	e.shared(t)
+	return t
 }
 
 // sliceLasts reports whether one more hand-over keeps within the slice, and
 // counts it.
 func (e *entry) sliceLasts() bool {
-	e.changedAt = now()
 	e.handOvers++
 	return e.handOvers <= sliceHandOvers && e.changedAt-e.lockedAt < int64(sliceTime)
 }
@@ -515,6 +597,9 @@ func (e *entry) enqueueLocked(w *waiter) {
 // caller has, and e.mu, which it has locked. The error is that of unlocking.
 func (e *entry) giveBackLocked() error {
 	e.hold = nil
+	if e.timed || e.queue.n > 0 {
+		e.changedAt = now()
+	}
 	if e.queue.n > 0 && e.sliceLasts() {
 		e.grantLocked(handedOver)
 		return nil
@@ -591,7 +676,7 @@ func (e *entry) block() error {
 	setTurn(turnBlocked)
 	err := e.file.block()
 	e.reg.threads.give()
-	e.beginSlice()
+	e.waited()
 	setTurn(turnTaken)
 	return err
 }
@@ -632,7 +717,7 @@ func (e *entry) startThreadLocked() {
 // granted ends a wait in the kernel: the parked thread, or the poller, has got
 // the lock or an error.
 func (e *entry) granted(err error) {
-	e.beginSlice()
+	e.waited()
 	e.mu.Lock()
 	switch {
 	case err == nil && e.queue.n > 0:

@@ -910,42 +910,133 @@ func TestLooksAtThePath(t *testing.T) {
 }
 
 // While one goroutine after another wants the lock it is handed over, but not
-// longer than the slice: then it is really unlocked.
+// longer than the slice: then it is really unlocked, and the other process gets
+// it.
 func TestSliceEnds(t *testing.T) {
-	onFake(t, func(t *testing.T, e *engine) {
-		h := e.try(e.l)
-		for range sliceHandOvers {
+	for _, end := range []string{"by count", "by time"} {
+		onFake(t, func(t *testing.T, e *engine) {
+			h := e.try(e.l)
+			f := e.k.foreigner(t, fakePath)
+			waiting := make(chan struct{})
+			go func() { f.waitForLock(); close(waiting) }()
+			handOvers := sliceHandOvers
+			if end == "by time" {
+				handOvers = 3
+			}
+			for range handOvers {
+				next := e.acquire(e.l)
+				e.release(h)
+				h = next.got()
+			}
+			if n := e.k.called("unlock"); n != 0 {
+				t.Errorf("unlocked %d times within the slice", n)
+			}
+			if end == "by time" {
+				time.Sleep(sliceTime)
+			}
 			next := e.acquire(e.l)
 			e.release(h)
-			h = next.got()
-		}
-		e.stats(Stats{Acquired: 1 + sliceHandOvers, Contended: sliceHandOvers, HandedOver: sliceHandOvers})
-		if n := e.k.called("unlock"); n != 0 {
-			t.Errorf("unlocked %d times within the slice", n)
-		}
-		f := e.k.foreigner(t, fakePath)
-		waiting := make(chan struct{})
-		go func() { f.waitForLock(); close(waiting) }()
-		next := e.acquire(e.l)
-		e.release(h)
-		synctest.Wait()
-		<-waiting // the other process had its turn
-		next.waits()
-		f.letGo()
-		h = next.got()
+			synctest.Wait()
+			<-waiting
+			next.waits()
+			if s := e.l.Stats(); s.HandedOver != uint64(handOvers) || !s.Parked {
+				t.Errorf("%+v", s)
+			}
+			f.letGo()
+			e.release(next.got())
+		})
+	}
+}
 
-		next = e.acquire(e.l)
-		go func() { f.waitForLock(); waiting <- struct{}{} }()
-		waiting = make(chan struct{})
-		time.Sleep(sliceTime)
-		e.release(h)
-		<-waiting
-		next.waits()
+// A process that competes with another for the lock steps aside when it has had
+// it for a slice: before it asks for it again, it pauses.
+func TestStepsAsideForARival(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		f := e.k.foreigner(t, fakePath)
+		f.lock(t)
+		a := e.acquire(e.l) // sees the rival, and waits
 		f.letGo()
-		e.release(next.got())
-		if s := e.l.Stats(); s.HandedOver != sliceHandOvers {
-			t.Errorf("%+v", s)
+		e.release(a.got())
+
+		// For the rest of the second, each slice ends with a pause.
+		const section = sliceTime / 4
+		start := time.Now()
+		pauses := 0
+		for time.Since(start) < rivalMemory-2*sliceTime {
+			for range 4 {
+				e.lockFor(section)
+				e.paused(&pauses, 0)
+			}
+			before := time.Now()
+			h, err := e.l.Acquire(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if paused := time.Since(before); paused != asideTime {
+				t.Fatalf("paused for %v", paused)
+			}
+			e.paused(&pauses, 1)
+			e.release(h)
 		}
+
+		// Then, with nobody seen any more, it only probes.
+		time.Sleep(rivalMemory)
+		probed := e.k.called("pause")
+		for range 400 { // 100 ms
+			e.lockFor(section)
+		}
+		if n := e.k.called("pause") - probed; n != 9 {
+			t.Errorf("%d probes in 100 ms, want 9", n)
+		}
+	})
+}
+
+// lockFor acquires, lets the section pass, and releases.
+func (e *engine) lockFor(section time.Duration) {
+	e.Helper()
+	h, err := e.l.Acquire(e.Context())
+	if err != nil {
+		e.Fatal(err)
+	}
+	time.Sleep(section)
+	e.release(h)
+}
+
+// paused checks that there were n more pauses than *seen.
+func (e *engine) paused(seen *int, n int) {
+	e.Helper()
+	*seen += n
+	if got := e.k.called("pause"); got != *seen {
+		e.Fatalf("%d pauses, want %d", got, *seen)
+	}
+}
+
+// Nobody pauses who lets the lock go all the time or leaves it free for a
+// moment, and TryAcquire never does.
+func TestDoesNotStepAside(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		for range 100_000 { // a second in all, without knowing of a rival
+			e.lockFor(10 * time.Microsecond)
+		}
+		pauses := 0
+		e.paused(&pauses, 0)
+
+		f := e.k.foreigner(t, fakePath)
+		f.lock(t)
+		a := e.acquire(e.l) // from now on with a rival
+		f.letGo()
+		e.release(a.got())
+		for range 100 {
+			e.lockFor(sliceTime)
+			time.Sleep(asideTime + 1)
+		}
+		e.paused(&pauses, 0)
+		for range 100 {
+			h := e.try(e.l)
+			time.Sleep(sliceTime)
+			e.release(h)
+		}
+		e.paused(&pauses, 0)
 	})
 }
 

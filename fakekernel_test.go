@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 )
 
 // fakeKernel is an operating system in memory: a flat file system whose files
@@ -102,6 +103,12 @@ func (k *fakeKernel) sameAt(path string, id fileID) (bool, error) {
 	defer k.mu.Unlock()
 	inode := k.files[path]
 	return inode != nil && inode.id == id, nil
+}
+
+func (k *fakeKernel) pause(d time.Duration) {
+	if k.enter("pause", "") == nil {
+		time.Sleep(d)
+	}
 }
 
 // unlink deletes a name.

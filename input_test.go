@@ -81,7 +81,7 @@ func TestDirectoryInPlaceOfSidecar(t *testing.T) {
 
 func TestOddPaths(t *testing.T) {
 	for _, name := range []string{
-		"with space", "-n", "ünïcödé 包", "...", "%s", "$HOME", "~", "'",
+		"with space", "-n", "ünïcödé 包", "%s", "$HOME", "~", "'",
 		filepath.Join(strings.Repeat("long", 40), strings.Repeat("path", 40)), // Windows has a limit of 260
 	} {
 		l := openReal(t, filepath.Join(t.TempDir(), name))

@@ -51,6 +51,11 @@ func unprivileged(t *testing.T, rest func(t *testing.T)) {
 		if err := errors.Join(syscall.Setgroups(nil), syscall.Setgid(nobody), syscall.Setuid(nobody)); err != nil {
 			t.Skipf("root cannot become anybody else here: %v", err)
 		}
+		dir, err := os.MkdirTemp("", "")
+		if err != nil {
+			t.Skipf("nobody may make a temporary directory here: %v", err)
+		}
+		os.Remove(dir)
 	}
 	if os.Geteuid() != 0 {
 		rest(t)
@@ -163,6 +168,17 @@ func TestOddSidecars(t *testing.T) {
 			checkNotOpen(t, path)
 		})
 	}
+}
+
+func TestUnwritableFIFOInPlaceOfSidecar(t *testing.T) {
+	// Which, opened for reading, would wait for somebody to write.
+	unprivileged(t, func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), FileName)
+		if err := unix.Mkfifo(path, 0o444); err != nil {
+			t.Fatal(err)
+		}
+		checkRefused(t, path, fs.ErrInvalid)
+	})
 }
 
 func TestDeviceInPlaceOfSidecar(t *testing.T) {

@@ -1,6 +1,9 @@
 package packlock
 
-import "os"
+import (
+	"os"
+	"time"
+)
 
 // kernel is the seam between the portable part of the package, which decides,
 // and the operating system, which does. Tests put a fake behind it.
@@ -17,6 +20,11 @@ type kernel interface {
 	// element, is the one with the given identity. That nothing is there is an
 	// answer, not an error.
 	sameAt(path string, id fileID) (bool, error)
+
+	// pause keeps the calling thread from running for about d, or does nothing
+	// where unlocking passes the lock to the first who waits for it in the
+	// kernel, so that nobody can barge in.
+	pause(d time.Duration)
 }
 
 // file is one open file description of a sidecar. Apart from id and dup, which

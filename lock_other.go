@@ -2,7 +2,10 @@
 
 package packlock
 
-import "errors"
+import (
+	"errors"
+	"time"
+)
 
 // osKernel is no kernel: this system has neither flock(2) nor LockFileEx.
 type osKernel struct{}
@@ -14,3 +17,5 @@ func (osKernel) open(path string) (file, error) {
 func (osKernel) sameAt(path string, id fileID) (bool, error) {
 	return false, errors.ErrUnsupported
 }
+
+func (osKernel) pause(time.Duration) {}

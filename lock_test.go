@@ -320,6 +320,16 @@ func release(t testing.TB, h *Hold) {
 	}
 }
 
+// takeTurn acquires l and releases it, on a goroutine that may not end the test.
+func takeTurn(ctx context.Context, t testing.TB, l *Lock) {
+	h, err := l.Acquire(ctx)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	release(t, h)
+}
+
 // queueUp calls fn(0) to fn(n-1), each of which acquires l, on goroutines of
 // their own: one after the other, so that their order in the queue is that of
 // their numbers.
@@ -364,7 +374,7 @@ func checkBusy(t testing.TB, l *Lock) {
 }
 
 // threads returns the number of threads of this process.
-func threads(t testing.TB) int {
+func threads() int {
 	if tasks, err := os.ReadDir("/proc/self/task"); err == nil {
 		return len(tasks)
 	}
@@ -373,7 +383,7 @@ func threads(t testing.TB) int {
 
 // openFiles returns how many open files of this process match, by the names
 // that Linux has for them, and 0 on other systems.
-func openFiles(t testing.TB, match func(name string) bool) int {
+func openFiles(match func(name string) bool) int {
 	const dir = "/proc/self/fd"
 	fds, err := os.ReadDir(dir)
 	if err != nil {
@@ -392,7 +402,7 @@ func openFiles(t testing.TB, match func(name string) bool) int {
 func checkNotOpen(t testing.TB, path string) {
 	t.Helper()
 	until(t, "the descriptor to be closed", func() bool {
-		return openFiles(t, func(name string) bool { return name == path }) == 0
+		return openFiles(func(name string) bool { return name == path }) == 0
 	})
 }
 
@@ -419,7 +429,7 @@ func TestExclusionAmongGoroutines(t *testing.T) {
 	dir := t.TempDir()
 	locks := []*Lock{openReal(t, dir), openReal(t, dir)}
 	elsewhere := childHolder(t, dir) // so that the first of us are let in by the parked thread
-	contender := childStart(t, "count", dir, filepath.Join(t.TempDir(), "counter"), "1", "1000")
+	contender := childStart(t, "count", dir, filepath.Join(t.TempDir(), "counter"), "1", strconv.Itoa(scaled(300)))
 	contender.expect("ready")
 
 	const goroutines = 24
@@ -545,24 +555,31 @@ func otherPaths(t testing.TB, dir string) []string {
 			paths = append(paths, other) // letters of either case are the same here
 		}
 	}
-	link := filepath.Join(t.TempDir(), "link")
-	if err := os.Symlink(dir, link); err != nil {
+	inside := filepath.Join(dir, "inside")
+	if err := os.MkdirAll(inside, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	link, linkInside := filepath.Join(t.TempDir(), "link"), filepath.Join(t.TempDir(), "link")
+	if err := errors.Join(symlink(dir, link), symlink(inside, linkInside)); err != nil {
 		t.Logf("without symlinks: %v", err)
 		return paths
 	}
 	paths = append(paths, link)
 	if runtime.GOOS != "windows" { // where ".." is resolved in the text
-		// The ".." of a directory inside dir is dir, wherever the link is.
-		inside := filepath.Join(t.TempDir(), "inside")
-		if err := os.MkdirAll(filepath.Join(dir, "inside"), 0o777); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Symlink(filepath.Join(dir, "inside"), inside); err != nil {
-			t.Fatal(err)
-		}
-		paths = append(paths, inside+"/..")
+		t.Chdir(filepath.Dir(linkInside))
+		paths = append(paths, linkInside+"/..", "link/..")
 	}
 	return paths
+}
+
+// symlink is os.Symlink that is not taken at its word: an emulation of Windows
+// may say that it has made a symlink without having done anything.
+func symlink(target, link string) error {
+	if err := os.Symlink(target, link); err != nil {
+		return err
+	}
+	_, err := os.Lstat(link)
+	return err
 }
 
 func TestOneLockByWhateverPath(t *testing.T) {
@@ -708,7 +725,7 @@ func TestWaitingGoroutinesCostNoThread(t *testing.T) {
 	l := openReal(t, dir)
 	elsewhere := childHolder(t, dir)
 	ctx := bounded(t)
-	before := threads(t)
+	before := threads()
 	served := 0 // guarded by the lock
 	n := scaled(20_000)
 	wg := queueUp(t, l, n, func(i int) {
@@ -723,7 +740,7 @@ func TestWaitingGoroutinesCostNoThread(t *testing.T) {
 		served++
 		release(t, h)
 	})
-	if now := threads(t); now > before+12 {
+	if now := threads(); now > before+12 {
 		t.Errorf("%d threads before, %d while %d goroutines wait", before, now, n)
 	}
 	if stats := l.Stats(); stats.Waiting != n || !stats.Parked || stats.Draining || stats.KernelWaits != 1 {
@@ -740,8 +757,8 @@ func TestCancelledAcquiresLeaveOneThread(t *testing.T) {
 	dir := t.TempDir()
 	l := openReal(t, dir)
 	elsewhere := childHolder(t, dir)
-	any := func(string) bool { return true }
-	threadsBefore, filesBefore := threads(t), openFiles(t, any)
+	all := func(string) bool { return true }
+	threadsBefore, filesBefore := threads(), openFiles(all)
 
 	const together = 100
 	times := scaled(100)
@@ -763,10 +780,10 @@ func TestCancelledAcquiresLeaveOneThread(t *testing.T) {
 	if stats.Cancelled != cancelled || stats.KernelWaits != 1 || stats.Adopted != uint64(times-1) {
 		t.Errorf("got %+v, want %d cancelled, 1 wait in the kernel, adopted %d times", stats, cancelled, times-1)
 	}
-	if now := threads(t); now > threadsBefore+12 {
+	if now := threads(); now > threadsBefore+12 {
 		t.Errorf("%d threads before, %d after %d cancelled acquires", threadsBefore, now, cancelled)
 	}
-	if now := openFiles(t, any); now > filesBefore {
+	if now := openFiles(all); now > filesBefore {
 		t.Errorf("%d open files before, %d after %d cancelled acquires", filesBefore, now, cancelled)
 	}
 	checkBusy(t, l)
@@ -781,6 +798,9 @@ func TestCancelledAcquiresLeaveOneThread(t *testing.T) {
 	}
 	if stats := l.Stats(); stats.Parked || stats.Draining || stats.Drained != 1 || stats.Acquired != 0 {
 		t.Errorf("got %+v, want it drained", stats)
+	}
+	if isLocked(t, l.Path()) {
+		t.Error("still locked")
 	}
 	h, err := l.TryAcquire()
 	if err != nil {
@@ -808,14 +828,12 @@ func TestOrphanedWaitIsAdopted(t *testing.T) {
 	ctx = bounded(t)
 	drained := make(chan error)
 	go func() { drained <- l.WaitDrained(ctx) }()
-	wg = queueUp(t, l, 1, func(int) {
-		h, err := l.Acquire(ctx)
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		release(t, h)
+	until(t, "WaitDrained to wait", func() bool {
+		e := l.lockEntry()
+		defer e.mu.Unlock()
+		return e.drained != nil
 	})
+	wg = queueUp(t, l, 1, func(int) { takeTurn(ctx, t, l) })
 	if err := <-drained; err != nil { // although the lock is still held elsewhere
 		t.Error(err)
 	}
@@ -837,7 +855,7 @@ func TestThreadsAreBounded(t *testing.T) {
 	needKernel(t)
 	dir := t.TempDir()
 	unlock := make([]func(), packs)
-	before := threads(t)
+	before := threads()
 	ctx := bounded(t)
 	locks := make([]*Lock, packs)
 	var wg sync.WaitGroup
@@ -852,14 +870,7 @@ func TestThreadsAreBounded(t *testing.T) {
 		if unlock[i], err = rawLock(path, true); err != nil {
 			t.Fatal(err)
 		}
-		wg.Go(func() {
-			h, err := l.Acquire(ctx)
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			release(t, h)
-		})
+		wg.Go(func() { takeTurn(ctx, t, l) })
 	}
 	parked := 0
 	for _, l := range locks {
@@ -871,7 +882,7 @@ func TestThreadsAreBounded(t *testing.T) {
 	if parked > maxParked {
 		t.Errorf("%d threads are parked, want %d", parked, maxParked)
 	}
-	if now := threads(t); now > before+maxParked+12 {
+	if now := threads(); now > before+maxParked+12 {
 		t.Errorf("%d threads before, %d while goroutines wait for %d packs", before, now, packs)
 	}
 	// From the last, which are polled, to the first.
@@ -1009,14 +1020,7 @@ func TestReentryThroughContextIsRefused(t *testing.T) {
 		t.Fatalf("after the release: %v", err)
 	}
 	// The mark of the hold that is gone says nothing about this one.
-	elsewhere := queueUp(t, l, 1, func(int) {
-		h, err := l.Acquire(ctx)
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		release(t, h)
-	})
+	elsewhere := queueUp(t, l, 1, func(int) { takeTurn(ctx, t, l) })
 	release(t, again)
 	elsewhere.Wait()
 }
@@ -1115,7 +1119,7 @@ func TestDoReleasesOnGoexit(t *testing.T) {
 func skipUndeletable(t testing.TB) {
 	t.Helper()
 	if runtime.GOOS == "windows" {
-		t.Skip("on Windows an open sidecar can be neither deleted nor replaced, nor its directory")
+		t.Skip("on Windows an open sidecar can be neither deleted nor replaced")
 	}
 }
 
@@ -1199,6 +1203,31 @@ func TestSidecarMovedAwayIsNoticedSoon(t *testing.T) {
 	if got := l.Stats().Reopened; got != 1 {
 		t.Errorf("reopened %d times, want 1", got)
 	}
+}
+
+func TestSidecarMovedAwayDuringWaitIsNoticed(t *testing.T) {
+	skipUndeletable(t)
+	dir := t.TempDir()
+	l := openReal(t, dir)
+	unlock, err := rawLock(l.Path(), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := bounded(t)
+	wg := queueUp(t, l, 1, func(int) {
+		h, err := l.Acquire(ctx)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		checkExcludes(t, h)
+		release(t, h)
+	})
+	if err := os.Rename(l.Path(), filepath.Join(dir, "moved")); err != nil {
+		t.Fatal(err)
+	}
+	unlock()
+	wg.Wait()
 }
 
 func TestSidecarDeletedWhileOthersQueue(t *testing.T) {
@@ -1306,14 +1335,7 @@ func TestSidecarIsNeverWritten(t *testing.T) {
 	l := openReal(t, dir)
 	elsewhere := childHolder(t, dir)
 	ctx := bounded(t)
-	wg := queueUp(t, l, 10, func(int) {
-		h, err := l.Acquire(ctx)
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		release(t, h)
-	})
+	wg := queueUp(t, l, 10, func(int) { takeTurn(ctx, t, l) })
 	elsewhere.finish()
 	wg.Wait()
 	for _, by := range acquirers {
@@ -1387,14 +1409,7 @@ func TestCloseWakesItsWaiters(t *testing.T) {
 		_, err := l.Acquire(ctx)
 		checkPathError(t, err, "acquire", l.Path(), fs.ErrClosed)
 	})
-	stays := queueUp(t, other, 1, func(int) {
-		h, err := other.Acquire(ctx)
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		release(t, h)
-	})
+	stays := queueUp(t, other, 1, func(int) { takeTurn(ctx, t, other) })
 	if err := l.Close(); err != nil {
 		t.Error(err)
 	}
@@ -1472,15 +1487,13 @@ func TestReleaseByOneOfMany(t *testing.T) {
 	release(t, acquireReal(t, l))
 }
 
-// closedByCollector waits until the garbage collector has closed the lock
-// behind a Lock that nobody has any more.
-func closedByCollector(inner *lock) {
-	for closed := false; !closed; {
-		runtime.GC()
-		e := inner.lockEntry()
-		closed = inner.closed
-		e.mu.Unlock()
-	}
+// closedByCollector runs the garbage collector, and reports whether it has
+// closed the lock that was behind a Lock that nobody has any more.
+func closedByCollector(inner *lock) bool {
+	runtime.GC()
+	e := inner.lockEntry()
+	defer e.mu.Unlock()
+	return inner.closed
 }
 
 func TestDroppedLockGivesItsDescriptorBack(t *testing.T) {
@@ -1494,7 +1507,7 @@ func TestDroppedLockGivesItsDescriptorBack(t *testing.T) {
 		release(t, acquireReal(t, l))
 		return l.lock
 	}()
-	closedByCollector(inner)
+	until(t, "the garbage collector", func() bool { return closedByCollector(inner) })
 	checkNotOpen(t, inner.path)
 	until(t, "the sidecar to be closed", func() bool { return os.Remove(inner.path) == nil }) // as it must be on Windows
 }
@@ -1526,8 +1539,8 @@ func childDrop(args []string) error {
 	if err != nil {
 		return err
 	}
-	closedByCollector(inner)
-	runtime.GC()
+	for !closedByCollector(inner) {
+	}
 	fmt.Println("dropped")
 	io.Copy(io.Discard, os.Stdin)
 	return nil
@@ -1535,7 +1548,7 @@ func childDrop(args []string) error {
 
 // childStartAnother is the role of a child that acquires the lock and has a
 // child itself, with which it shares standard input and output: args are the
-// pack and, if the child's child is to inherit the lock, "dup".
+// pack and, if the child's child is to inherit a duplicate of the lock, "dup".
 func childStartAnother(args []string) error {
 	l, err := Open(args[0])
 	if err != nil {
@@ -1550,12 +1563,13 @@ func childStartAnother(args []string) error {
 		return err
 	}
 	another.Stdin, another.Stdout = os.Stdin, os.Stdout
+	dup, err := h.Dup()
+	if err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		return err
+	}
+	defer dup.Close()
 	if len(args) > 1 {
-		f, err := h.Dup()
-		if err != nil {
-			return err
-		}
-		another.ExtraFiles = []*os.File{f}
+		another.ExtraFiles = []*os.File{dup}
 	}
 	if err := another.Start(); err != nil {
 		return err
@@ -1638,14 +1652,7 @@ func TestKilledHolderLetsGo(t *testing.T) {
 	l := openReal(t, dir)
 	holder := childHolder(t, dir)
 	ctx := bounded(t)
-	wg := queueUp(t, l, 3, func(int) {
-		h, err := l.Acquire(ctx)
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		release(t, h)
-	})
+	wg := queueUp(t, l, 3, func(int) { takeTurn(ctx, t, l) })
 	holder.kill()
 	wg.Wait()
 
@@ -1713,14 +1720,7 @@ func TestIsExcludedByStrangers(t *testing.T) {
 	stranger.expect("locked")
 	checkBusy(t, l)
 	ctx := bounded(t)
-	wg := queueUp(t, l, 1, func(int) {
-		h, err := l.Acquire(ctx)
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		release(t, h)
-	})
+	wg := queueUp(t, l, 1, func(int) { takeTurn(ctx, t, l) })
 	stranger.finish()
 	wg.Wait()
 }

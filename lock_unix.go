@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -118,6 +119,14 @@ func (osKernel) sameAt(path string, id fileID) (bool, error) {
 		return false, nil
 	}
 	return err == nil && identify(&st) == id, err
+}
+
+// pause is not time.Sleep, which on an idle processor wakes a millisecond late:
+// that is the resolution in which the runtime waits for timers and the network
+// at once. The kernel's own is some 50 microseconds on Linux.
+func (osKernel) pause(d time.Duration) {
+	timeout := unix.NsecToTimeval(int64(d))
+	unix.Select(0, nil, nil, nil, &timeout) // a signal may cut it short
 }
 
 // identify returns the identity of the file that st describes. The types of

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/windows"
@@ -116,6 +117,10 @@ func (osKernel) sameAt(path string, id fileID) (bool, error) {
 	there, err := identify(h)
 	return err == nil && there == id, err
 }
+
+// pause does nothing: unlocking a range grants it to the first request that
+// waits for it, before anybody else can ask.
+func (osKernel) pause(time.Duration) {}
 
 // identify returns the identity of the file that h has open.
 func identify(h windows.Handle) (fileID, error) {

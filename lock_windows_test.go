@@ -88,10 +88,9 @@ func TestOpenSidecarCannotBeDeleted(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "pack")
 	l := openReal(t, dir)
 	attempts := map[string]func() error{
-		"delete":        func() error { return os.Remove(l.Path()) },
-		"move away":     func() error { return os.Rename(l.Path(), l.Path()+".moved") },
-		"move the pack": func() error { return os.Rename(dir, dir+".moved") },
-		"delete it all": func() error { return os.RemoveAll(dir) },
+		"delete":          func() error { return os.Remove(l.Path()) },
+		"move away":       func() error { return os.Rename(l.Path(), l.Path()+".moved") },
+		"delete the pack": func() error { return os.RemoveAll(dir) },
 	}
 	h := acquireReal(t, l)
 	for name, attempt := range attempts {
@@ -153,7 +152,7 @@ func TestSymlinkInPlaceOfSidecar(t *testing.T) {
 			t.Fatal(err)
 		}
 		path := filepath.Join(dir, FileName)
-		if err := os.Symlink(filepath.Join(dir, target), path); err != nil {
+		if err := symlink(filepath.Join(dir, target), path); err != nil {
 			t.Skipf("without symlinks: %v", err)
 		}
 		_, err := Open(dir)
