@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -140,7 +141,10 @@ func (b *bencher) scenarios() []contend.Scenario {
 
 func (b *bencher) bench(ctx context.Context, dir string) error {
 	own, err := os.MkdirTemp(dir, ".packlock-bench-")
-	if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("there is no directory %s; create it first", dir)
+	case err != nil:
 		return fmt.Errorf("a temporary directory is needed there: %w", err)
 	}
 	defer os.RemoveAll(own)
@@ -173,8 +177,11 @@ func (b *bencher) bench(ctx context.Context, dir string) error {
 		Duration:   b.duration,
 	}
 	if !b.json {
-		fmt.Printf("%s, %s, %d processors; medians of %d rounds of %v each\n\n",
-			report.System, report.Go, report.Processors, b.rounds, b.duration)
+		of := fmt.Sprintf("medians of %d rounds", b.rounds)
+		if b.rounds == 1 {
+			of = "1 round"
+		}
+		fmt.Printf("%s, %s, %d processors; %s of %v\n\n", report.System, report.Go, report.Processors, of, b.duration)
 		printHeader(os.Stdout)
 	}
 	for _, s := range set {

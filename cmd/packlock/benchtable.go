@@ -108,7 +108,7 @@ func printRow(w io.Writer, row benchRow) {
 			cells[0] = row.Name
 		}
 		if s.HasRate() {
-			cells[2] = rate(f.Rate)
+			cells[2] = contend.Rate(f.Rate)
 			if i == 0 {
 				cells[3] = fmt.Sprintf("%.2f", ours.Rate/theirs.Rate)
 			}
@@ -124,15 +124,4 @@ func printRow(w io.Writer, row benchRow) {
 		}
 		printLine(w, cells)
 	}
-}
-
-// rate formats operations a second.
-func rate(r float64) string {
-	switch {
-	case r >= 1e6:
-		return fmt.Sprintf("%.2f M", r/1e6)
-	case r >= 1e4:
-		return fmt.Sprintf("%.1f k", r/1e3)
-	}
-	return fmt.Sprintf("%.0f", r)
 }

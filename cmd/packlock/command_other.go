@@ -4,6 +4,7 @@ package main
 
 import (
 	"os"
+	"os/exec"
 	"os/signal"
 
 	"packlock"
@@ -19,8 +20,17 @@ func reachesGroup(os.Signal) bool { return true }
 // signalStatus returns the status of a wait ended by Ctrl-C.
 func signalStatus(os.Signal) int { return 130 }
 
-// exitStatus returns the status to exit with after a command.
-func exitStatus(state *os.ProcessState) int { return state.ExitCode() }
+// notifyContinued does nothing: processes are not stopped here.
+func notifyContinued(chan<- os.Signal) {}
+
+// wait waits for the end of the command and returns the status to exit with.
+func wait(cmd *exec.Cmd) (status int, err error) {
+	err = cmd.Wait()
+	if cmd.ProcessState == nil {
+		return 1, err
+	}
+	return cmd.ProcessState.ExitCode(), nil
+}
 
 // inheritable returns nil: a lock cannot be inherited here. The nil File can
 // be closed.

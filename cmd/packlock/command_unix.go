@@ -5,6 +5,7 @@ package main
 import (
 	"errors"
 	"os"
+	"os/exec"
 	"os/signal"
 	"syscall"
 	"unsafe"
@@ -53,12 +54,41 @@ func reachesGroup(s os.Signal) bool {
 // signalStatus returns the status of a process ended by s, as shells have it.
 func signalStatus(s os.Signal) int { return 128 + int(s.(syscall.Signal)) }
 
-// exitStatus returns the status to exit with after a command.
-func exitStatus(state *os.ProcessState) int {
-	if ws := state.Sys().(syscall.WaitStatus); ws.Signaled() {
-		return signalStatus(ws.Signal())
+// notifyContinued has SIGCONT sent to c, too: it is passed on so that a command
+// that run was stopped along with goes on along with it.
+func notifyContinued(c chan<- os.Signal) { signal.Notify(c, unix.SIGCONT) }
+
+// wait waits for the end of the command and returns the status to exit with.
+//
+// It has run stopped when the command is. In the process group of run they
+// stop together, when Ctrl-Z is typed. But an interactive shell has a group of
+// its own, and when it suspends itself, the shell that waits for run would
+// never learn of it, nor get its terminal back.
+func wait(cmd *exec.Cmd) (status int, err error) {
+	pid := cmd.Process.Pid
+	for {
+		var ws unix.WaitStatus
+		_, err := unix.Wait4(pid, &ws, unix.WUNTRACED, nil)
+		switch {
+		case err == unix.EINTR:
+		case err != nil:
+			return 1, os.NewSyscallError("wait", err)
+		case ws.Stopped():
+			group, err := unix.Getpgid(pid)
+			ours, oursErr := unix.Getpgid(0)
+			if err == nil && oursErr == nil && group != ours {
+				// Unlike SIGSTOP, this is ignored where no shell is left to
+				// have run continued.
+				unix.Kill(os.Getpid(), unix.SIGTSTP)
+			}
+		default:
+			cmd.Process.Release() // its pid may be another's from now on
+			if ws.Signaled() {
+				return signalStatus(ws.Signal()), nil
+			}
+			return ws.ExitStatus(), nil
+		}
 	}
-	return state.ExitCode()
 }
 
 // inheritable returns a duplicate of the locked descriptor that every process

@@ -2,9 +2,7 @@ package main
 
 import (
 	"fmt"
-	"strings"
 	"time"
-	"unicode"
 )
 
 // A holder is who has the lock of a sidecar, as far as the system tells: more
@@ -47,22 +45,6 @@ func (p process) String() string {
 	}
 	if p.age > 0 {
 		s += fmt.Sprintf(", which started %v ago", p.age.Round(time.Second))
-	}
-	return s
-}
-
-// printable returns s, shortened to be part of a line, without what could play
-// tricks on a terminal.
-func printable(s string) string {
-	const most = 60
-	s = strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return '?'
-	}, strings.TrimSpace(s))
-	if r := []rune(s); len(r) > most {
-		s = string(r[:most]) + "..."
 	}
 	return s
 }

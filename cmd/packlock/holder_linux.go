@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"golang.org/x/sys/unix"
 )
@@ -155,4 +156,20 @@ func describe(pid int) process {
 		}
 	}
 	return p
+}
+
+// printable returns s, shortened to be part of a line, without what could play
+// tricks on a terminal.
+func printable(s string) string {
+	const most = 60
+	s = strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return '?'
+	}, strings.TrimSpace(s))
+	if r := []rune(s); len(r) > most {
+		s = string(r[:most]) + "..."
+	}
+	return s
 }

@@ -184,24 +184,29 @@ func (r *runner) runCommand(hold *packlock.Hold, early chan os.Signal) (status i
 	// the start. One that comes right here goes to both.
 	late := make(chan os.Signal, signalBuffer)
 	notify(late)
+	notifyContinued(late)
 	signal.Stop(early)
 	for len(early) > 0 {
 		cmd.Process.Signal(<-early)
 	}
 
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
+	type end struct {
+		status int
+		err    error
+	}
+	ended := make(chan end, 1)
+	go func() {
+		status, err := wait(cmd)
+		ended <- end{status, err}
+	}()
 	for {
 		select {
 		case s := <-late:
 			if !reachesGroup(s) {
 				cmd.Process.Signal(s)
 			}
-		case err := <-ended:
-			if cmd.ProcessState == nil {
-				return 1, err // it could not be waited for
-			}
-			return exitStatus(cmd.ProcessState), nil
+		case e := <-ended:
+			return e.status, e.err
 		}
 	}
 }

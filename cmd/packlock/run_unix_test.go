@@ -48,6 +48,15 @@ func init() {
 		io.Copy(os.Stdout, os.NewFile(3, "3"))
 		return 0
 	}
+	// Is stopped in a process group of its own, as a shell that suspends itself.
+	roles["test:suspend"] = func([]string) int {
+		c := make(chan os.Signal, 1)
+		signal.Notify(c, unix.SIGCONT)
+		unix.Setpgid(0, 0)
+		unix.Kill(os.Getpid(), unix.SIGSTOP)
+		<-c
+		return 4
+	}
 	// Leaves a process behind.
 	roles["test:leave"] = func([]string) int {
 		exe, _ := os.Executable()
@@ -94,6 +103,7 @@ func TestSignalEndsTheWait(t *testing.T) {
 	hold(t, dir)
 	for _, s := range []syscall.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGHUP} {
 		t.Run(s.String(), func(t *testing.T) {
+			t.Parallel()
 			c := command(t, underLock(t, dir, "test:exit", "0")...).start()
 			if line := c.readLine(c.stderr); !strings.Contains(line, "waited") {
 				t.Fatal(line)
@@ -105,6 +115,21 @@ func TestSignalEndsTheWait(t *testing.T) {
 				t.Errorf("exit status %d, want %d", status, 128+int(s))
 			}
 		})
+	}
+}
+
+func TestRunIsStoppedAndContinuedWithTheCommand(t *testing.T) {
+	c := command(t, underLock(t, t.TempDir(), "test:suspend")...)
+	// A group with its parent outside, the test, as that of a shell's job.
+	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	c.start()
+	var ws unix.WaitStatus
+	if _, err := unix.Wait4(c.cmd.Process.Pid, &ws, unix.WUNTRACED, nil); err != nil || !ws.Stopped() {
+		t.Fatalf("run was not stopped: %#x, %v", ws, err)
+	}
+	c.cmd.Process.Signal(unix.SIGCONT)
+	if status := c.wait(); status != 4 {
+		t.Errorf("exit status %d, want that of the continued command, 4", status)
 	}
 }
 

@@ -69,8 +69,8 @@
 #define FAIR	0	/* 1: the kernel passes nobody over twice, for the properties that
 			   say "eventually". Only for two processes. */
 #endif
-#ifndef CONSTANT
-#define CONSTANT 0	/* 1: goroutine 0 only calls Acquire, without a context that ends */
+#ifndef PATIENT
+#define PATIENT 0	/* 1: goroutine 0 only calls Acquire, without a context that ends */
 #endif
 
 /* The engine, broken on purpose. */
@@ -97,21 +97,20 @@
 /* Each process has one Lock; if there is something to be told apart by it, the
    last goroutine of process 0 has a Lock of its own, number 2. */
 #define SPARE		(CLOSES || NAMES > 1)
-#define LOCK(g)		((SPARE && (g) == G0 - 1) -> 2 : PROC(g))
+#define LOCK(g)		(PROC(g) + 2 * (SPARE && (g) == G0 - 1))
 #define PATH(l)		(NAMES > 1 && (l) == 2)
 #define PROCESSOF(l)	((l) == 1)
 
 mtype:Turn = { free, taken, blocked, parked, polled, draining };
 mtype:Progress = { queued, hasTurn, locked, granted, handedOver, lost, failed };
 mtype:Manner = { parking, blocking, trying };
-mtype:Call = { quick, waiting };
 mtype:Stage = { idle, waits, holds, stopped };
 
 /* The kernel. A descriptor is that of an entry, or the foreigner's. */
 #define FOREIGNER	ENTRIES
 byte owner[FILES];		/* 1 + the descriptor that has the lock on the file, or 0 */
 byte owed[FILES];		/* FAIR: 1 + the descriptor that was passed over, or 0 */
-mtype:Call inCall[ENTRIES + 1];	/* the call that is under way on the descriptor, or 0 */
+bool inBlock[ENTRIES + 1];	/* a call of block is under way on the descriptor */
 bool opened[ENTRIES];		/* the descriptor, and so the entry, is open */
 byte foreignFile;		/* what the foreigner has opened */
 byte at_[2];			/* the file at each path */
@@ -138,28 +137,26 @@ byte held[FILES];		/* live holds on the file, in all processes */
 mtype:Stage stage[GOROUTINES];
 chan line[2] = [GOROUTINES] of { byte };	/* who acquires, in order of arrival */
 bool drainWaits;
+bool stopping;			/* nobody begins anything new */
 
 /* Scratch inside one atomic step. */
 hidden byte n, x, y;
 
 /*
- * The kernel.
+ * The kernel. A call that does not wait is one step: while it is under way the
+ * turn is its caller's, which is asserted here and wherever the turn is passed
+ * on, and so any other call would fail the assertion.
  */
 
 #define MAYTAKE(f, fd)	(owner[f] == 0 && (!FAIR || owed[f] == 0 || owed[f] == (fd) + 1))
 
-/* begins begins a call on the descriptor of e. The assertions are the one-call
-   invariant. */
-inline begins(e, me, how) {
-	atomic {
-		assert(opened[e]);
-		assert(inCall[e] == 0);
-		assert(whose[e] == me);
-		inCall[e] = how
-	}
+/* mayCall is the one-call invariant: no call during another, and none but by
+   whoever has the turn. */
+inline mayCall(e, me) {
+	assert(opened[e] && !inBlock[e] && whose[e] == me)
 }
 
-/* takes gives the lock on f to fd, whoever else may be waiting. */
+/* takes gives the lock on f to fd, whoever else may be waiting for it. */
 inline takes(f, fd) {
 	assert(owner[f] == 0);
 	owner[f] = fd + 1;
@@ -170,58 +167,54 @@ inline takes(f, fd) {
 		do
 		:: y <= ENTRIES ->
 			if
-			:: y != fd && inCall[y] == waiting &&
+			:: y != fd && inBlock[y] &&
 			   ((y == FOREIGNER && foreignFile == f) || (y < ENTRIES && FILE(y) == f)) ->
 				owed[f] = y + 1
 			:: else
 			fi;
 			y++
-		:: else -> break
-		od;
-		y = 0
+		:: else -> y = 0; break
+		od
 	:: else
 	fi
 }
 
-/* try sets ok, and at = failed if the kernel fails. */
+/* try sets ok, or err if the kernel fails. The caller is inside atomic. */
 inline try(e, me) {
-	begins(e, me, quick);
-	atomic {
-		if
-		:: MAYTAKE(FILE(e), e) -> takes(FILE(e), e); ok = true
-		:: !MAYTAKE(FILE(e), e) -> ok = false
-		:: errorsLeft > 0 -> errorsLeft--; err = true
-		fi;
-		inCall[e] = 0
-	}
+	mayCall(e, me);
+	if
+	:: MAYTAKE(FILE(e), e) -> takes(FILE(e), e); ok = true
+	:: !MAYTAKE(FILE(e), e) -> ok = false
+	:: errorsLeft > 0 -> errorsLeft--; err = true
+	fi
 }
 
-/* block returns when e has the lock, in any order of all that wait, or fails. */
+/* block begins to wait, and in another step ends with the lock, in any order of
+   those who wait for it, or sets err. */
 inline block(e, me) {
-	begins(e, me, waiting);
+	atomic { mayCall(e, me); inBlock[e] = true };
 	atomic {
 		if
 		:: MAYTAKE(FILE(e), e) -> takes(FILE(e), e)
 		:: errorsLeft > 0 -> errorsLeft--; err = true
 		fi;
-		inCall[e] = 0
+		inBlock[e] = false
 	}
 }
 
+/* unlock: the caller is inside atomic. */
 inline unlock(e, me) {
-	begins(e, me, quick);
-	atomic {
-		assert(owner[FILE(e)] == e + 1);
-		if
-		:: owner[FILE(e)] == e + 1 -> owner[FILE(e)] = 0
-		:: else
-		fi;
-		inCall[e] = 0
-	}
+	mayCall(e, me);
+	assert(owner[FILE(e)] == e + 1);
+	if
+	:: owner[FILE(e)] == e + 1 -> owner[FILE(e)] = 0
+	:: else
+	fi;
+	sliceLeft[e] = 0	/* says nothing until the next beginSlice */
 }
 
 /*
- * The queue.
+ * Sections under mu: the callers are inside atomic.
  */
 
 inline pushFront(e, w) {
@@ -230,9 +223,8 @@ inline pushFront(e, w) {
 	queue[e]!w;
 	do
 	:: n > 0 -> queue[e]?x; queue[e]!x; n--
-	:: else -> break
-	od;
-	x = 0
+	:: else -> x = 0; break
+	od
 }
 
 /* popFront sets d to 1 + the first waiter, or 0. */
@@ -243,16 +235,21 @@ inline popFront(e) {
 	fi
 }
 
-/* deliver wakes waiter d-1. */
-inline deliver(what) {
-	atomic {
-		assert(empty(ready[d - 1]));	/* the send never blocks */
-		ready[d - 1]!what;
-		d = 0
-	}
+/* deliver tells waiter d-1 what it got. In the code the send comes right after
+   mu is unlocked. Here it is part of the section, because in between the waiter
+   can do nothing, and nobody else cares. */
+inline deliver(got) {
+	assert(len(ready[d - 1]) == 0);	/* the send never blocks */
+	ready[d - 1]!got;
+	d = 0
 }
 
-/* enqueueLocked: the caller is inside atomic. */
+inline endDrainLocked(e) {
+	drained[e] = false
+}
+
+#define DRAINING(e)	((turn[e] == parked && len(queue[e]) == 0) || turn[e] == draining)
+
 inline enqueueLocked(e, w) {
 	assert(turn[e] != free);
 	assert(!queue[e]??[eval(w)]);
@@ -263,109 +260,82 @@ inline enqueueLocked(e, w) {
 	queue[e]!w
 }
 
-inline endDrainLocked(e) {
-	drained[e] = false
-}
-
-#define DRAINING(e)	((turn[e] == parked && len(queue[e]) == 0) || turn[e] == draining)
-
-/*
- * The turn.
- */
-
-/* beginSlice: the counter; that the time is over is a choice in giveBackLocked. */
-inline beginSlice(e) {
-	sliceLeft[e] = SLICE
-}
-
-/* unusedLocked. Pins are left out, and so are dead entries. */
+/* UNUSED is unusedLocked, but for pins and dead entries, which are left out. */
 #define USES(l, e)	(lentry[l] == (e) && !closed[l])
 #define UNUSED(e)	(opened[e] && turn[e] == free && !USES(0, e) && !USES(1, e) && !USES(2, e))
 
-/* retire closes the file. The closing itself comes after mu is unlocked, but
-   nobody can find the entry any more. */
+/* retire asks again, because since pass somebody may have come or closed it. */
 inline retire(e) {
 	if
-	:: UNUSED(e) -> assert(inCall[e] == 0 && owner[FILE(e)] != e + 1); opened[e] = false
+	:: UNUSED(e) ->
+		assert(!inBlock[e] && owner[FILE(e)] != e + 1);
+		opened[e] = false
 	:: else
 	fi
 }
 
-/* pass gives up the turn, with nothing locked. passLocked is its part under mu. */
-inline passLocked(e, me) {
+inline beginSlice(e) {
+	sliceLeft[e] = SLICE
+}
+
+/* pass gives up the turn, with nothing locked. What follows must retire e if it
+   is UNUSED then. */
+inline pass(e, me) {
 	assert(whose[e] == me && owner[FILE(e)] != e + 1);
 	endDrainLocked(e);
 	popFront(e);
 	if
-	:: d != 0 -> turn[e] = taken; whose[e] = d
+	:: d != 0 -> turn[e] = taken; whose[e] = d; deliver(hasTurn)
 	:: else -> turn[e] = free; whose[e] = 0
 	fi
 }
 
-inline passRest(e) {
-	if
-	:: d != 0 -> deliver(hasTurn)
-	:: d == 0 && UNUSED(e) -> atomic { retire(e) }	/* asked again, as by then somebody may have come */
-	:: d == 0 && !UNUSED(e)
-	fi
-}
-
-/* grantLocked, without the sending. */
-inline grantLocked(e) {
-	popFront(e);
+inline grantLocked(e, got) {
 	assert(!drained[e]);
+	popFront(e);
 	turn[e] = taken;
 	hold[e] = d;
-	whose[e] = d
+	whose[e] = d;
+	deliver(got)
 }
 
-/* giveBackLocked gives up the turn and the kernel's lock: first its part under
-   mu, which sets d if it hands over, then the rest. */
-inline giveBackLocked(e, me) {
-	assert(whose[e] == me && owner[FILE(e)] == e + 1);
+/* giveBackLocked gives up the turn and the kernel's lock. It ends at nothing, or
+   outside of mu at unlocking. */
+inline giveBackLocked(e, g) {
+	assert(whose[e] == g + 1 && owner[FILE(e)] == e + 1);
 	hold[e] = 0;
+	leave(g);
 	if
-	:: len(queue[e]) > 0 && sliceLeft[e] > 0 -> sliceLeft[e]--; grantLocked(e)
-	:: d = 0	/* nobody queues, or the slice is over, by count or by time */
+	:: len(queue[e]) > 0 && sliceLeft[e] > 0 ->
+		sliceLeft[e]--;
+		grantLocked(e, handedOver);
+		goto nothing
+	:: goto unlocking	/* nobody queues, or the slice is over, by count or by time */
 	fi
 }
 
-inline giveBackRest(e, me) {
+/* park fails if the Lock was closed meanwhile. */
+inline park(e, g) {
 	if
-	:: d != 0 -> deliver(handedOver)
-	:: else ->
-		unlock(e, me);
-		/* stepping aside is here */
-		atomic { passLocked(e, me) };
-		passRest(e)
-	fi
+	:: closed[LOCK(g)] && !MUT_PARK_CLOSED -> goto passing
+	:: else
+	fi;
+	assert(whose[e] == g + 1 && turn[e] == taken);
+	assert(!closed[LOCK(g)]);	/* or Close would not turn it away */
+	pushFront(e, g);
+	if
+	:: !(MUT_FORGET_NEXT_WAIT && w) -> turn[e] = parked; whose[e] = THREAD
+	:: MUT_FORGET_NEXT_WAIT && w -> skip
+	:: POLLS -> turn[e] = polled; whose[e] = THREAD
+	fi;
+	w = true;
+	at = queued
 }
 
-/* room is threads.take. */
-inline park(e, g, hadQueued) {
-	atomic {
-		if
-		:: closed[LOCK(g)] && !MUT_PARK_CLOSED ->
-			leave(g);
-			passLocked(e, g + 1);
-			at = failed
-		:: else ->
-			assert(whose[e] == g + 1 && turn[e] == taken);
-			/* who waits through a closed Lock would not be turned away */
-			assert(!closed[LOCK(g)]);
-			pushFront(e, g);
-			if
-			:: MUT_FORGET_NEXT_WAIT && hadQueued
-			:: !(MUT_FORGET_NEXT_WAIT && hadQueued) -> turn[e] = parked; whose[e] = THREAD
-			:: POLLS -> turn[e] = polled; whose[e] = THREAD
-			fi;
-			at = queued
-		fi
-	}
-}
+#define CTXENDS(g)	(CANCELS && manner == parking && !(PATIENT && (g) == 0))
 
 /*
- * What the properties count.
+ * What only the properties look at.
  */
 
 inline arrive(g) {
@@ -381,38 +351,47 @@ inline leave(g) {
 }
 
 /*
- * Acquire, TryAcquire and AcquireBlocking, and Release.
+ * Acquire, TryAcquire or AcquireBlocking, and then Release. The ways out are
  *
- * w says that there is a waiter, ended that the context has ended. Leaving
- * acquire with an error goes to "nothing".
+ *	unlocking	with the turn and the kernel's lock, neither of them wanted
+ *	passing		with the turn
+ *	nothing		without
  */
 proctype goroutine(byte g) {
 	mtype:Manner manner;
 	mtype:Progress at;
-	byte e, to, d;
-	bool w, waited, ended, ok, err;
+	byte e, to;
+	byte d;		/* 1 + the waiter taken out of the queue */
+	bool w;		/* there is a waiter: it has been in the queue */
+	bool waited;	/* on its own thread; blocked, in the code */
+	bool ok, err;
 
-	do
+end:	do
+	:: FAIR -> skip	/* or it would have to acquire again, to be fair */
 	:: atomic {
+		!stopping;
 		/* acquire, up to its loop */
 		if
 		:: manner = parking
-		:: TRIES && !(CONSTANT && g == 0) -> manner = trying
-		:: BLOCKS && !(CONSTANT && g == 0) -> manner = blocking
+		:: TRIES && !(PATIENT && g == 0) -> manner = trying
+		:: BLOCKS && !(PATIENT && g == 0) -> manner = blocking
 		fi;
 		e = lentry[LOCK(g)];
-		assert(opened[e] || closed[LOCK(g)]);
 		if
 		:: closed[LOCK(g)] -> goto nothing
-		:: !closed[LOCK(g)] && turn[e] == free ->
+		:: else
+		fi;
+		assert(opened[e]);
+		if
+		:: turn[e] == free ->
 			turn[e] = taken;
 			whose[e] = g + 1;
 			arrive(g);
 			at = hasTurn
-		:: !closed[LOCK(g)] && turn[e] != free && manner == trying -> goto nothing
-		:: !closed[LOCK(g)] && turn[e] != free && manner != trying ->
-			w = true;
+		:: turn[e] != free && manner == trying -> goto nothing
+		:: turn[e] != free && manner != trying ->
 			arrive(g);
+			w = true;
 			enqueueLocked(e, g);
 			at = queued
 		fi
@@ -420,132 +399,99 @@ proctype goroutine(byte g) {
 
 	   do
 	   :: at == queued ->
-		/* wait */
-		if
-		:: ready[g]?at
-		:: CANCELS && manner == parking && !(CONSTANT && g == 0) ->
-			atomic {
-				ended = true;
-				e = lentry[LOCK(g)];
-				if
-				:: queue[e]??[eval(g)] ->
-					queue[e]??eval(g);
-					leave(g);
-					if
-					:: MUT_UNLOCK_WHILE_PARKED && turn[e] == parked && len(queue[e]) == 0 -> goto mutation
-					:: else
-					fi;
-					goto nothing
-				:: !queue[e]??[eval(g)]
-				fi
-			}
-			ready[g]?at
-		fi;
 		atomic {
-			e = lentry[LOCK(g)];
-			/* Once taken out of the queue it is in no other. */
-			assert(!queue[e]??[eval(g)]);
-			assert(at == failed || whose[e] == g + 1);
+			/* wait. The end of the context that finds w not queued any more
+			   waits for the message, and so comes to the same as one
+			   after it. */
 			if
-			:: CANCELS && manner == parking && !(CONSTANT && g == 0) -> ended = true
-			:: !ended
-			fi;
-			if
-			:: ended && at == hasTurn ->
-				leave(g);
-				passLocked(e, g + 1)
-			:: ended && (at == granted || at == handedOver) ->
+			:: ready[g]?at -> e = lentry[LOCK(g)]
+			:: CTXENDS(g) && queue[lentry[LOCK(g)]]??[eval(g)] ->
+				e = lentry[LOCK(g)];
+				queue[e]??eval(g);
 				leave(g);
 				if
-				:: MUT_KEEP_AFTER_CANCEL -> goto nothing
-				:: else
-				fi;
-				giveBackLocked(e, g + 1)
-			:: at == failed -> leave(g)
-			:: !ended && at != failed
+				:: MUT_UNLOCK_WHILE_PARKED && turn[e] == parked && len(queue[e]) == 0 -> goto mutation
+				:: else -> goto nothing
+				fi
+			fi;
+			assert(!queue[e]??[eval(g)]);
+			if
+			:: at == failed -> goto nothing
+			:: at != failed -> assert(whose[e] == g + 1)
+			:: at != failed && CTXENDS(g) ->
+				/* It wins over what was granted. */
+				if
+				:: at == hasTurn -> goto passing
+				:: MUT_KEEP_AFTER_CANCEL && at != hasTurn -> goto nothing
+				:: else -> giveBackLocked(e, g)
+				fi
+			fi
+		}
+
+	   :: at == hasTurn ->
+		atomic {
+			try(e, g + 1);
+			if
+			:: err || (!ok && manner == trying) -> goto passing
+			:: !err && ok -> ok = false; beginSlice(e); at = locked
+			:: !err && !ok && manner != trying
 			fi
 		}
 		if
-		:: ended && at == hasTurn -> passRest(e); goto nothing
-		:: ended && (at == granted || at == handedOver) -> giveBackRest(e, g + 1); goto nothing
-		:: at == failed -> goto nothing
-		:: !ended && at != failed
-		fi
-
-	   :: at == hasTurn ->
-		try(e, g + 1);
-		if
-		:: err || (!ok && manner == trying) ->
-			atomic { leave(g); passLocked(e, g + 1) };
-			passRest(e);
-			goto nothing
-		:: !err && ok ->
-			atomic { ok = false; beginSlice(e); at = locked }
-		:: !err && !ok && manner == blocking ->
+		:: at == locked
+		:: at != locked && manner == blocking ->
 			/* entry.block */
 			atomic { turn[e] = blocked; waited = true };
 			block(e, g + 1);
-			beginSlice(e);
-			turn[e] = taken;
-			if
-			:: err ->
-				atomic { leave(g); passLocked(e, g + 1) };
-				passRest(e);
-				goto nothing
-			:: else -> at = locked
-			fi
-		:: !err && !ok && (manner == parking || (manner == blocking && POLLS)) ->
-			park(e, g, w);
-			if
-			:: at == failed -> passRest(e); goto nothing
-			:: else -> w = true
-			fi
+			atomic {
+				beginSlice(e);
+				turn[e] = taken;
+				if
+				:: err -> goto passing
+				:: else -> at = locked
+				fi
+			}
+		:: at != locked && (manner == parking || POLLS) -> atomic { park(e, g) }
 		fi
 
 	   :: at == locked || at == granted || at == handedOver ->
-		/* verify. A hand-over may trust the last look, and so may an acquire
-		   that did not have to wait, if the file has kept a link elsewhere. */
 		atomic {
+			/* verify. A hand-over may trust the last look, and so may an
+			   acquire that had no need to wait, if the file has kept another
+			   link. */
 			if
 			:: at_[PATH(LOCK(g))] == FILE(e) -> ok = true
-			:: at_[PATH(LOCK(g))] != FILE(e) -> ok = false
+			:: at_[PATH(LOCK(g))] != FILE(e)
 			:: FILES > 1 && (at == handedOver || !(w || waited)) -> ok = true
 			:: errorsLeft > 0 -> errorsLeft--; err = true
+			fi;
+			if
+			:: ok && at == locked && closed[LOCK(g)] -> giveBackLocked(e, g)
+			:: ok && at == locked && !closed[LOCK(g)] -> hold[e] = g + 1; break
+			:: ok && at != locked -> break
+			:: !ok -> hold[e] = 0
 			fi
 		}
 		if
-		:: !err && ok -> break
-		:: err || !ok ->
-			hold[e] = 0;
-			unlock(e, g + 1);
-			if
-			:: err ->
-				atomic { leave(g); passLocked(e, g + 1) };
-				passRest(e);
-				goto nothing
-			:: else -> at = lost
-			fi
+		:: err -> goto unlocking
+		:: else -> atomic { unlock(e, g + 1); at = lost }
 		fi
 
 	   :: at == lost ->
-		/* relocate: the opening, then what is done under the three mutexes. */
+		/* relocate opens the file, and then does the rest under three mutexes. */
 		atomic {
 			if
 			:: to = ENTRY(PROC(g), at_[PATH(LOCK(g))])
-			:: errorsLeft > 0 -> errorsLeft--; err = true
+			:: errorsLeft > 0 -> errorsLeft--; goto passing
 			fi
 		}
 		atomic {
 			if
-			:: err || closed[LOCK(g)] ->
-				err = true;
-				leave(g);
-				passLocked(e, g + 1)
-			:: !err && !closed[LOCK(g)] && to == e -> at = hasTurn
-			:: !err && !closed[LOCK(g)] && to != e ->
+			:: closed[LOCK(g)] -> goto passing
+			:: !closed[LOCK(g)] && to == e -> at = hasTurn
+			:: !closed[LOCK(g)] && to != e ->
 				assert(whose[e] == g + 1);
-				opened[to] = true;	/* entryLocked */
-				x = 0;
+				opened[to] = true;	/* if there was no such entry yet */
 				do
 				:: x < 3 && USES(x, e) && PATH(x) == PATH(LOCK(g)) -> lentry[x] = to; x++
 				:: x < 3 && !(USES(x, e) && PATH(x) == PATH(LOCK(g))) -> x++
@@ -566,73 +512,70 @@ proctype goroutine(byte g) {
 					fi;
 					y--
 				:: else -> x = 0; break
-				od;
-				passLocked(e, g + 1)
+				od
 			fi
 		}
 		if
-		:: err || to != e -> passRest(e)
-		:: !err && to == e
-		fi;
-		if
-		:: err || at == failed -> goto nothing
-		:: else -> atomic { e = to; to = 0 }
+		:: at == failed -> goto passing
+		:: at != failed && to != e ->
+			atomic { pass(e, g + 1) };
+			atomic { retire(e); e = to }
+		:: at != failed && to == e
 		fi
 	   od;
 
-	   /* finish, up to the return, from which on the hold is live */
+	   /* The acquire returns. */
 	   atomic {
-		ok = false;
+		assert(hold[e] == g + 1 && whose[e] == g + 1 && owner[FILE(e)] == e + 1);
+		assert(NAMES > 1 || line[PROC(g)]?[eval(g)]);	/* first come, first served */
+		leave(g);
+		stage[g] = holds;
+		held[FILE(e)]++;
+		assert(held[FILE(e)] == 1);	/* exclusion */
+		at = 0; to = 0; w = false; waited = false; ok = false
+	   }
+
+	   /* Release */
+	   atomic {
+		assert(hold[e] == g + 1 && owner[FILE(e)] == e + 1);
+		held[FILE(e)]--;
+		stage[g] = idle;
+		giveBackLocked(e, g)
+	   }
+
+mutation:  skip;
+	   atomic { unlock(e, g + 1); goto nothing }
+
+unlocking: skip;	/* in no section any more: a goto from one atomic to another would be one */
+	   atomic { unlock(e, g + 1) };
+	   /* stepping aside is here */
+
+passing:   skip;
+	   atomic {
+		leave(g);
+		pass(e, g + 1);
 		if
-		:: at == locked && closed[LOCK(g)] ->
-			leave(g);
-			giveBackLocked(e, g + 1)
-		:: at == locked && !closed[LOCK(g)] -> hold[e] = g + 1; at = granted
-		:: else
-		fi;
-		if
-		:: at != locked ->
-			assert(hold[e] == g + 1 && whose[e] == g + 1 && owner[FILE(e)] == e + 1);
-			assert(NAMES > 1 || line[PROC(g)]?[eval(g)]);	/* first come, first served */
-			leave(g);
-			held[FILE(e)]++;
-			assert(held[FILE(e)] == 1);	/* exclusion */
-			stage[g] = holds
-		:: else
+		:: !UNUSED(e) -> goto nothing
+		:: UNUSED(e)
 		fi
 	   }
-	   if
-	   :: at == locked -> giveBackRest(e, g + 1)
-	   :: else ->
-		/* Release */
-		atomic {
-			assert(hold[e] == g + 1 && owner[FILE(e)] == e + 1);
-			held[FILE(e)]--;
-			stage[g] = idle;
-			giveBackLocked(e, g + 1)
-		};
-		giveBackRest(e, g + 1)
-	   fi;
-	   goto nothing;
-
-mutation:  unlock(e, g + 1);
+	   atomic { retire(e) };
 
 nothing:   atomic {
-		/* Who leaves has no turn and is in no queue. */
-		x = 0;
+		/* Who has nothing is in no queue and has no turn. */
 		do
 		:: x < ENTRIES -> assert(whose[x] != g + 1 && !queue[x]??[eval(g)]); x++
 		:: else -> x = 0; break
 		od;
+		leave(g);
 		stage[g] = idle;
 		manner = 0; at = 0; e = 0; to = 0; d = 0;
-		w = false; waited = false; ended = false; ok = false; err = false
+		w = false; waited = false; ok = false; err = false
 	   }
-	:: stage[g] = stopped; break
 	od
 }
 
-/* The parked thread of e, and its poller. */
+/* The parked thread of e, or its poller. */
 proctype thread(byte e) {
 	byte d;
 	bool ok, err;
@@ -640,88 +583,78 @@ proctype thread(byte e) {
 end:	do
 	:: turn[e] == parked ->
 		block(e, THREAD);
-		goto granted_
-	:: turn[e] == polled ->
+		break
+	:: atomic { turn[e] == polled ->
 		/* poll, after a delay of any length */
-		atomic {
-			if
-			:: len(queue[e]) == 0 -> turn[e] = taken; ok = true; passLocked(e, THREAD)
-			:: len(queue[e]) > 0 -> turn[e] = parked	/* there is room by now */
-			:: len(queue[e]) > 0
-			fi
-		}
 		if
-		:: ok -> ok = false; passRest(e)
-		:: !ok && turn[e] == parked
-		:: !ok && turn[e] == polled ->
-			try(e, THREAD);
-			if
-			:: ok || err -> ok = false; goto granted_
-			:: else
-			fi
-		fi
+		:: len(queue[e]) == 0 -> turn[e] = taken; pass(e, THREAD)
+		:: len(queue[e]) > 0 -> turn[e] = parked	/* there is room by now */
+		:: len(queue[e]) > 0 -> goto asks
+		fi }
+		goto retires
 	od;
+	goto granted_;
+
+asks:	atomic {
+		try(e, THREAD);
+		if
+		:: ok || err -> ok = false
+		:: else -> goto end
+		fi
+	}
 
 granted_:
 	atomic {
 		beginSlice(e);
 		if
-		:: !err && len(queue[e]) > 0 -> grantLocked(e)
+		:: !err && len(queue[e]) > 0 -> grantLocked(e, granted); goto end
 		:: !err && len(queue[e]) == 0 -> turn[e] = draining
 		:: err ->
-			popFront(e);
 			turn[e] = taken;
+			popFront(e);
 			if
-			:: d != 0 -> leave(d - 1)
+			:: d != 0 -> leave(d - 1); deliver(failed)
 			:: else
-			fi
+			fi;
+			goto passes
 		fi
 	}
-	if
-	:: !err && d != 0 -> deliver(granted)
-	:: !err && d == 0 ->
-		unlock(e, THREAD);
-		atomic { passLocked(e, THREAD) };
-		passRest(e)
-	:: err ->
-		if
-		:: d != 0 -> deliver(failed)
-		:: else
-		fi;
-		atomic { err = false; passLocked(e, THREAD) };
-		passRest(e)
-	fi;
+	atomic { unlock(e, THREAD) };
+passes:	skip;
+	atomic { err = false; pass(e, THREAD) };
+retires: atomic { retire(e) };
 	goto end
 }
 
 /* Another process, with nothing but a descriptor that it opens each time. */
 proctype foreigner() {
-	do
-	:: atomic { foreignFile = at_[0]; inCall[FOREIGNER] = waiting };
+end:	do
+	:: FAIR -> skip
+	:: atomic { !stopping; foreignFile = at_[0]; inBlock[FOREIGNER] = true };
 		atomic {
-			MAYTAKE(foreignFile, FOREIGNER) -> takes(foreignFile, FOREIGNER);
-			inCall[FOREIGNER] = 0;
+			MAYTAKE(foreignFile, FOREIGNER);
+			takes(foreignFile, FOREIGNER);
+			inBlock[FOREIGNER] = false;
 			held[foreignFile]++;
 			assert(held[foreignFile] == 1)
-		};
+		}
 		atomic { held[foreignFile]--; owner[foreignFile] = 0; foreignFile = 0 }
-	:: break
 	od
 }
 
 /* Somebody puts a new file in the sidecar's place. */
 proctype replacer() {
-	do
-	:: at_[0] < FILES - 1 -> at_[0] = at_[0] + 1
-	:: break
+end:	do
+	:: at_[0] < FILES - 1 && !stopping -> at_[0] = at_[0] + 1
 	od
 }
 
-/* Lock.Close of Lock 0, at any time. */
+/* Close of Lock 0, at any time. */
 proctype closer() {
-	byte e, d, turnedAway;
+	byte e, d;
 
-	atomic {
+end:	atomic {
+		!stopping;
 		e = lentry[0];
 		closed[0] = true;
 		y = len(queue[e]);
@@ -729,7 +662,7 @@ proctype closer() {
 		:: y > 0 ->
 			queue[e]?x;
 			if
-			:: LOCK(x) == 0 -> turnedAway = turnedAway | (1 << x); leave(x)
+			:: LOCK(x) == 0 -> leave(x); d = x + 1; deliver(failed)
 			:: else -> queue[e]!x
 			fi;
 			y--
@@ -737,51 +670,40 @@ proctype closer() {
 		od;
 		retire(e)
 	}
-	do
-	:: turnedAway & (1 << d) -> turnedAway = turnedAway & ~(1 << d); d++; deliver(failed)
-	:: turnedAway && !(turnedAway & (1 << d)) -> d++
-	:: !turnedAway -> break
-	od
 }
 
 /* WaitDrained. Only one at a time, so that drained[e] is its channel. */
 proctype drainWaiter() {
 	byte e;
 
-	do
+end:	do
+	:: FAIR -> skip
 	:: atomic {
+		!stopping;
 		e = lentry[0];
 		if
 		:: !closed[0] && DRAINING(e) -> drained[e] = true; drainWaits = true
-		:: else -> goto next_
+		:: else -> e = 0; goto end
 		fi
 	   }
-	   atomic { !drained[e] -> drainWaits = false }
-next_:	   e = 0
-	:: break
+	   atomic { !drained[e] -> drainWaits = false; e = 0 }
 	od
 }
 
 init {
 	atomic {
-		n = 0;
 		do
 		:: n < ENTRIES -> turn[n] = free; opened[n] = FILE(n) == 0; n++
-		:: else -> break
+		:: else -> n = 0; break
 		od;
 		lentry[0] = ENTRY(0, 0);
 		lentry[1] = ENTRY(1, 0);
 		lentry[2] = ENTRY(0, 0);
-		if
-		:: !SPARE -> closed[2] = true
-		:: else
-		fi;
-		n = 0;
+		closed[2] = !SPARE;
 		do
 		:: n < GOROUTINES -> stage[n] = idle; run goroutine(n); n++
-		:: else -> break
+		:: else -> n = 0; break
 		od;
-		n = 0;
 		do
 		:: n < ENTRIES && (n < FILES || G1 > 0) -> run thread(n); n++
 		:: else -> n = 0; break
@@ -791,36 +713,35 @@ init {
 		if :: CLOSES -> run closer() :: else fi;
 		if :: DRAINS -> run drainWaiter() :: else fi
 	}
+	!FAIR;
+	stopping = true;
 
-	/* When nothing moves any more, everybody has stopped and nothing is left. */
+	/* Once nothing moves any more, everybody is through and nothing is left. */
 	atomic {
 		timeout;
-		n = 0;
 		do
-		:: n < GOROUTINES -> assert(stage[n] == stopped && empty(ready[n])); n++
-		:: else -> break
+		:: n < GOROUTINES -> assert(stage[n] == idle && len(ready[n]) == 0); n++
+		:: else -> n = 0; break
 		od;
-		n = 0;
 		do
 		:: n < ENTRIES ->
 			assert(turn[n] == free && len(queue[n]) == 0 && !drained[n]);
-			assert(hold[n] == 0 && inCall[n] == 0 && whose[n] == 0);
+			assert(hold[n] == 0 && !inBlock[n] && whose[n] == 0);
 			assert(opened[n] == (USES(0, n) || USES(1, n) || USES(2, n)));
 			n++
-		:: else -> break
+		:: else -> n = 0; break
 		od;
-		n = 0;
 		do
 		:: n < FILES -> assert(owner[n] == 0 && held[n] == 0); n++
 		:: else -> n = 0; break
 		od;
-		assert(empty(line[0]) && empty(line[1]) && !drainWaits)
+		assert(len(line[0]) == 0 && len(line[1]) == 0 && !drainWaits)
 	}
 }
 
 /* The properties that are more than an assertion, all under weak fairness but
    the first. */
 ltl exclusion	{ [] (held[0] <= 1) }
-ltl noneForgotten { [] (stage[0] == waits -> <> (stage[0] == holds)) }
+ltl noneForgotten { [] (stage[0] == waits -> <> (stage[0] == holds || (stage[0] == idle && closed[LOCK(0)]))) }
 ltl letsGo	{ [] <> (owner[0] != 1) }
 ltl drains	{ [] (DRAINING(0) -> <> !DRAINING(0)) }

@@ -61,7 +61,7 @@ func MedianFigures(rounds []Figures) Figures {
 	}
 }
 
-func medianOf[F any, T float64 | time.Duration](rounds []F, figure func(F) T) T {
+func medianOf[F any, T ~int64 | ~float64](rounds []F, figure func(F) T) T {
 	all := make([]T, len(rounds))
 	for i, f := range rounds {
 		all[i] = figure(f)
@@ -71,7 +71,7 @@ func medianOf[F any, T float64 | time.Duration](rounds []F, figure func(F) T) T 
 
 // Median returns the median of all, of which there is at least one; of an even
 // number, the mean of the two in the middle.
-func Median[T float64 | time.Duration](all []T) T {
+func Median[T ~int | ~int64 | ~float64](all []T) T {
 	s := slices.Sorted(slices.Values(all))
 	return (s[(len(s)-1)/2] + s[len(s)/2]) / 2
 }

@@ -13,6 +13,8 @@
 //	wakeup.go     the time from a release in one process to the hold in another
 //	compare.go    alternating rounds and their medians
 //	histogram.go  many durations in little memory
+//	format.go     figures for people
+//	page.go       what the processes of a run share
 //	lockers.go, flock_*.go   the libraries of this module and the kernel's bare lock
 //	shared_*.go   memory and clock that processes have in common
 package contend

@@ -113,12 +113,12 @@ func (p *Program) workRun(ask json.RawMessage) (any, error) {
 		})
 	}
 	ready.Wait()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
 	r.page.start(len(r.Spec.Scenario.Processes))
 
 	r.from = now() + int64(r.Spec.warmUp())
 	r.to = r.from + int64(r.Spec.Duration)
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
 	close(begin)
 	if r.Spec.Scenario.Unclocked {
 		time.Sleep(r.Spec.warmUp())

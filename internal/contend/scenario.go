@@ -98,16 +98,3 @@ func Matrix(processes int) []Scenario {
 	}
 	return append(set, Asking(1), Asking(8), WakingUp())
 }
-
-// Duration formats d with three significant digits at most.
-func Duration(d time.Duration) string {
-	for _, unit := range []struct {
-		length time.Duration
-		name   string
-	}{{time.Second, "s"}, {time.Millisecond, "ms"}, {time.Microsecond, "µs"}} {
-		if d >= unit.length {
-			return fmt.Sprintf("%.3g %s", float64(d)/float64(unit.length), unit.name)
-		}
-	}
-	return fmt.Sprintf("%d ns", d.Nanoseconds())
-}

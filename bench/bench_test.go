@@ -1,0 +1,153 @@
+package main
+
+import (
+	"image/png"
+	"math"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"packlock/internal/contend"
+)
+
+func TestMain(m *testing.M) {
+	if len(os.Args) == 2 && os.Args[1] == workerArg {
+		program.Work()
+	}
+	program.Launcher = strings.Fields(os.Getenv("TEST_EXEC"))
+	// Workers would sleep for a second before they exit, for other goroutines to
+	// report races.
+	os.Setenv("GORACE", os.Getenv("GORACE")+" atexit_sleep_ms=0")
+	os.Exit(m.Run())
+}
+
+func lockFile(t *testing.T) string {
+	path := filepath.Join(t.TempDir(), "lock")
+	if err := os.WriteFile(path, nil, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestEveryLibraryExcludesAsItIsUsedHere(t *testing.T) {
+	for _, l := range libraries {
+		_, err := program.Run(t.Context(), contend.Spec{
+			Library:  l.Name,
+			Path:     lockFile(t),
+			Scenario: contend.Even(2, 3, 100*time.Microsecond),
+			Duration: 30 * time.Millisecond,
+		})
+		if err != nil {
+			t.Errorf("%s: %v", l.Name, err)
+		}
+	}
+}
+
+func TestWaitsAndCancelsOfEveryLibrary(t *testing.T) {
+	if _, _, err := status(); err != nil {
+		t.Skipf("no threads and memory of a process on %s: %v", runtime.GOOS, err)
+	}
+	path := lockFile(t)
+	held, err := holdRaw(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Release()
+	for _, l := range libraries {
+		var waits usage
+		if err := program.Call(t.Context(), taskWait, waitRequest{l.Name, path, 50}, &waits); err != nil {
+			t.Errorf("%s: %v", l.Name, err)
+		}
+		var cancels cancelReply
+		if err := program.Call(t.Context(), taskCancel, waitRequest{l.Name, path, 200}, &cancels); err != nil {
+			t.Errorf("%s: %v", l.Name, err)
+		}
+		if most := cancels.Left.Threads; l.cancels == (most > 100) {
+			t.Errorf("%s: %d threads left of 200 cancelled waits; gives up: %v", l.Name, most, l.cancels)
+		}
+	}
+}
+
+// made returns results in which library i has i+1 times the figures of the
+// first.
+func made() *results {
+	r := &results{effort: quickEffort, figures: make(map[string][]contend.Figures)}
+	for i := range libraries {
+		f := contend.Figures{Rate: 1e6, P50: 1000, P99: 2000, Worst: 3000, Share: 0.1, Mallocs: 1}
+		f.Rate *= float64(i + 1)
+		f.Worst *= time.Duration(i + 1)
+		for _, set := range [][]contend.Scenario{inside, between, asking, {wakeUp}} {
+			for _, s := range set {
+				r.figures[s.Name] = append(r.figures[s.Name], f)
+			}
+		}
+		r.waits = append(r.waits, usage{Threads: i, Memory: 1 << 20})
+		r.cancels = append(r.cancels, cancelCost{waits: 1})
+	}
+	return r
+}
+
+func TestTargetsAreRatiosToRawFlock(t *testing.T) {
+	lines := make(map[string]string)
+	for _, target := range made().targets() {
+		lines[target.what] = target.figures() + ", " + target.verdict()
+	}
+	for what, want := range map[string]string{
+		"alone, time of raw flock's":                                         "want ≤ 1.70, got 2.00, missed",
+		"4 × 1, empty section, throughput of raw flock's":                    "want ≥ 0.60, got 0.50, missed",
+		"4 × 8, 1 ms section, worst wait of raw flock's":                     "want ≤ 0.10, got 0.50, missed",
+		"4 × 1, empty section, worst wait of raw flock's":                    "want ≤ 0.50, got 0.50, reached",
+		"wake-up, median of raw flock's":                                     "want ≤ 1.30, got 1.00, reached",
+		"1000 waiters, threads more":                                         "want ≤ 1, got 0, reached",
+		"1000 waiters, memory of each":                                       "want ≤ 3.50 KB, got 1.02 KB, reached",
+		"1 × 8 against one asking every 10 ms, 99th percentile of its waits": "want ≤ 5.00 ms, got 0.00 ms, reached",
+	} {
+		if lines[what] != want {
+			t.Errorf("%s: %q, want %q", what, lines[what], want)
+		}
+	}
+}
+
+func TestTargetGoesByThePrintedFigure(t *testing.T) {
+	for got, want := range map[float64]bool{1.7: true, 1.704: true, 1.706: false, math.NaN(): false} {
+		if reached := (target{sign: "≤", bound: 1.7, got: got}).reached(); reached != want {
+			t.Errorf("%v of 1.7 reached: %v", got, reached)
+		}
+	}
+}
+
+func TestTableMarksTheBest(t *testing.T) {
+	text := made().markdown()
+	for _, want := range []string{"| 1 M | 2 M |", "| **7 M** |", "| **3 µs** | 6 µs |"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+}
+
+func TestPicture(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "picture")
+	if err := made().draw(path); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(path + ".png")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := png.Decode(f); err != nil {
+		t.Error(err)
+	}
+	svg, err := os.ReadFile(path + ".svg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range libraries {
+		if !strings.Contains(string(svg), ">"+l.Name+"<") {
+			t.Errorf("no %s in the picture", l.Name)
+		}
+	}
+}

@@ -1,0 +1,102 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/alexflint/go-filemutex"
+	"github.com/gofrs/flock"
+	"github.com/rogpeppe/go-internal/lockedfile"
+
+	"packlock/internal/contend"
+)
+
+// A library is what is compared.
+type library struct {
+	contend.Library
+
+	// cancels says that Lock gives up when its ctx ends. For those that do not,
+	// giving up means leaving behind the goroutine that waits.
+	cancels bool
+
+	about string
+}
+
+const (
+	nameGofrs      = "gofrs/flock Lock"
+	nameLockedfile = "lockedfile"
+)
+
+// libraries are those compared, packlock first.
+var libraries = []library{
+	{contend.Packlock, true, "`Acquire` of a `Lock` that the goroutines of a process share"},
+	{contend.Flock, false, "flock(2) on a descriptor for each goroutine"},
+	{contend.Library{Name: "go-filemutex", Open: openFilemutex, PerGoroutine: true}, false,
+		"github.com/alexflint/go-filemutex: `Lock` of a `FileMutex` for each goroutine"},
+	{contend.Library{Name: nameLockedfile, Open: openLockedfile}, false,
+		"github.com/rogpeppe/go-internal/lockedfile: `Lock` of a `Mutex` that the goroutines of a process share"},
+	{contend.Library{Name: nameGofrs, Open: openGofrs, PerGoroutine: true}, false,
+		"github.com/gofrs/flock: `Lock` of a `Flock` for each goroutine"},
+	{contend.Library{Name: "gofrs/flock 1 ms", Open: openPolling(time.Millisecond), PerGoroutine: true}, true,
+		"the same with `TryLockContext`, which asks every millisecond"},
+	{contend.Library{Name: "gofrs/flock 100 ms", Open: openPolling(100 * time.Millisecond), PerGoroutine: true}, true,
+		"the same, which asks every 100 milliseconds"},
+}
+
+// gofrsLock is a Flock of gofrs, which is one lock for all of its users: a
+// second Lock of it returns at once, so each goroutine needs its own.
+type gofrsLock struct{ *flock.Flock }
+
+func openGofrs(path string) (contend.Locker, error) { return gofrsLock{flock.New(path)}, nil }
+
+func (l gofrsLock) Lock(context.Context) (contend.Held, error) { return l, l.Flock.Lock() }
+func (l gofrsLock) Release() error                             { return l.Unlock() }
+
+// gofrsPolling is the same by TryLockContext, which asks again and again.
+type gofrsPolling struct {
+	*flock.Flock
+	every time.Duration
+}
+
+func openPolling(every time.Duration) func(path string) (contend.Locker, error) {
+	return func(path string) (contend.Locker, error) { return &gofrsPolling{flock.New(path), every}, nil }
+}
+
+func (l *gofrsPolling) Lock(ctx context.Context) (contend.Held, error) {
+	_, err := l.TryLockContext(ctx, l.every)
+	return l, err
+}
+
+func (l *gofrsPolling) Release() error { return l.Unlock() }
+
+// lockedfileMutex is a Mutex of lockedfile, a copy of the one in the go
+// command. It opens the file anew for each Lock, so goroutines can share it.
+type lockedfileMutex struct{ mutex *lockedfile.Mutex }
+
+func openLockedfile(path string) (contend.Locker, error) {
+	return lockedfileMutex{lockedfile.MutexAt(path)}, nil
+}
+
+func (l lockedfileMutex) Lock(context.Context) (contend.Held, error) {
+	unlock, err := l.mutex.Lock()
+	return unlocking(unlock), err
+}
+
+type unlocking func()
+
+func (u unlocking) Release() error {
+	u()
+	return nil
+}
+
+// filemutexLock is a FileMutex, which is a descriptor: it has the lock or not,
+// whoever asks, so each goroutine needs its own.
+type filemutexLock struct{ *filemutex.FileMutex }
+
+func openFilemutex(path string) (contend.Locker, error) {
+	m, err := filemutex.New(path)
+	return filemutexLock{m}, err
+}
+
+func (l filemutexLock) Lock(context.Context) (contend.Held, error) { return l, l.FileMutex.Lock() }
+func (l filemutexLock) Release() error                             { return l.Unlock() }
