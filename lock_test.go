@@ -518,7 +518,7 @@ func TestExclusionAmongProcesses(t *testing.T) {
 	l := openReal(t, dir)
 	file := filepath.Join(t.TempDir(), "counter")
 	const goroutines = 4
-	rounds := scaled(150)
+	rounds := scaled(80)
 
 	var children []*child
 	for _, path := range otherPaths(t, dir) {

@@ -20,7 +20,7 @@ import (
 const (
 	width       = 26 * vg.Centimeter
 	height      = 20 * vg.Centimeter
-	legendWidth = 4.5 * vg.Centimeter
+	legendWidth = 4.8 * vg.Centimeter
 )
 
 // styles are those of the libraries, in their order: colours that the

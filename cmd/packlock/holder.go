@@ -12,8 +12,10 @@ type holder struct {
 	// takers are the pids by which the system lists the lock: of those who
 	// took it, even if they have ended since.
 	takers []int
-	// processes are those that can be seen to have it now.
+	// processes are those that can be seen to have it now, but for this one.
 	processes []process
+	// self is whether this process has it, too: by inheritance.
+	self bool
 }
 
 // A process is what can be told about one.
@@ -23,7 +25,7 @@ type process struct {
 	age     time.Duration // 0 if not to be had
 }
 
-func (h holder) known() bool { return len(h.takers) > 0 || len(h.processes) > 0 }
+func (h holder) known() bool { return h.self || len(h.takers) > 0 || len(h.processes) > 0 }
 
 // String returns what fits after "held by".
 func (h holder) String() string {
@@ -32,6 +34,8 @@ func (h holder) String() string {
 		return fmt.Sprintf("%v and %d more", h.processes[0], len(h.processes)-1)
 	case len(h.processes) == 1:
 		return h.processes[0].String()
+	case h.self:
+		return "this very process, which inherited the lock"
 	case len(h.takers) > 0:
 		return fmt.Sprintf("a process that cannot be seen from here and inherited the lock from pid %d, which has ended", h.takers[0])
 	}

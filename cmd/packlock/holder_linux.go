@@ -48,7 +48,12 @@ func findHolder(path string) holder {
 		if err != nil {
 			continue
 		}
-		if has, _ := hasLock(pid, file); has {
+		if has, _ := hasLock(pid, file); !has {
+			continue
+		}
+		if pid == os.Getpid() {
+			h.self = true
+		} else {
 			h.processes = append(h.processes, describe(pid))
 		}
 	}

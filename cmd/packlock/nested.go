@@ -43,9 +43,8 @@ func heldByParent(path string, who holder) int {
 			continue
 		}
 		if who.known() {
-			// That this very process has the lock means that it inherited it,
-			// from a run that was killed.
-			if slices.Contains(who.takers, pid) || slices.ContainsFunc(who.processes, isSelf) {
+			// With who.self the lock was inherited from a run that was killed.
+			if who.self || slices.Contains(who.takers, pid) {
 				return pid
 			}
 		} else if alive(pid) {
@@ -54,5 +53,3 @@ func heldByParent(path string, who holder) int {
 	}
 	return 0
 }
-
-func isSelf(p process) bool { return p.pid == os.Getpid() }

@@ -99,7 +99,7 @@ func TestHeldVariableIsNotBelievedAgainstTheHolder(t *testing.T) {
 	holder, _ := hold(t, dir)
 	args := append([]string{"run", "-n", dir, "--"}, self(t, "test:exit", "0")...)
 	c := command(t, args...)
-	// The run of this pid, the one that tests, would be one that let go.
+	// As inherited from a run, with the pid of this test, that has let go since.
 	c.cmd.Env = append(c.cmd.Env, heldAlso(filepath.Join(dir, packlock.FileName)))
 	status, _, stderr := c.output()
 	want := fmt.Sprintf("is busy: held by pid %d (", holder.cmd.Process.Pid)

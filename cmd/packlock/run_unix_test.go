@@ -173,7 +173,6 @@ func TestPackStaysLockedWhenRunIsKilled(t *testing.T) {
 	if tryLock(t, dir) {
 		t.Error("free while the command runs on")
 	}
-	// What would wait for itself is refused here, too.
 	c.stdin.Close()
 	lock, err := packlock.Open(dir)
 	if err != nil {

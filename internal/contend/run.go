@@ -45,7 +45,7 @@ func (p *Program) Run(ctx context.Context, spec Spec) (Result, error) {
 	for i := range replies {
 		calls = append(calls, call{"run", runRequest{spec, shared, i}, &replies[i]})
 	}
-	if err := p.together(ctx, calls, spec.warmUp()+spec.Duration); err != nil {
+	if err := p.together(ctx, calls, spec.warmUp()+spec.Duration+spec.Scenario.Section); err != nil {
 		return Result{}, err
 	}
 	r := Result{Scenario: spec.Scenario}

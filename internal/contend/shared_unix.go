@@ -20,7 +20,7 @@ func now() int64 { return int64(time.Since(epoch)) }
 // at the same pace and can be compared between processes.
 func sharedNow() int64 {
 	var ts unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
+	if err := unix.ClockGettime(clockMonotonic, &ts); err != nil {
 		panic(err) // there is no reason for which it could fail
 	}
 	return ts.Nano()
