@@ -739,9 +739,22 @@ init {
 	}
 }
 
-/* The properties that are more than an assertion, all under weak fairness but
-   the first. */
-ltl exclusion	{ [] (held[0] <= 1) }
-ltl noneForgotten { [] (stage[0] == waits -> <> (stage[0] == holds || (stage[0] == idle && closed[LOCK(0)]))) }
-ltl letsGo	{ [] <> (owner[0] != 1) }
-ltl drains	{ [] (DRAINING(0) -> <> !DRAINING(0)) }
+/*
+ * What is to happen eventually, under weak fairness. Goroutine 0 stands for all
+ * that are not cancelled: noneForgotten is run with PATIENT. LAST is the entry of
+ * process 0 for the last file.
+ */
+#define LAST	ENTRY(0, FILES - 1)
+
+ltl noneForgotten {
+	[] (stage[0] == waits -> <> (stage[0] == holds || (stage[0] == idle && closed[LOCK(0)])))
+}
+
+ltl letsGo {
+	([] <> (owner[0] != 1)) && ([] <> (owner[FILES - 1] != LAST + 1))
+}
+
+ltl drains {
+	([] (DRAINING(0) -> <> !DRAINING(0))) && ([] (DRAINING(LAST) -> <> !DRAINING(LAST))) &&
+	([] (drainWaits -> <> !drainWaits))
+}
