@@ -74,7 +74,8 @@ type entry struct {
 	mu sync.Mutex // guards the following; not held across a kernel call
 	// turn changes as described above, by whoever has it or takes it when free.
 	turn turn
-	// hold is the live hold, nil unless turn is taken.
+	// hold is that of the turn's owner, live or in the making, and nil unless the
+	// turn is taken.
 	hold *Hold
 	// queue is who waits for the turn. Not empty only while it is not free.
 	queue queue
@@ -108,7 +109,7 @@ const (
 	queued     progress = iota // in the queue
 	hasTurn                    // has the turn; nothing is locked
 	locked                     // has the turn and, by its own call, the kernel's lock
-	granted                    // the same, from the parked thread; its hold is the entry's
+	granted                    // the same, from the parked thread
 	handedOver                 // the same, from a release
 	lost                       // has the turn of an entry that is not to be used; nothing is locked
 	failed                     // has nothing but an error
@@ -228,7 +229,7 @@ func (l *lock) acquire(ctx context.Context, manner manner) (*Hold, error) {
 		l.entry.Load().counts.cancelled.Add(1)
 		return nil, l.fail(cancelled(ctx))
 	}
-	a := acquisition{lock: l, manner: manner, caller: goid.Get()}
+	a := acquisition{lock: l, manner: manner, hold: &Hold{path: l.path, owner: goid.Get()}}
 	at, err := a.arrive(ctx)
 	for err == nil {
 		switch at {
@@ -260,15 +261,29 @@ func (l *lock) acquire(ctx context.Context, manner manner) (*Hold, error) {
 type acquisition struct {
 	lock     *lock
 	entry    *entry
+	hold     *Hold
 	waiter   *waiter // made when there is need to wait
-	caller   uint64
 	reopened int
 	manner   manner
 	blocked  bool // has waited on its own thread
 }
 
-// arrive takes the turn if it is free and queues up if not.
+// arrive takes the turn if it is free.
 func (a *acquisition) arrive(ctx context.Context) (progress, error) {
+	l := a.lock
+	e := l.lockEntry()
+	if e.turn == turnFree && !l.closed {
+		a.entry = e
+		e.takeLocked(a.hold)
+		e.mu.Unlock()
+		return hasTurn, nil
+	}
+	e.mu.Unlock()
+	return a.queueUp(ctx)
+}
+
+// queueUp takes the turn if it is free and queues up if not.
+func (a *acquisition) queueUp(ctx context.Context) (progress, error) {
 	l := a.lock
 	var mark any // the hold of the entry that ctx descends from
 	for {
@@ -288,9 +303,9 @@ func (a *acquisition) arrive(ctx context.Context) (progress, error) {
 	case l.closed:
 		return failed, fs.ErrClosed
 	case e.turn == turnFree:
-		e.turn = turnTaken
+		e.takeLocked(a.hold)
 		return hasTurn, nil
-	case e.hold != nil && (e.hold.owner == a.caller || e.hold == mark):
+	case e.hold != nil && (e.hold.owner == a.hold.owner || e.hold == mark):
 		return failed, ErrReentrant
 	case a.manner == trying:
 		return failed, ErrBusy
@@ -304,7 +319,7 @@ func (a *acquisition) needWaiter() {
 	if a.waiter == nil {
 		a.waiter = a.lock.reg.waiters.Get().(*waiter)
 		a.waiter.lock = a.lock
-		a.waiter.hold = &Hold{path: a.lock.path, owner: a.caller}
+		a.waiter.hold = a.hold
 	}
 }
 
@@ -364,9 +379,6 @@ func (a *acquisition) verify(at progress) (bool, error) {
 	if same && err == nil {
 		return true, nil
 	}
-	e.mu.Lock()
-	e.hold = nil
-	e.mu.Unlock()
 	e.unlock() // whether a file unlocks that is nobody's sidecar is nobody's concern
 	if err != nil {
 		e.pass()
@@ -387,7 +399,7 @@ func (a *acquisition) reopen() (progress, error) {
 	if a.manner != trying {
 		a.needWaiter()
 	}
-	to, turn, err := a.lock.reg.relocate(from, a.lock, a.waiter)
+	to, turn, err := a.lock.reg.relocate(from, a.hold, a.lock, a.waiter)
 	if to != from {
 		from.pass()
 	}
@@ -403,24 +415,18 @@ func (a *acquisition) reopen() (progress, error) {
 	return queued, nil
 }
 
-// finish makes the lock, which is ours and verified, into a hold.
+// finish returns the hold, which is ours and verified.
 func (a *acquisition) finish(at progress) (*Hold, error) {
 	l, e := a.lock, a.entry
-	var h *Hold
-	if w := a.waiter; w != nil {
-		h, w.hold = w.hold, nil
-		l.reg.waiters.Put(w)
-	} else {
-		h = &Hold{path: l.path, owner: a.caller}
+	if a.waiter != nil {
+		l.reg.waiters.Put(a.waiter)
 	}
-	if at == locked {
+	if a.blocked {
 		e.mu.Lock()
-		if l.closed { // while it was in the kernel on its own thread, say
+		if l.closed { // while it was in the kernel on its own thread
 			e.giveBackLocked()
 			return nil, l.fail(fs.ErrClosed)
 		}
-		h.entry = e
-		e.hold = h
 		e.mu.Unlock()
 	}
 	e.counts.acquired.Add(1)
@@ -430,7 +436,7 @@ func (a *acquisition) finish(at progress) (*Hold, error) {
 	if at == handedOver {
 		e.counts.handedOver.Add(1)
 	}
-	return h, nil
+	return a.hold, nil
 }
 
 // wait waits until the queued w is taken out of the queue with something to go
@@ -610,15 +616,20 @@ func (e *entry) giveBackLocked() error {
 	return err
 }
 
-// grantLocked gives the turn and the kernel's lock to the first in the queue,
-// and unlocks e.mu.
+// grantLocked gives the turn, and the kernel's lock unless got is hasTurn, to the
+// first in the queue, and unlocks e.mu.
 func (e *entry) grantLocked(got progress) {
 	w := e.queue.popFront()
-	w.hold.entry = e
-	e.turn = turnTaken
-	e.hold = w.hold
+	e.takeLocked(w.hold)
 	e.mu.Unlock()
 	w.deliver(got)
+}
+
+// takeLocked gives the turn to the acquire whose hold is h.
+func (e *entry) takeLocked(h *Hold) {
+	e.turn = turnTaken
+	e.hold = h
+	h.entry = e
 }
 
 // unlock lets the kernel's lock go. The caller has the turn and keeps it.
@@ -634,13 +645,12 @@ func (e *entry) unlock() error {
 func (e *entry) pass() {
 	e.mu.Lock()
 	e.endDrainLocked()
-	if w := e.queue.popFront(); w != nil {
-		e.turn = turnTaken
-		e.mu.Unlock()
-		w.deliver(hasTurn)
+	if e.queue.n > 0 {
+		e.grantLocked(hasTurn)
 		return
 	}
 	e.turn = turnFree
+	e.hold = nil
 	unused := e.unusedLocked()
 	e.mu.Unlock()
 	if unused {
@@ -668,16 +678,17 @@ func (e *entry) unpin() {
 // block waits in the kernel on the thread of the caller, which has the turn and
 // room for a thread.
 func (e *entry) block() error {
-	setTurn := func(turn turn) {
-		e.mu.Lock()
-		e.turn = turn
-		e.mu.Unlock()
-	}
-	setTurn(turnBlocked)
+	e.mu.Lock()
+	h := e.hold
+	e.turn = turnBlocked
+	e.hold = nil
+	e.mu.Unlock()
 	err := e.file.block()
 	e.reg.threads.give()
 	e.waited()
-	setTurn(turnTaken)
+	e.mu.Lock()
+	e.takeLocked(h)
+	e.mu.Unlock()
 	return err
 }
 
@@ -688,6 +699,7 @@ func (e *entry) park(w *waiter) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.queue.pushFront(w)
+	e.hold = nil
 	if thread {
 		e.startThreadLocked()
 		return

@@ -6,7 +6,7 @@ package packlock
 // send on ready.
 type waiter struct {
 	lock *lock
-	hold *Hold // what it will have, made in advance so that it can be handed over
+	hold *Hold // in the making
 
 	ready chan struct{} // one send for each time the waiter is taken out of the queue by another
 	got   progress

@@ -68,9 +68,10 @@ func (r *registry) entryLocked(f file) *entry {
 // l, the Locks that share its path, and their waiters in their order. The
 // caller has the turn of from, with nothing locked, and keeps it.
 //
-// If nobody has the turn of the new entry, the caller gets it. Otherwise w, if
-// not nil, is queued there, ahead of those who had waited behind it.
-func (r *registry) relocate(from *entry, l *lock, w *waiter) (to *entry, turn bool, err error) {
+// If nobody has the turn of the new entry, the caller, whose hold in the making
+// is h, gets it. Otherwise w, if not nil, is queued there, ahead of those who had
+// waited behind it.
+func (r *registry) relocate(from *entry, h *Hold, l *lock, w *waiter) (to *entry, turn bool, err error) {
 	looked := now()
 	f, err := r.kernel.open(l.path)
 	if err != nil {
@@ -107,7 +108,7 @@ func (r *registry) relocate(from *entry, l *lock, w *waiter) (to *entry, turn bo
 		to.counts.add(&from.counts)
 	}
 	if to.turn == turnFree {
-		to.turn = turnTaken
+		to.takeLocked(h)
 		turn = true
 	} else if w != nil {
 		to.enqueueLocked(w)

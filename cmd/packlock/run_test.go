@@ -41,6 +41,9 @@ func TestCommandThatCannotBeRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	expect(t, 127, []string{"run", dir, "--", "no-such-command-anywhere"}, "packlock: run: ", "no-such-command-anywhere")
+	if os.Getenv("TEST_EXEC") != "" {
+		t.Skip("qemu-user: a forked child whose exec fails may hang at its exit, on a mutex of the emulator that another thread had locked at the fork")
+	}
 	expect(t, 127, []string{"run", dir, "--", filepath.Join(dir, "none")}, "packlock: run: ", "none")
 	if runtime.GOOS == "windows" {
 		t.Skip("Windows: which file can be executed is said by its name, so there is nothing between found and not")

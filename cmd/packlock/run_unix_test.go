@@ -134,6 +134,9 @@ func TestRunIsStoppedAndContinuedWithTheCommand(t *testing.T) {
 }
 
 func TestIgnoredSignalsStayIgnored(t *testing.T) {
+	if os.Getenv("TEST_EXEC") != "" {
+		t.Skip("an emulator catches the ignored signals itself, and so resets them when it executes a command")
+	}
 	c := command(t, underLock(t, t.TempDir(), "test:ignored")...)
 	c.cmd.Args = append([]string{"sh", "-c", `trap "" HUP; exec "$@"`, "sh"}, c.cmd.Args...)
 	c.cmd.Path = "/bin/sh"

@@ -1,28 +1,29 @@
 /*
  * The engine of packlock (blocking.go, registry.go, queue.go, hold.go) for the
- * model checker Spin. ./check runs it in the configurations it lists; README.md
- * says what is stated and what is left out.
+ * model checker Spin. ./check runs it in its configurations; README.md says what
+ * is stated and what is left out.
  *
  * How it corresponds to the Go code:
  *
  *	a section under entry.mu	one atomic step. The loops that lock the entry of
- *	or registry.mu			a lock whose entry may change (acquire, lockEntry)
+ *	or registry.mu			a lock whose entry may change (arrive, lockEntry)
  *					come to "the entry as it is under mu".
- *	a kernel call			two steps outside of it, its begin and its end;
- *					anything may happen between and around them
- *	go func() in startThreadLocked,	one process per entry, idle while the turn is not
- *	go poll()			its own: that there is never a second one is asserted
- *	waiter				the number of its goroutine: it has at most one
+ *	a kernel call			a step of its own; block is two, and anything may
+ *					happen between them
+ *	acquire and its acquisition	the loop of goroutine, on its progress at
+ *	waiter				the number of its goroutine, which has at most one
  *	waiter.ready, got		a channel for one message
+ *	the parked thread, the poller	one process per entry, idle while the turn is not
+ *					its own: that no second one is begun is asserted
  *	context				its end is a choice of the goroutine that asks for
- *					it: nobody else ever does
- *	clock				a choice: the slice may end, and the last look may
- *					be too old, whenever somebody asks
- *	stepping aside			nothing: a delay has no state, and between any two
+ *					it, as nobody else does
+ *	clock				a choice: whenever somebody asks, the slice may be
+ *					over, and the last look too old
+ *	stepAside			nothing: a delay has no state, and between any two
  *					steps the others may make as many as they like
  *
  * A goroutine acquires and releases any number of times, in any manner that the
- * configuration allows, and may stop for good whenever it has nothing.
+ * configuration allows.
  */
 
 /* The configuration. */
@@ -33,13 +34,17 @@
 #define G1	0	/* goroutines of process 1 */
 #endif
 #ifndef FOREIGN
-#define FOREIGN	0	/* 1: one more process, which uses the bare kernel's lock */
+#define FOREIGN	0	/* 1: one more process, with a bare kernel's lock */
 #endif
 #ifndef FILES
 #define FILES	1	/* FILES-1 times the sidecar is replaced */
 #endif
+#ifndef NAMES
+#define NAMES	1	/* 2: the last goroutine of process 0 has a Lock by a name
+			   under which the sidecar is not replaced */
+#endif
 #ifndef SLICE
-#define SLICE	1	/* hand-overs in a slice */
+#define SLICE	1	/* hand-overs in a slice: sliceHandOvers */
 #endif
 #ifndef CANCELS
 #define CANCELS	0	/* 1: contexts end */
@@ -53,93 +58,99 @@
 #ifndef POLLS
 #define POLLS	0	/* 1: there may be no room for a thread */
 #endif
-#ifndef ERRORS
-#define ERRORS	0	/* so many kernel calls fail */
-#endif
 #ifndef CLOSES
-#define CLOSES	0	/* 1: Lock.Close */
+#define CLOSES	0	/* 1: Close of the Lock of all but the last goroutine of process 0 */
 #endif
 #ifndef DRAINS
 #define DRAINS	0	/* 1: WaitDrained */
 #endif
-#ifndef NAMES
-#define NAMES	1	/* 2: another Lock on the sidecar by a name that stays */
+#ifndef ERRORS
+#define ERRORS	0	/* so many kernel calls fail */
 #endif
 #ifndef FAIR
-#define FAIR	0	/* 1: the kernel passes nobody over twice, for the properties that
-			   say "eventually". Only for two processes. */
+#define FAIR	0	/* 1: for what happens eventually: the kernel passes nobody
+			   over twice (with two processes, not more), and nobody
+			   has to acquire */
 #endif
 #ifndef PATIENT
-#define PATIENT 0	/* 1: goroutine 0 only calls Acquire, without a context that ends */
+#define PATIENT	0	/* 1: goroutine 0 only calls Acquire, and is not cancelled */
+#endif
+#ifndef KEEPS
+#define KEEPS	0	/* 1: the foreign process may never release */
 #endif
 
 /* The engine, broken on purpose. */
 #ifndef MUT_UNLOCK_WHILE_PARKED
-#define MUT_UNLOCK_WHILE_PARKED	0
+#define MUT_UNLOCK_WHILE_PARKED	0	/* who leaves the queue last unlocks, to get the thread back */
 #endif
 #ifndef MUT_FORGET_NEXT_WAIT
-#define MUT_FORGET_NEXT_WAIT	0
+#define MUT_FORGET_NEXT_WAIT	0	/* who has been in the queue starts no thread */
 #endif
 #ifndef MUT_KEEP_AFTER_CANCEL
-#define MUT_KEEP_AFTER_CANCEL	0
+#define MUT_KEEP_AFTER_CANCEL	0	/* who is cancelled keeps what it was handed over */
 #endif
 #ifndef MUT_PARK_CLOSED
-#define MUT_PARK_CLOSED		0
+#define MUT_PARK_CLOSED		0	/* park does not ask whether the Lock was closed */
+#endif
+
+/* must is assert, but for the runs that show that what follows from an assertion
+   is found without it, too. */
+#ifdef EXCLUSION_ONLY
+#define must(x)	skip
+#else
+#define must(x)	assert(x)
 #endif
 
 #define GOROUTINES	(G0 + G1)
-#define PROC(g)		((g) >= G0)		/* the process of a goroutine */
-#define ENTRIES		(2 * FILES)		/* one per process and file */
+#define PROC(g)		((g) >= G0)	/* the process of a goroutine */
+#define ENTRIES		(2 * FILES)	/* one per process and file */
 #define ENTRY(p, f)	((p) * FILES + (f))
 #define FILE(e)		((e) % FILES)
-#define PROCESS(e)	((e) / FILES)
 
-/* Each process has one Lock; if there is something to be told apart by it, the
-   last goroutine of process 0 has a Lock of its own, number 2. */
+/* A process has one Lock, 0 or 1, or process 0 a second one, 2. */
+#define LOCKS		3
 #define SPARE		(CLOSES || NAMES > 1)
 #define LOCK(g)		(PROC(g) + 2 * (SPARE && (g) == G0 - 1))
 #define PATH(l)		(NAMES > 1 && (l) == 2)
-#define PROCESSOF(l)	((l) == 1)
 
 mtype:Turn = { free, taken, blocked, parked, polled, draining };
 mtype:Progress = { queued, hasTurn, locked, granted, handedOver, lost, failed };
 mtype:Manner = { parking, blocking, trying };
-mtype:Stage = { idle, waits, holds, stopped };
+mtype:Stage = { idle, waits, holds };
 
-/* The kernel. A descriptor is that of an entry, or the foreigner's. */
+/* The kernel. A descriptor is that of an entry, or the foreign process's. */
 #define FOREIGNER	ENTRIES
 byte owner[FILES];		/* 1 + the descriptor that has the lock on the file, or 0 */
-byte owed[FILES];		/* FAIR: 1 + the descriptor that was passed over, or 0 */
+byte owed[FILES];		/* 1 + the descriptor that was passed over, or 0: see FAIR */
 bool inBlock[ENTRIES + 1];	/* a call of block is under way on the descriptor */
-bool opened[ENTRIES];		/* the descriptor, and so the entry, is open */
-byte foreignFile;		/* what the foreigner has opened */
-byte at_[2];			/* the file at each path */
+bool opened[ENTRIES];		/* the descriptor is open, and its entry in the registry */
+byte foreignFile;
+byte fileAt[2];			/* the file at each path */
 byte errorsLeft = ERRORS;
 
-/* Entries, each as under its mu. The set of locks is those not closed whose
-   lentry it is. */
+/* Entries. The set entry.locks is those not closed whose lentry is the entry. */
 mtype:Turn turn[ENTRIES];
-byte hold[ENTRIES];		/* 1 + the goroutine whose hold is live, or 0 */
-byte sliceLeft[ENTRIES];
-bool drained[ENTRIES];		/* somebody waits on the channel drained */
+byte hold[ENTRIES];		/* 1 + the goroutine whose hold it is, or 0 */
+byte handOvers[ENTRIES];
+bool drained[ENTRIES];		/* there is a channel drained */
 chan queue[ENTRIES] = [GOROUTINES] of { byte };
 
 /* Locks. */
-byte lentry[3];
-bool closed[3];
+byte lentry[LOCKS];
+bool closed[LOCKS];
 
 chan ready[GOROUTINES] = [1] of { mtype:Progress };
 
 /* What only the properties look at. */
 #define THREAD	255
-byte whose[ENTRIES];		/* who has the turn: 1 + goroutine, THREAD, or 0 */
-byte held[FILES];		/* live holds on the file, in all processes */
+byte whose[ENTRIES];		/* whose the turn is: 1 + goroutine, THREAD, or 0 */
+byte held[FILES];		/* live holds on the file, of all processes */
 mtype:Stage stage[GOROUTINES];
 chan line[2] = [GOROUTINES] of { byte };	/* who acquires, in order of arrival */
 bool drainWaits;
 bool stopping;			/* nobody begins anything new */
 
-/* Scratch inside one atomic step. */
+/* Used and left 0 within one atomic step. */
 hidden byte n, x, y;
 
 /*
@@ -153,17 +164,16 @@ hidden byte n, x, y;
 /* mayCall is the one-call invariant: no call during another, and none but by
    whoever has the turn. */
 inline mayCall(e, me) {
-	assert(opened[e] && !inBlock[e] && whose[e] == me)
+	must(opened[e] && !inBlock[e] && whose[e] == me)
 }
 
 /* takes gives the lock on f to fd, whoever else may be waiting for it. */
 inline takes(f, fd) {
-	assert(owner[f] == 0);
+	must(owner[f] == 0);
 	owner[f] = fd + 1;
 	if
 	:: FAIR ->
 		owed[f] = 0;
-		y = 0;
 		do
 		:: y <= ENTRIES ->
 			if
@@ -179,8 +189,8 @@ inline takes(f, fd) {
 	fi
 }
 
-/* try sets ok, or err if the kernel fails. The caller is inside atomic. */
-inline try(e, me) {
+/* callTry is file.try: it sets ok, or err. The caller is inside atomic. */
+inline callTry(e, me) {
 	mayCall(e, me);
 	if
 	:: MAYTAKE(FILE(e), e) -> takes(FILE(e), e); ok = true
@@ -189,9 +199,9 @@ inline try(e, me) {
 	fi
 }
 
-/* block begins to wait, and in another step ends with the lock, in any order of
-   those who wait for it, or sets err. */
-inline block(e, me) {
+/* callBlock is file.block. It begins to wait, and in another step ends with the
+   lock, in any order of those who wait for it, or sets err. */
+inline callBlock(e, me) {
 	atomic { mayCall(e, me); inBlock[e] = true };
 	atomic {
 		if
@@ -205,12 +215,12 @@ inline block(e, me) {
 /* unlock: the caller is inside atomic. */
 inline unlock(e, me) {
 	mayCall(e, me);
-	assert(owner[FILE(e)] == e + 1);
+	must(owner[FILE(e)] == e + 1);
 	if
 	:: owner[FILE(e)] == e + 1 -> owner[FILE(e)] = 0
 	:: else
 	fi;
-	sliceLeft[e] = 0	/* says nothing until the next beginSlice */
+	handOvers[e] = 0	/* says nothing until the next beginSlice */
 }
 
 /*
@@ -218,7 +228,7 @@ inline unlock(e, me) {
  */
 
 inline pushFront(e, w) {
-	assert(!queue[e]??[eval(w)]);
+	must(!queue[e]??[eval(w)]);
 	n = len(queue[e]);
 	queue[e]!w;
 	do
@@ -239,7 +249,7 @@ inline popFront(e) {
    mu is unlocked. Here it is part of the section, because in between the waiter
    can do nothing, and nobody else cares. */
 inline deliver(got) {
-	assert(len(ready[d - 1]) == 0);	/* the send never blocks */
+	must(len(ready[d - 1]) == 0);	/* the send never blocks */
 	ready[d - 1]!got;
 	d = 0
 }
@@ -248,11 +258,11 @@ inline endDrainLocked(e) {
 	drained[e] = false
 }
 
+/* drainingLocked */
 #define DRAINING(e)	((turn[e] == parked && len(queue[e]) == 0) || turn[e] == draining)
 
 inline enqueueLocked(e, w) {
-	assert(turn[e] != free);
-	assert(!queue[e]??[eval(w)]);
+	must(turn[e] != free && !queue[e]??[eval(w)]);
 	if
 	:: turn[e] == parked && len(queue[e]) == 0 -> endDrainLocked(e)	/* adopted */
 	:: else
@@ -260,7 +270,7 @@ inline enqueueLocked(e, w) {
 	queue[e]!w
 }
 
-/* UNUSED is unusedLocked, but for pins and dead entries, which are left out. */
+/* unusedLocked, but for pins and dead entries, which are left out */
 #define USES(l, e)	(lentry[l] == (e) && !closed[l])
 #define UNUSED(e)	(opened[e] && turn[e] == free && !USES(0, e) && !USES(1, e) && !USES(2, e))
 
@@ -268,20 +278,20 @@ inline enqueueLocked(e, w) {
 inline retire(e) {
 	if
 	:: UNUSED(e) ->
-		assert(!inBlock[e] && owner[FILE(e)] != e + 1);
+		must(!inBlock[e] && owner[FILE(e)] != e + 1);
 		opened[e] = false
 	:: else
 	fi
 }
 
 inline beginSlice(e) {
-	sliceLeft[e] = SLICE
+	handOvers[e] = 0
 }
 
 /* pass gives up the turn, with nothing locked. What follows must retire e if it
    is UNUSED then. */
 inline pass(e, me) {
-	assert(whose[e] == me && owner[FILE(e)] != e + 1);
+	must(whose[e] == me && owner[FILE(e)] != e + 1);
 	endDrainLocked(e);
 	popFront(e);
 	if
@@ -291,7 +301,7 @@ inline pass(e, me) {
 }
 
 inline grantLocked(e, got) {
-	assert(!drained[e]);
+	must(!drained[e]);
 	popFront(e);
 	turn[e] = taken;
 	hold[e] = d;
@@ -302,56 +312,53 @@ inline grantLocked(e, got) {
 /* giveBackLocked gives up the turn and the kernel's lock. It ends at nothing, or
    outside of mu at unlocking. */
 inline giveBackLocked(e, g) {
-	assert(whose[e] == g + 1 && owner[FILE(e)] == e + 1);
+	must(whose[e] == g + 1 && owner[FILE(e)] == e + 1);
 	hold[e] = 0;
-	leave(g);
+	goes(g);
 	if
-	:: len(queue[e]) > 0 && sliceLeft[e] > 0 ->
-		sliceLeft[e]--;
+	:: len(queue[e]) > 0 && handOvers[e] < SLICE ->	/* sliceLasts */
+		handOvers[e]++;
 		grantLocked(e, handedOver);
 		goto nothing
 	:: goto unlocking	/* nobody queues, or the slice is over, by count or by time */
 	fi
 }
 
-/* park fails if the Lock was closed meanwhile. */
+/* park gives the turn to a thread or, without room for one, to a poller. */
 inline park(e, g) {
 	if
 	:: closed[LOCK(g)] && !MUT_PARK_CLOSED -> goto passing
 	:: else
 	fi;
-	assert(whose[e] == g + 1 && turn[e] == taken);
-	assert(!closed[LOCK(g)]);	/* or Close would not turn it away */
+	must(whose[e] == g + 1 && turn[e] == taken);
+	must(!closed[LOCK(g)]);	/* or Close would not turn it away */
 	pushFront(e, g);
 	if
 	:: !(MUT_FORGET_NEXT_WAIT && w) -> turn[e] = parked; whose[e] = THREAD
-	:: MUT_FORGET_NEXT_WAIT && w -> skip
+	:: MUT_FORGET_NEXT_WAIT && w
 	:: POLLS -> turn[e] = polled; whose[e] = THREAD
 	fi;
 	w = true;
 	at = queued
 }
 
-#define CTXENDS(g)	(CANCELS && manner == parking && !(PATIENT && (g) == 0))
-
-/*
- * What only the properties look at.
- */
-
-inline arrive(g) {
+/* The line of all who acquire, for the properties. */
+inline comes(g) {
 	line[PROC(g)]!g;
 	stage[g] = waits
 }
 
-inline leave(g) {
+inline goes(g) {
 	if
 	:: line[PROC(g)]??[eval(g)] -> line[PROC(g)]??eval(g)
 	:: !line[PROC(g)]??[eval(g)]
 	fi
 }
 
+#define CTXENDS(g)	(CANCELS && manner == parking && !(PATIENT && (g) == 0))
+
 /*
- * Acquire, TryAcquire or AcquireBlocking, and then Release. The ways out are
+ * acquire, and then Release. The ways out are
  *
  *	unlocking	with the turn and the kernel's lock, neither of them wanted
  *	passing		with the turn
@@ -362,35 +369,36 @@ proctype goroutine(byte g) {
 	mtype:Progress at;
 	byte e, to;
 	byte d;		/* 1 + the waiter taken out of the queue */
-	bool w;		/* there is a waiter: it has been in the queue */
-	bool waited;	/* on its own thread; blocked, in the code */
+	bool w;		/* there is a waiter */
+	bool waited;	/* on its own thread; acquisition.blocked */
 	bool ok, err;
 
 end:	do
-	:: FAIR -> skip	/* or it would have to acquire again, to be fair */
+	:: FAIR -> skip	/* or it would have to begin, to be fair */
 	:: atomic {
 		!stopping;
-		/* acquire, up to its loop */
 		if
 		:: manner = parking
 		:: TRIES && !(PATIENT && g == 0) -> manner = trying
 		:: BLOCKS && !(PATIENT && g == 0) -> manner = blocking
 		fi;
+
+		/* arrive */
 		e = lentry[LOCK(g)];
 		if
 		:: closed[LOCK(g)] -> goto nothing
 		:: else
 		fi;
-		assert(opened[e]);
+		must(opened[e]);
 		if
 		:: turn[e] == free ->
 			turn[e] = taken;
 			whose[e] = g + 1;
-			arrive(g);
+			comes(g);
 			at = hasTurn
 		:: turn[e] != free && manner == trying -> goto nothing
 		:: turn[e] != free && manner != trying ->
-			arrive(g);
+			comes(g);
 			w = true;
 			enqueueLocked(e, g);
 			at = queued
@@ -399,38 +407,39 @@ end:	do
 
 	   do
 	   :: at == queued ->
+		/* wait. If the context ends and w is not queued any more, it waits for
+		   the message all the same: as if the context had ended after it. */
 		atomic {
-			/* wait. The end of the context that finds w not queued any more
-			   waits for the message, and so comes to the same as one
-			   after it. */
 			if
 			:: ready[g]?at -> e = lentry[LOCK(g)]
 			:: CTXENDS(g) && queue[lentry[LOCK(g)]]??[eval(g)] ->
+				/* leave */
 				e = lentry[LOCK(g)];
 				queue[e]??eval(g);
-				leave(g);
+				goes(g);
 				if
 				:: MUT_UNLOCK_WHILE_PARKED && turn[e] == parked && len(queue[e]) == 0 -> goto mutation
 				:: else -> goto nothing
 				fi
 			fi;
-			assert(!queue[e]??[eval(g)]);
+			must(!queue[e]??[eval(g)]);
 			if
 			:: at == failed -> goto nothing
-			:: at != failed -> assert(whose[e] == g + 1)
+			:: at != failed -> must(whose[e] == g + 1)
 			:: at != failed && CTXENDS(g) ->
-				/* It wins over what was granted. */
+				/* giveBack: the end of the context wins */
 				if
 				:: at == hasTurn -> goto passing
 				:: MUT_KEEP_AFTER_CANCEL && at != hasTurn -> goto nothing
-				:: else -> giveBackLocked(e, g)
+				:: !MUT_KEEP_AFTER_CANCEL && at != hasTurn -> giveBackLocked(e, g)
 				fi
 			fi
 		}
 
 	   :: at == hasTurn ->
+		/* try, after stepAside */
 		atomic {
-			try(e, g + 1);
+			callTry(e, g + 1);
 			if
 			:: err || (!ok && manner == trying) -> goto passing
 			:: !err && ok -> ok = false; beginSlice(e); at = locked
@@ -442,7 +451,7 @@ end:	do
 		:: at != locked && manner == blocking ->
 			/* entry.block */
 			atomic { turn[e] = blocked; waited = true };
-			block(e, g + 1);
+			callBlock(e, g + 1);
 			atomic {
 				beginSlice(e);
 				turn[e] = taken;
@@ -455,13 +464,13 @@ end:	do
 		fi
 
 	   :: at == locked || at == granted || at == handedOver ->
+		/* verify, and under mu finish. A hand-over may trust the last look, and
+		   so may an acquire that had no need to wait, if the file has kept a
+		   link elsewhere. */
 		atomic {
-			/* verify. A hand-over may trust the last look, and so may an
-			   acquire that had no need to wait, if the file has kept another
-			   link. */
 			if
-			:: at_[PATH(LOCK(g))] == FILE(e) -> ok = true
-			:: at_[PATH(LOCK(g))] != FILE(e)
+			:: fileAt[PATH(LOCK(g))] == FILE(e) -> ok = true
+			:: fileAt[PATH(LOCK(g))] != FILE(e)
 			:: FILES > 1 && (at == handedOver || !(w || waited)) -> ok = true
 			:: errorsLeft > 0 -> errorsLeft--; err = true
 			fi;
@@ -478,10 +487,10 @@ end:	do
 		fi
 
 	   :: at == lost ->
-		/* relocate opens the file, and then does the rest under three mutexes. */
+		/* reopen: relocate opens the file, and does the rest under all the mutexes */
 		atomic {
 			if
-			:: to = ENTRY(PROC(g), at_[PATH(LOCK(g))])
+			:: to = ENTRY(PROC(g), fileAt[PATH(LOCK(g))])
 			:: errorsLeft > 0 -> errorsLeft--; goto passing
 			fi
 		}
@@ -490,16 +499,16 @@ end:	do
 			:: closed[LOCK(g)] -> goto passing
 			:: !closed[LOCK(g)] && to == e -> at = hasTurn
 			:: !closed[LOCK(g)] && to != e ->
-				assert(whose[e] == g + 1);
+				must(whose[e] == g + 1);
 				opened[to] = true;	/* if there was no such entry yet */
 				do
-				:: x < 3 && USES(x, e) && PATH(x) == PATH(LOCK(g)) -> lentry[x] = to; x++
-				:: x < 3 && !(USES(x, e) && PATH(x) == PATH(LOCK(g))) -> x++
-				:: x == 3 -> x = 0; break
+				:: x < LOCKS && USES(x, e) && PATH(x) == PATH(LOCK(g)) -> lentry[x] = to; x++
+				:: x < LOCKS && !(USES(x, e) && PATH(x) == PATH(LOCK(g))) -> x++
+				:: x == LOCKS -> x = 0; break
 				od;
 				if
 				:: turn[to] == free -> turn[to] = taken; whose[to] = g + 1; at = hasTurn
-				:: turn[to] != free && manner == trying -> leave(g); at = failed
+				:: turn[to] != free && manner == trying -> goes(g); at = failed
 				:: turn[to] != free && manner != trying -> w = true; enqueueLocked(to, g); at = queued
 				fi;
 				y = len(queue[e]);
@@ -524,20 +533,18 @@ end:	do
 		fi
 	   od;
 
-	   /* The acquire returns. */
+	   /* The acquire returns its hold, which is live from here to Release. */
 	   atomic {
-		assert(hold[e] == g + 1 && whose[e] == g + 1 && owner[FILE(e)] == e + 1);
-		assert(NAMES > 1 || line[PROC(g)]?[eval(g)]);	/* first come, first served */
-		leave(g);
+		must(hold[e] == g + 1 && whose[e] == g + 1 && owner[FILE(e)] == e + 1);
+		must(NAMES > 1 || line[PROC(g)]?[eval(g)]);	/* first come, first served */
+		goes(g);
 		stage[g] = holds;
 		held[FILE(e)]++;
 		assert(held[FILE(e)] == 1);	/* exclusion */
 		at = 0; to = 0; w = false; waited = false; ok = false
 	   }
-
-	   /* Release */
 	   atomic {
-		assert(hold[e] == g + 1 && owner[FILE(e)] == e + 1);
+		must(hold[e] == g + 1 && owner[FILE(e)] == e + 1);
 		held[FILE(e)]--;
 		stage[g] = idle;
 		giveBackLocked(e, g)
@@ -546,13 +553,12 @@ end:	do
 mutation:  skip;
 	   atomic { unlock(e, g + 1); goto nothing }
 
-unlocking: skip;	/* in no section any more: a goto from one atomic to another would be one */
+unlocking: skip;	/* because a goto from atomic to atomic would be one step */
 	   atomic { unlock(e, g + 1) };
-	   /* stepping aside is here */
 
 passing:   skip;
 	   atomic {
-		leave(g);
+		goes(g);
 		pass(e, g + 1);
 		if
 		:: !UNUSED(e) -> goto nothing
@@ -562,12 +568,12 @@ passing:   skip;
 	   atomic { retire(e) };
 
 nothing:   atomic {
-		/* Who has nothing is in no queue and has no turn. */
+		/* Who has nothing has no turn and is in no queue. */
 		do
-		:: x < ENTRIES -> assert(whose[x] != g + 1 && !queue[x]??[eval(g)]); x++
+		:: x < ENTRIES -> must(whose[x] != g + 1 && !queue[x]??[eval(g)]); x++
 		:: else -> x = 0; break
 		od;
-		leave(g);
+		goes(g);
 		stage[g] = idle;
 		manner = 0; at = 0; e = 0; to = 0; d = 0;
 		w = false; waited = false; ok = false; err = false
@@ -582,55 +588,60 @@ proctype thread(byte e) {
 
 end:	do
 	:: turn[e] == parked ->
-		block(e, THREAD);
-		break
+		callBlock(e, THREAD);
+		goto wasGranted
 	:: atomic { turn[e] == polled ->
 		/* poll, after a delay of any length */
 		if
-		:: len(queue[e]) == 0 -> turn[e] = taken; pass(e, THREAD)
-		:: len(queue[e]) > 0 -> turn[e] = parked	/* there is room by now */
-		:: len(queue[e]) > 0 -> goto asks
+		:: len(queue[e]) == 0 -> turn[e] = taken; goto passing
+		:: len(queue[e]) > 0 -> turn[e] = parked; goto end	/* there is room by now */
+		:: len(queue[e]) > 0
 		fi }
-		goto retires
+		atomic {
+			callTry(e, THREAD);
+			if
+			:: ok || err -> ok = false; goto wasGranted
+			:: else
+			fi
+		}
 	od;
-	goto granted_;
 
-asks:	atomic {
-		try(e, THREAD);
-		if
-		:: ok || err -> ok = false
-		:: else -> goto end
-		fi
-	}
-
-granted_:
+wasGranted: skip;
 	atomic {
+		/* granted */
 		beginSlice(e);
 		if
 		:: !err && len(queue[e]) > 0 -> grantLocked(e, granted); goto end
 		:: !err && len(queue[e]) == 0 -> turn[e] = draining
 		:: err ->
+			err = false;
 			turn[e] = taken;
 			popFront(e);
 			if
-			:: d != 0 -> leave(d - 1); deliver(failed)
+			:: d != 0 -> goes(d - 1); deliver(failed)
 			:: else
 			fi;
-			goto passes
+			goto passing
 		fi
 	}
 	atomic { unlock(e, THREAD) };
-passes:	skip;
-	atomic { err = false; pass(e, THREAD) };
-retires: atomic { retire(e) };
-	goto end
+
+passing: skip;
+	atomic {
+		pass(e, THREAD);
+		if
+		:: !UNUSED(e) -> goto end
+		:: UNUSED(e)
+		fi
+	}
+	atomic { retire(e); goto end }
 }
 
 /* Another process, with nothing but a descriptor that it opens each time. */
 proctype foreigner() {
 end:	do
 	:: FAIR -> skip
-	:: atomic { !stopping; foreignFile = at_[0]; inBlock[FOREIGNER] = true };
+	:: atomic { !stopping; foreignFile = fileAt[0]; inBlock[FOREIGNER] = true };
 		atomic {
 			MAYTAKE(foreignFile, FOREIGNER);
 			takes(foreignFile, FOREIGNER);
@@ -638,14 +649,18 @@ end:	do
 			held[foreignFile]++;
 			assert(held[foreignFile] == 1)
 		}
-		atomic { held[foreignFile]--; owner[foreignFile] = 0; foreignFile = 0 }
+		do
+		:: KEEPS -> skip
+		:: atomic { held[foreignFile]--; owner[foreignFile] = 0; foreignFile = 0 };
+			break
+		od
 	od
 }
 
 /* Somebody puts a new file in the sidecar's place. */
 proctype replacer() {
 end:	do
-	:: at_[0] < FILES - 1 && !stopping -> at_[0] = at_[0] + 1
+	:: fileAt[0] < FILES - 1 && !stopping -> fileAt[0] = fileAt[0] + 1
 	od
 }
 
@@ -662,7 +677,7 @@ end:	atomic {
 		:: y > 0 ->
 			queue[e]?x;
 			if
-			:: LOCK(x) == 0 -> leave(x); d = x + 1; deliver(failed)
+			:: LOCK(x) == 0 -> goes(x); d = x + 1; deliver(failed)
 			:: else -> queue[e]!x
 			fi;
 			y--
@@ -672,7 +687,7 @@ end:	atomic {
 	}
 }
 
-/* WaitDrained. Only one at a time, so that drained[e] is its channel. */
+/* WaitDrained, one at a time, so that drained[e] is what this one waits for. */
 proctype drainWaiter() {
 	byte e;
 
@@ -713,36 +728,36 @@ init {
 		if :: CLOSES -> run closer() :: else fi;
 		if :: DRAINS -> run drainWaiter() :: else fi
 	}
-	!FAIR;
+end:	!FAIR;
 	stopping = true;
 
 	/* Once nothing moves any more, everybody is through and nothing is left. */
 	atomic {
 		timeout;
 		do
-		:: n < GOROUTINES -> assert(stage[n] == idle && len(ready[n]) == 0); n++
+		:: n < GOROUTINES -> must(stage[n] == idle && len(ready[n]) == 0); n++
 		:: else -> n = 0; break
 		od;
 		do
 		:: n < ENTRIES ->
-			assert(turn[n] == free && len(queue[n]) == 0 && !drained[n]);
-			assert(hold[n] == 0 && !inBlock[n] && whose[n] == 0);
-			assert(opened[n] == (USES(0, n) || USES(1, n) || USES(2, n)));
+			must(turn[n] == free && len(queue[n]) == 0 && !drained[n]);
+			must(hold[n] == 0 && !inBlock[n] && whose[n] == 0);
+			must(opened[n] == (USES(0, n) || USES(1, n) || USES(2, n)));
 			n++
 		:: else -> n = 0; break
 		od;
 		do
-		:: n < FILES -> assert(owner[n] == 0 && held[n] == 0); n++
+		:: n < FILES -> must(owner[n] == 0 && held[n] == 0); n++
 		:: else -> n = 0; break
 		od;
-		assert(len(line[0]) == 0 && len(line[1]) == 0 && !drainWaits)
+		must(len(line[0]) == 0 && len(line[1]) == 0 && !drainWaits)
 	}
 }
 
 /*
- * What is to happen eventually, under weak fairness. Goroutine 0 stands for all
- * that are not cancelled: noneForgotten is run with PATIENT. LAST is the entry of
- * process 0 for the last file.
+ * What is to happen eventually, under weak fairness. Goroutine 0, being PATIENT,
+ * stands for all who are not cancelled. LAST is the entry of process 0 for the
+ * last file.
  */
 #define LAST	ENTRY(0, FILES - 1)
 
