@@ -77,6 +77,8 @@ type entry struct {
 	// hold is that of the turn's owner, live or in the making, and nil unless the
 	// turn is taken.
 	hold *Hold
+	// owner is the goroutine that hold belongs to, 0 if it was detached.
+	owner uint64
 	// queue is who waits for the turn. Not empty only while it is not free.
 	queue queue
 	// locks is who reaches the sidecar through this entry.
@@ -229,7 +231,7 @@ func (l *lock) acquire(ctx context.Context, manner manner) (*Hold, error) {
 		l.entry.Load().counts.cancelled.Add(1)
 		return nil, l.fail(cancelled(ctx))
 	}
-	a := acquisition{lock: l, manner: manner, hold: &Hold{path: l.path, owner: goid.Get()}}
+	a := acquisition{lock: l, manner: manner, hold: &Hold{lock: l}, caller: goid.Get()}
 	at, err := a.arrive(ctx)
 	for err == nil {
 		switch at {
@@ -263,6 +265,7 @@ type acquisition struct {
 	entry    *entry
 	hold     *Hold
 	waiter   *waiter // made when there is need to wait
+	caller   uint64
 	reopened int
 	manner   manner
 	blocked  bool // has waited on its own thread
@@ -274,7 +277,7 @@ func (a *acquisition) arrive(ctx context.Context) (progress, error) {
 	e := l.lockEntry()
 	if e.turn == turnFree && !l.closed {
 		a.entry = e
-		e.takeLocked(a.hold)
+		e.takeLocked(a.hold, a.caller)
 		e.mu.Unlock()
 		return hasTurn, nil
 	}
@@ -303,9 +306,9 @@ func (a *acquisition) queueUp(ctx context.Context) (progress, error) {
 	case l.closed:
 		return failed, fs.ErrClosed
 	case e.turn == turnFree:
-		e.takeLocked(a.hold)
+		e.takeLocked(a.hold, a.caller)
 		return hasTurn, nil
-	case e.hold != nil && (e.hold.owner == a.hold.owner || e.hold == mark):
+	case e.hold != nil && (e.owner == a.caller || e.hold == mark):
 		return failed, ErrReentrant
 	case a.manner == trying:
 		return failed, ErrBusy
@@ -319,7 +322,7 @@ func (a *acquisition) needWaiter() {
 	if a.waiter == nil {
 		a.waiter = a.lock.reg.waiters.Get().(*waiter)
 		a.waiter.lock = a.lock
-		a.waiter.hold = a.hold
+		a.waiter.hold, a.waiter.owner = a.hold, a.caller
 	}
 }
 
@@ -399,7 +402,7 @@ func (a *acquisition) reopen() (progress, error) {
 	if a.manner != trying {
 		a.needWaiter()
 	}
-	to, turn, err := a.lock.reg.relocate(from, a.hold, a.lock, a.waiter)
+	to, turn, err := a.lock.reg.relocate(from, a)
 	if to != from {
 		from.pass()
 	}
@@ -620,15 +623,17 @@ func (e *entry) giveBackLocked() error {
 // first in the queue, and unlocks e.mu.
 func (e *entry) grantLocked(got progress) {
 	w := e.queue.popFront()
-	e.takeLocked(w.hold)
+	e.takeLocked(w.hold, w.owner)
 	e.mu.Unlock()
 	w.deliver(got)
 }
 
-// takeLocked gives the turn to the acquire whose hold is h.
-func (e *entry) takeLocked(h *Hold) {
+// takeLocked gives the turn to the acquire whose hold is h, by the goroutine
+// owner.
+func (e *entry) takeLocked(h *Hold, owner uint64) {
 	e.turn = turnTaken
 	e.hold = h
+	e.owner = owner
 	h.entry = e
 }
 
@@ -679,7 +684,7 @@ func (e *entry) unpin() {
 // room for a thread.
 func (e *entry) block() error {
 	e.mu.Lock()
-	h := e.hold
+	h, owner := e.hold, e.owner
 	e.turn = turnBlocked
 	e.hold = nil
 	e.mu.Unlock()
@@ -687,7 +692,7 @@ func (e *entry) block() error {
 	e.reg.threads.give()
 	e.waited()
 	e.mu.Lock()
-	e.takeLocked(h)
+	e.takeLocked(h, owner)
 	e.mu.Unlock()
 	return err
 }

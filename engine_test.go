@@ -221,7 +221,7 @@ func TestCancelWinsOverGrant(t *testing.T) {
 			for range 50 { // select picks at random among what is ready
 				entry := e.l.entry.Load()
 				h := e.try(e.l)
-				a := acquisition{lock: e.l.lock, hold: &Hold{}}
+				a := acquisition{lock: e.l.lock, hold: &Hold{lock: e.l.lock}}
 				a.needWaiter()
 				first := a.waiter
 				entry.mu.Lock()

@@ -88,11 +88,15 @@ func (k *fakeKernel) openFile(path string) (*fakeFile, error) {
 		return nil, fs.ErrNotExist
 	}
 	if k.files[path] == nil {
-		k.inodes++
-		k.files[path] = &fakeInode{id: fileID{volume: 1, file: [2]uint64{k.inodes}}, links: 1}
+		k.createLocked(path)
 	}
 	k.nopen++
 	return &fakeFile{k: k, path: path, inode: k.files[path], lock: make(chan struct{}, 1)}, nil
+}
+
+func (k *fakeKernel) createLocked(path string) {
+	k.inodes++
+	k.files[path] = &fakeInode{id: fileID{volume: 1, file: [2]uint64{k.inodes}}, links: 1}
 }
 
 func (k *fakeKernel) sameAt(path string, id fileID) (bool, error) {
@@ -115,8 +119,14 @@ func (k *fakeKernel) pause(d time.Duration) {
 func (k *fakeKernel) unlink(path string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.files[path].links--
-	delete(k.files, path)
+	k.unlinkLocked(path)
+}
+
+func (k *fakeKernel) unlinkLocked(path string) {
+	if inode := k.files[path]; inode != nil {
+		inode.links--
+		delete(k.files, path)
+	}
 }
 
 // link gives the file at path another name.
@@ -131,13 +141,44 @@ func (k *fakeKernel) link(path, name string) {
 func (k *fakeKernel) removeDir(dir string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	for path, inode := range k.files {
+	for path := range k.files {
 		if filepath.Dir(path) == dir {
-			inode.links--
-			delete(k.files, path)
+			k.unlinkLocked(path)
 		}
 	}
 	k.gone[dir] = true
+}
+
+// makeDir makes a deleted directory anew, empty.
+func (k *fakeKernel) makeDir(dir string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(k.gone, dir)
+}
+
+// replace puts another, new file in the place of the one at path, if any.
+func (k *fakeKernel) replace(path string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.unlinkLocked(path)
+	k.createLocked(path)
+}
+
+// rename gives the file at path the name to, which another file may have.
+func (k *fakeKernel) rename(path, to string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	inode := k.files[path]
+	k.unlinkLocked(to)
+	delete(k.files, path)
+	k.files[to] = inode
+}
+
+// inode returns the file that is at path, nil if there is none.
+func (k *fakeKernel) inode(path string) *fakeInode {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.files[path]
 }
 
 // called returns how often a call was made.
@@ -199,7 +240,15 @@ func (f *fakeFile) block() error {
 		return err
 	}
 	f.waitForLock()
-	return f.k.enter("blocked", f.path)
+	err := f.k.enter("blocked", f.path)
+	if err != nil {
+		f.k.mu.Lock()
+		defer f.k.mu.Unlock()
+		if f.inode.locked == f { // the kernel gives no lock with an error
+			f.letGoLocked()
+		}
+	}
+	return err
 }
 
 func (f *fakeFile) waitForLock() {
@@ -264,9 +313,9 @@ func (f *fakeFile) dup(name string) (*os.File, error) {
 	return nil, errors.ErrUnsupported
 }
 
+// close closes the file even when it fails, as close(2) does.
 func (f *fakeFile) close() error {
 	f.k.mu.Lock()
-	defer f.k.mu.Unlock()
 	if f.closed || f.inCall != "" {
 		panic(fmt.Sprintf("close of %s: closed %v, during call %q", f.path, f.closed, f.inCall))
 	}
@@ -275,7 +324,8 @@ func (f *fakeFile) close() error {
 	if f.inode.locked == f {
 		f.letGoLocked()
 	}
-	return nil
+	f.k.mu.Unlock()
+	return f.k.enter("close", f.path)
 }
 
 // A foreigner is another process, as far as locks go.

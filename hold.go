@@ -13,9 +13,8 @@ import (
 //
 // A Hold may be used by several goroutines at once.
 type Hold struct {
-	entry *entry
-	path  string
-	owner uint64 // the goroutine it belongs to, 0 after Detach; guarded by the entry's mu once granted
+	lock  *lock
+	entry *entry // where it was granted, which lock may have left since
 }
 
 // Release lets the lock go: to the first waiter of this process or, now and
@@ -37,7 +36,7 @@ func (h *Hold) Release() error {
 }
 
 // Path returns the absolute path of the sidecar.
-func (h *Hold) Path() string { return h.path }
+func (h *Hold) Path() string { return h.lock.path }
 
 // Context returns ctx, marked as running under this hold: an Acquire of the
 // same sidecar with it, or with a context that descends from it, fails with
@@ -58,9 +57,12 @@ type markKey struct{ e *entry }
 // it: it is going to be released by another, and the first one may wait for the
 // lock again.
 func (h *Hold) Detach() {
-	h.entry.mu.Lock()
-	defer h.entry.mu.Unlock()
-	h.owner = 0
+	e := h.entry
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.hold == h {
+		e.owner = 0
+	}
 }
 
 // Check returns nil while the locked file is still the one at its path. If it
@@ -70,7 +72,7 @@ func (h *Hold) Check() error {
 	if !h.live() {
 		return h.fail("check", ErrReleased)
 	}
-	same, err := h.entry.reg.kernel.sameAt(h.path, h.entry.id)
+	same, err := h.entry.reg.kernel.sameAt(h.lock.path, h.entry.id)
 	switch {
 	case err != nil:
 		return h.fail("check", err)
@@ -96,7 +98,7 @@ func (h *Hold) Dup() (*os.File, error) {
 	}
 	e.pins++
 	e.mu.Unlock()
-	f, err := e.file.dup(h.path)
+	f, err := e.file.dup(h.lock.path)
 	e.unpin()
 	if err != nil {
 		return nil, h.fail("dup", err)
@@ -115,7 +117,7 @@ func (h *Hold) live() bool {
 }
 
 func (h *Hold) fail(op string, err error) error {
-	return &fs.PathError{Op: op, Path: h.path, Err: err}
+	return &fs.PathError{Op: op, Path: h.lock.path, Err: err}
 }
 
 // Do calls fn while holding the lock, acquired with ctx, and releases it when

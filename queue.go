@@ -5,8 +5,9 @@ package packlock
 // change, and whoever takes it out of the queue may set got and err before the
 // send on ready.
 type waiter struct {
-	lock *lock
-	hold *Hold // in the making
+	lock  *lock
+	hold  *Hold // in the making
+	owner uint64
 
 	ready chan struct{} // one send for each time the waiter is taken out of the queue by another
 	got   progress

@@ -63,15 +63,15 @@ func (r *registry) entryLocked(f file) *entry {
 	return e
 }
 
-// relocate finds the entry of the file that is at l's path now, the one of
-// from having been lost, and moves there whatever came to from by that path:
-// l, the Locks that share its path, and their waiters in their order. The
-// caller has the turn of from, with nothing locked, and keeps it.
+// relocate finds the entry of the file that is at the path of a now, the one of
+// from having been lost, and moves there whatever came to from by that path: the
+// Lock of a, those that share its path, and their waiters in their order. The
+// caller, a, has the turn of from, with nothing locked, and keeps it.
 //
-// If nobody has the turn of the new entry, the caller, whose hold in the making
-// is h, gets it. Otherwise w, if not nil, is queued there, ahead of those who had
-// waited behind it.
-func (r *registry) relocate(from *entry, h *Hold, l *lock, w *waiter) (to *entry, turn bool, err error) {
+// If nobody has the turn of the new entry, a gets it. Otherwise its waiter, if it
+// has one, is queued there, ahead of those who had waited behind it.
+func (r *registry) relocate(from *entry, a *acquisition) (to *entry, turn bool, err error) {
+	l := a.lock
 	looked := now()
 	f, err := r.kernel.open(l.path)
 	if err != nil {
@@ -108,10 +108,10 @@ func (r *registry) relocate(from *entry, h *Hold, l *lock, w *waiter) (to *entry
 		to.counts.add(&from.counts)
 	}
 	if to.turn == turnFree {
-		to.takeLocked(h)
+		to.takeLocked(a.hold, a.caller)
 		turn = true
-	} else if w != nil {
-		to.enqueueLocked(w)
+	} else if a.waiter != nil {
+		to.enqueueLocked(a.waiter)
 	}
 	for _, behind := range from.queue.removeFunc(func(w *waiter) bool { return w.lock.path == l.path }) {
 		to.enqueueLocked(behind)

@@ -33,25 +33,18 @@ func TestTypedInterruptReachesTheCommandOnce(t *testing.T) {
 	c.stderr = c.stdout
 	c.ready()
 
-	want := func(s syscall.Signal) {
-		t.Helper()
-		if got := c.readLine(c.stdout); got != s.String() {
-			t.Fatalf("command got %q, want %v", got, s)
-		}
-	}
-	// A signal passed on shows that the start is over: what is typed during it
-	// may be passed on as well.
-	c.cmd.Process.Signal(unix.SIGUSR1)
-	want(unix.SIGUSR1)
+	c.started()
 	if _, err := master.Write([]byte{3}); err != nil { // Ctrl-C
 		t.Fatal(err)
 	}
-	if got := strings.TrimPrefix(c.readLine(c.stdout), "^C"); got != unix.SIGINT.String() {
+	if got := strings.TrimPrefix(c.nextSignal(), "^C"); got != unix.SIGINT.String() {
 		t.Fatalf("command got %q, want %v", got, unix.SIGINT)
 	}
 	// Another one would come before this one.
 	c.cmd.Process.Signal(unix.SIGUSR2)
-	want(unix.SIGUSR2)
+	if got := c.nextSignal(); got != unix.SIGUSR2.String() {
+		t.Fatalf("command got %q, want %v", got, unix.SIGUSR2)
+	}
 	if _, err := master.Write([]byte{4}); err != nil { // Ctrl-D
 		t.Fatal(err)
 	}

@@ -40,8 +40,8 @@
 #define FILES	1	/* FILES-1 times the sidecar is replaced */
 #endif
 #ifndef NAMES
-#define NAMES	1	/* 2: the last goroutine of process 0 has a Lock by a name
-			   under which the sidecar is not replaced */
+#define NAMES	1	/* the last goroutine of process 0 has a Lock by another name,
+			   under which there always is 2: the first file, 3: the last */
 #endif
 #ifndef SLICE
 #define SLICE	1	/* hand-overs in a slice: sliceHandOvers */
@@ -59,7 +59,8 @@
 #define POLLS	0	/* 1: there may be no room for a thread */
 #endif
 #ifndef CLOSES
-#define CLOSES	0	/* 1: Close of the Lock of all but the last goroutine of process 0 */
+#define CLOSES	0	/* 1: Close of the Lock of process 0; 2: the last goroutine of
+			   process 0 has another one, which stays open */
 #endif
 #ifndef DRAINS
 #define DRAINS	0	/* 1: WaitDrained */
@@ -109,7 +110,7 @@
 
 /* A process has one Lock, 0 or 1, or process 0 a second one, 2. */
 #define LOCKS		3
-#define SPARE		(CLOSES || NAMES > 1)
+#define SPARE		(CLOSES > 1 || NAMES > 1)
 #define LOCK(g)		(PROC(g) + 2 * (SPARE && (g) == G0 - 1))
 #define PATH(l)		(NAMES > 1 && (l) == 2)
 
@@ -350,7 +351,7 @@ inline comes(g) {
 
 inline goes(g) {
 	if
-	:: line[PROC(g)]??[eval(g)] -> line[PROC(g)]??eval(g)
+	:: line[PROC(g)]??[eval(g)] -> line[PROC(g)]??eval(g)	/* not everywhere */
 	:: !line[PROC(g)]??[eval(g)]
 	fi
 }
@@ -660,7 +661,8 @@ end:	do
 /* Somebody puts a new file in the sidecar's place. */
 proctype replacer() {
 end:	do
-	:: fileAt[0] < FILES - 1 && !stopping -> fileAt[0] = fileAt[0] + 1
+	:: FAIR -> skip
+	:: atomic { fileAt[0] < FILES - 1 && !stopping -> fileAt[0] = fileAt[0] + 1 }
 	od
 }
 
@@ -668,7 +670,9 @@ end:	do
 proctype closer() {
 	byte e, d;
 
-end:	atomic {
+end:	do
+	:: FAIR -> skip
+	:: atomic {
 		!stopping;
 		e = lentry[0];
 		closed[0] = true;
@@ -683,8 +687,10 @@ end:	atomic {
 			y--
 		:: else -> x = 0; break
 		od;
-		retire(e)
-	}
+		retire(e);
+		break
+	   }
+	od
 }
 
 /* WaitDrained, one at a time, so that drained[e] is what this one waits for. */
@@ -708,13 +714,18 @@ end:	do
 init {
 	atomic {
 		do
-		:: n < ENTRIES -> turn[n] = free; opened[n] = FILE(n) == 0; n++
+		:: n < ENTRIES -> turn[n] = free; n++
 		:: else -> n = 0; break
 		od;
-		lentry[0] = ENTRY(0, 0);
-		lentry[1] = ENTRY(1, 0);
-		lentry[2] = ENTRY(0, 0);
+		fileAt[1] = (NAMES > 2) * (FILES - 1);
 		closed[2] = !SPARE;
+		do
+		:: n < LOCKS ->
+			lentry[n] = ENTRY(n == 1, fileAt[PATH(n)]);
+			opened[lentry[n]] = true;
+			n++
+		:: else -> n = 0; break
+		od;
 		do
 		:: n < GOROUTINES -> stage[n] = idle; run goroutine(n); n++
 		:: else -> n = 0; break

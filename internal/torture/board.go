@@ -1,0 +1,202 @@
+package torture
+
+import (
+	"encoding/binary"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"packlock"
+)
+
+// The packs, by what happens to them.
+const (
+	packStill = iota // nothing: its sidecar may have a hard link and its Stats are exact
+	packFiled        // the sidecar is deleted or replaced
+	packMoved        // the directory is swapped
+	packs
+)
+
+var packNames = [packs]string{"still", "filed", "moved"}
+
+// phase is how far a goroutine is in the critical section of a pack.
+type phase uint64
+
+const (
+	outside  phase = iota
+	entering       // may create the witness file
+	held           // found it there and waits for what that means
+	inside         // has created it; the counter is value-1 or value
+	leaving        // the counter is value, and done says so; may remove the witness file
+)
+
+// A note is what one goroutine tells of one pack.
+type note struct {
+	phase phase
+	value uint64 // of the counter, as of this section
+	done  uint64 // sections that ended, those that only remained to leave included
+}
+
+// A record is what one goroutine tells about itself: the words of a board, so
+// that it survives the process.
+type record struct {
+	beats  uint64 // changes whenever there is progress
+	doing  doing  // now
+	counts [countable]uint64
+	notes  [packs]note
+}
+
+// What a record counts.
+const (
+	countOperations = iota
+	countCancelled
+	countBusy
+	countRefused
+	countable
+)
+
+const (
+	recordWords = 2 + countable + 3*packs
+	recordSize  = 8 * recordWords
+)
+
+func (r *record) encode(b []byte) {
+	put := func(v uint64) {
+		binary.LittleEndian.PutUint64(b, v)
+		b = b[8:]
+	}
+	put(r.beats)
+	put(uint64(r.doing))
+	for _, c := range r.counts {
+		put(c)
+	}
+	for _, n := range r.notes {
+		put(uint64(n.phase))
+		put(n.value)
+		put(n.done)
+	}
+}
+
+func (r *record) decode(b []byte) {
+	get := func() uint64 {
+		v := binary.LittleEndian.Uint64(b)
+		b = b[8:]
+		return v
+	}
+	r.beats = get()
+	r.doing = doing(get())
+	for i := range r.counts {
+		r.counts[i] = get()
+	}
+	for i := range r.notes {
+		r.notes[i] = note{phase(get()), get(), get()}
+	}
+}
+
+// tally is what a process tells of its Stats, summed over the packs.
+type tally [tallied]uint64
+
+const (
+	tallyKernelWaits = iota
+	tallyHandedOver
+	tallyAdopted
+	tallyDrained
+	tallyReopened
+	tallied
+)
+
+// A board is the file in which a process keeps the records of its goroutines
+// and its tally. What was written to a file is there for others even if the
+// writer is killed in the next moment.
+type board struct {
+	file    *os.File
+	records int
+}
+
+func openBoard(dir string, process, life, records int) (*board, error) {
+	f, err := os.OpenFile(filepath.Join(dir, fmt.Sprintf("board-%d-%d", process, life)), os.O_RDWR|os.O_CREATE, 0o666)
+	if err != nil {
+		return nil, err
+	}
+	// Read as zero what was never written.
+	if err := f.Truncate(int64(records)*recordSize + 8*tallied); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return &board{f, records}, nil
+}
+
+// write puts up record i. The file being local and the record small, it is
+// written at once or not at all, as far as a kill is concerned.
+func (b *board) write(i int, r *record) error {
+	var buf [recordSize]byte
+	r.encode(buf[:])
+	_, err := b.file.WriteAt(buf[:], int64(i)*recordSize)
+	return err
+}
+
+func (b *board) read() ([]record, error) {
+	buf := make([]byte, b.records*recordSize)
+	if _, err := b.file.ReadAt(buf, 0); err != nil {
+		return nil, err
+	}
+	records := make([]record, b.records)
+	for i := range records {
+		records[i].decode(buf[i*recordSize:])
+	}
+	return records, nil
+}
+
+func (b *board) writeTally(t tally) error {
+	var buf [8 * tallied]byte
+	for i, v := range t {
+		binary.LittleEndian.PutUint64(buf[8*i:], v)
+	}
+	_, err := b.file.WriteAt(buf[:], int64(b.records)*recordSize)
+	return err
+}
+
+func (b *board) readTally() (t tally, err error) {
+	var buf [8 * tallied]byte
+	if _, err := b.file.ReadAt(buf[:], int64(b.records)*recordSize); err != nil {
+		return t, err
+	}
+	for i := range t {
+		t[i] = binary.LittleEndian.Uint64(buf[8*i:])
+	}
+	return t, nil
+}
+
+// site is where it all takes place.
+type site struct{ dir string }
+
+func (s site) pack(p int) string     { return filepath.Join(s.dir, "packs", packNames[p]) }
+func (s site) link(p int) string     { return filepath.Join(s.dir, "links", packNames[p]) }             // a symlink to the pack
+func (s site) hardLink(p int) string { return filepath.Join(s.dir, "links", packNames[p]+"-sidecar") } // of its sidecar
+func (s site) witness(p int) string  { return filepath.Join(s.dir, "witness", packNames[p]) }
+func (s site) counter(p int) string  { return filepath.Join(s.dir, "counter", packNames[p]) }
+
+// set makes the packs and what belongs to them. What the system has no links
+// for, there is none of.
+func (s site) set() error {
+	for _, dir := range []string{"packs", "links", "witness", "counter"} {
+		if err := os.Mkdir(filepath.Join(s.dir, dir), 0o777); err != nil {
+			return err
+		}
+	}
+	for p := range packs {
+		if err := os.Mkdir(s.pack(p), 0o777); err != nil {
+			return err
+		}
+		if err := os.WriteFile(s.counter(p), make([]byte, 16), 0o666); err != nil {
+			return err
+		}
+		os.Symlink(filepath.Join("..", "packs", packNames[p]), s.link(p))
+	}
+	sidecar := filepath.Join(s.pack(packStill), packlock.FileName)
+	if err := os.WriteFile(sidecar, nil, 0o666); err != nil {
+		return err
+	}
+	os.Link(sidecar, s.hardLink(packStill))
+	return nil
+}

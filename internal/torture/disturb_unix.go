@@ -1,0 +1,256 @@
+//go:build darwin || dragonfly || freebsd || illumos || linux || netbsd || openbsd
+
+package torture
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"packlock"
+)
+
+// rawLock is flock(2) on a descriptor of its own, what programs use that do
+// not have this module.
+type rawLock struct {
+	fd   int
+	path string
+}
+
+func openRaw(path string) (*rawLock, error) {
+	for {
+		fd, err := unix.Open(path, unix.O_RDWR|unix.O_CREAT|unix.O_CLOEXEC, 0o666)
+		switch err {
+		case nil:
+			return &rawLock{fd, path}, nil
+		case unix.EINTR:
+		default:
+			return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+		}
+	}
+}
+
+func (l *rawLock) lock() error   { return l.flock(unix.LOCK_EX) }
+func (l *rawLock) unlock() error { return l.flock(unix.LOCK_UN) }
+func (l *rawLock) close() error  { return unix.Close(l.fd) }
+
+func (l *rawLock) flock(how int) error {
+	for {
+		if err := unix.Flock(l.fd, how); err != unix.EINTR {
+			return os.NewSyscallError("flock", err)
+		}
+	}
+}
+
+// inPlace reports whether the file is still the one at its path.
+func (l *rawLock) inPlace() (bool, error) {
+	var mine, there unix.Stat_t
+	if err := unix.Fstat(l.fd, &mine); err != nil {
+		return false, err
+	}
+	switch err := unix.Lstat(l.path, &there); err {
+	case nil:
+		return mine.Dev == there.Dev && mine.Ino == there.Ino, nil
+	case unix.ENOENT:
+		return false, nil
+	default:
+		return false, err
+	}
+}
+
+// lockRaw locks the file that is at path, and goes on doing so until it is
+// still there when it is locked.
+func lockRaw(path string) (*rawLock, error) {
+	for {
+		l, err := openRaw(path)
+		if err != nil {
+			return nil, err
+		}
+		if err := l.lock(); err != nil {
+			l.close()
+			return nil, err
+		}
+		ok, err := l.inPlace()
+		if ok {
+			return l, nil
+		}
+		l.close()
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// outlast is how long a sidecar that was replaced, but still has a name
+// somewhere, stays locked. An acquire that does not wait may trust a look at
+// the path that is 10 ms old, and notices no more than that a file has no name
+// left. So nobody may get the lock of such a file before the last look at the
+// path as it was is older. The rest of it is for clocks that tick.
+const outlast = 12 * time.Millisecond
+
+// The disturber deletes and replaces sidecars and packs.
+//
+// It has locked the sidecar whenever it does, which nobody else has therefore,
+// and it is the one at its path. What it puts there instead, others may lock at
+// once. They are not in its way, as it does nothing more in the section.
+// Whoever gets the lock of the old file when the disturber lets it go has to
+// notice. While somebody else has the lock, nothing happens to the file that is
+// locked. The hard link is to a sidecar that is left in peace: to replace a file
+// at one of two paths makes two locks of one.
+type disturber struct {
+	site     site
+	rng      *rand.Rand
+	scribe   scribe
+	sections [packs]*section
+	n        int // disturbances so far
+	note     func(format string, args ...any)
+}
+
+// work disturbs until ctx ends.
+func (d *disturber) work(ctx context.Context) error {
+	for ctx.Err() == nil {
+		time.Sleep(time.Duration(float64(60*time.Millisecond) * d.rng.Float64() * d.rng.Float64()))
+		if err := d.disturb(d.rng.IntN(packs)); err != nil {
+			return fmt.Errorf("the disturber: %w", err)
+		}
+	}
+	return nil
+}
+
+func (d *disturber) begin(what doing) {
+	d.scribe.beats++
+	d.scribe.doing = what
+	d.scribe.post()
+}
+
+func (d *disturber) disturb(p int) error {
+	d.begin(acquiring)
+	defer d.begin(resting)
+	sidecar := d.site.sidecar(p)
+	l, err := lockRaw(sidecar)
+	if err != nil {
+		return err
+	}
+	defer l.close()
+	if err := d.sections[p].pass(&d.scribe, d.stay); err != nil {
+		return fmt.Errorf("pack %s: %w", packNames[p], err)
+	}
+	after := func() error { return nil }
+	switch {
+	case p == packFiled:
+		switch d.rng.IntN(3) {
+		case 0:
+			d.noted(p, "delete the sidecar")
+			err = os.Remove(sidecar)
+		case 1:
+			d.noted(p, "rename a new file over the sidecar")
+			err = d.renameOver(sidecar)
+		case 2:
+			after, err = d.renameAway(p)
+		}
+	case p == packMoved:
+		switch d.rng.IntN(4) {
+		case 0:
+			after, err = d.renameAway(p)
+		case 1:
+			after, err = d.swapInTwoSteps()
+		default:
+			err = d.swap()
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if err := l.unlock(); err != nil {
+		return err
+	}
+	return after()
+}
+
+// stay lets others come to wait.
+func (d *disturber) stay() {
+	if d.rng.IntN(2) == 0 {
+		time.Sleep(time.Duration(float64(3*time.Millisecond) * d.rng.Float64() * d.rng.Float64()))
+	}
+}
+
+func (d *disturber) noted(p int, what string) {
+	d.n++
+	d.note("%s: %s", packNames[p], what)
+}
+
+// fresh returns a new name beside path.
+func (d *disturber) fresh(path string) string { return fmt.Sprintf("%s.%d", path, d.n) }
+
+func (d *disturber) renameOver(sidecar string) error {
+	replacement := d.fresh(sidecar)
+	if err := os.WriteFile(replacement, nil, 0o666); err != nil {
+		return err
+	}
+	return os.Rename(replacement, sidecar)
+}
+
+// renameAway renames the sidecar, and leaves it to others to make another.
+func (d *disturber) renameAway(p int) (after func() error, err error) {
+	d.noted(p, "rename the sidecar")
+	away := d.fresh(filepath.Join(d.site.dir, "packs", "away"))
+	if err := os.Rename(d.site.sidecar(p), away); err != nil {
+		return nil, err
+	}
+	time.Sleep(outlast)
+	return func() error { return os.Remove(away) }, nil
+}
+
+// swap exchanges the pack with another, at once: a second swap may bring back
+// the first, with the sidecar that it had.
+func (d *disturber) swap() error {
+	d.noted(packMoved, "swap the pack")
+	pack := d.site.pack(packMoved)
+	other := pack + "-other"
+	if err := os.Mkdir(other, 0o777); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	if d.rng.IntN(2) == 0 {
+		if err := os.Remove(filepath.Join(other, packlock.FileName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	if err := exchange(pack, other); err != nil {
+		return err
+	}
+	time.Sleep(outlast)
+	return nil
+}
+
+// swapInTwoSteps leaves a moment in which there is no pack. Whoever opens the
+// pack then makes it anew, and with that it may be.
+func (d *disturber) swapInTwoSteps() (after func() error, err error) {
+	d.noted(packMoved, "replace the pack")
+	pack := d.site.pack(packMoved)
+	gone, replacement := d.fresh(pack+"-gone"), d.fresh(pack+"-new")
+	if err := os.Mkdir(replacement, 0o777); err != nil {
+		return nil, err
+	}
+	if err := os.Rename(pack, gone); err != nil {
+		return nil, err
+	}
+	d.stay()
+	switch err := os.Rename(replacement, pack); {
+	case err == nil:
+	case errors.Is(err, fs.ErrExist): // ENOTEMPTY is that too
+		if err := os.Remove(replacement); err != nil {
+			return nil, err
+		}
+	default:
+		return nil, err
+	}
+	time.Sleep(outlast)
+	return func() error { return os.RemoveAll(gone) }, nil
+}

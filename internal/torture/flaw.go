@@ -1,0 +1,69 @@
+package torture
+
+import (
+	"os"
+	"sync"
+
+	"packlock"
+)
+
+// A flaw makes the lock a broken one, or the process that uses it, to see
+// whether it is found. The zero flaw is none.
+type flaw struct {
+	Kind  string
+	Blind map[string]bool // without these witnesses
+}
+
+const (
+	flawBarge      = "barge"      // enters the section without the lock
+	flawStale      = "stale"      // does not look whether the locked file is the one at the path
+	flawHang       = "hang"       // waits and is never woken
+	flawExit       = "exit"       // ends
+	flawMiscount   = "miscount"   // reports a section that there was not
+	flawDescriptor = "descriptor" // leaves a file open
+	flawGoroutine  = "goroutine"  // leaves a goroutine
+)
+
+// stale is the lock of flawStale.
+var stale struct {
+	mu   sync.Mutex
+	lock *rawLock
+}
+
+func (f flaw) install(w *worker) (err error) {
+	if f.Kind == flawStale {
+		stale.lock, err = openRaw(w.site.sidecar(packFiled))
+	}
+	return err
+}
+
+// acquire is Acquire by one of the Locks of a pack, with the flaw.
+func (f flaw) acquire(h *hand, p int) (*packlock.Hold, error) {
+	if f.Kind != "" && h.oneIn(200) {
+		switch f.Kind {
+		case flawBarge:
+			h.pass(p, nil)
+		case flawStale:
+			stale.mu.Lock()
+			if err := stale.lock.lock(); err != nil {
+				return nil, err
+			}
+			h.pass(packFiled, nil)
+			stale.lock.unlock()
+			stale.mu.Unlock()
+		case flawHang:
+			select {}
+		case flawExit:
+			os.Exit(0)
+		case flawMiscount:
+			h.notes[p].done++
+		case flawDescriptor:
+			if _, err := openRaw(h.site.counter(p)); err != nil {
+				return nil, err
+			}
+		case flawGoroutine:
+			go func() { select {} }()
+		}
+	}
+	return h.lock(p).Acquire(background)
+}

@@ -1,0 +1,17 @@
+//go:build darwin || dragonfly || freebsd || illumos || linux || netbsd || openbsd
+
+package torture
+
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// Signals that stop a process, have it go on, and have it say what its
+// goroutines are doing and end.
+var (
+	signalStop os.Signal = unix.SIGSTOP
+	signalGoOn os.Signal = unix.SIGCONT
+	signalDump os.Signal = unix.SIGQUIT
+)

@@ -1,0 +1,106 @@
+// Package torture tries to break the promises of packlock. Processes of many
+// goroutines do whatever can be done with a few packs, at random and all at
+// once. Meanwhile some are killed or stopped, and the sidecars and packs are
+// deleted and replaced under them. Witnesses inside the critical section tell
+// whether there was ever a second hold, and between rounds, when everybody
+// rests, nothing may be left over.
+//
+// What is found is a violation: the seed repeats the decisions that led to it,
+// though not the timing.
+//
+// To delete or replace a sidecar while somebody holds it gives two holders
+// with any lock file, and proves nothing. So the disturber takes the lock
+// itself, by a bare flock(2) and a look at the path, and disturbs what it
+// holds. A violation is then never its fault; see disturb_unix.go.
+//
+//	torture.go      this overview; Config, Run, Summary
+//	foreman.go      the processes: rounds, kills, stops, the watchdog
+//	reckoning.go    what the dead leave behind, and whether the sums are right
+//	worker.go       a process that is tortured: its life, and what it checks at rest
+//	operation.go    what its goroutines do
+//	witness.go      the critical section
+//	board.go        what goroutines tell about themselves, readable after their death
+//	disturb_*.go    the disturber
+//	host_*.go       signals
+//	census_*.go     counting threads and descriptors
+package torture
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+)
+
+// A Config says what to run.
+type Config struct {
+	Seed       uint64        // of every decision
+	Duration   time.Duration // until the last round ends, about
+	Processes  int           // that are alive at a time
+	Goroutines int           // of each
+	Dir        string        // exists, is empty, and is left with the remains
+
+	// Command starts a process that calls Work and nothing else.
+	Command []string
+
+	// Patience is how long a goroutine may take for one operation. It is the
+	// bound for "hangs", and so has to be far beyond the delays of a busy
+	// machine.
+	Patience time.Duration
+
+	// Log is told how it goes, and of a violation all that is known.
+	Log io.Writer
+
+	flaw flaw
+}
+
+// ErrViolation is why a run fails in which a promise was broken.
+var ErrViolation = errors.New("violation")
+
+// A Summary counts what happened. Of killed processes it misses what happened
+// since they last looked at their Stats.
+type Summary struct {
+	Rounds     int
+	Operations uint64 // acquires, in whatever manner, and whatever came of them
+	Sections   uint64 // critical sections, each seen by all witnesses
+	Kills      int
+	Stops      int
+	Disturbed  int // sidecars and packs deleted or replaced
+
+	Cancelled, Busy, Refused uint64 // acquires that ended so; refused is ErrReentrant
+
+	// Sums of packlock.Stats.
+	KernelWaits, HandedOver, Adopted, Drained, Reopened uint64
+
+	Violations int
+}
+
+func (s Summary) String() string {
+	return fmt.Sprintf("%d rounds, %d operations, %d sections, %d kills, %d stops, %d disturbances, "+
+		"%d cancelled, %d busy, %d refused, %d kernel waits, %d hand-overs, %d adoptions, %d drains, %d reopenings, violations %d",
+		s.Rounds, s.Operations, s.Sections, s.Kills, s.Stops, s.Disturbed,
+		s.Cancelled, s.Busy, s.Refused, s.KernelWaits, s.HandedOver, s.Adopted, s.Drained, s.Reopened, s.Violations)
+}
+
+// roundTime is how long the processes work between two rests.
+const roundTime = 2 * time.Second
+
+// Run tortures for as long as cfg says, or until ctx ends or a promise is
+// broken: then the error is an ErrViolation that says what happened.
+func Run(ctx context.Context, cfg Config) (Summary, error) {
+	f, err := newForeman(cfg)
+	if err != nil {
+		return Summary{}, err
+	}
+	defer f.dismiss()
+	err = f.run(ctx)
+	if err == nil {
+		// What was found while ending the last round.
+		err = f.violated()
+	}
+	if err != nil {
+		f.obituary(err)
+	}
+	return f.summary(), err
+}

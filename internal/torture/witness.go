@@ -1,0 +1,186 @@
+package torture
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"sync/atomic"
+	"time"
+)
+
+// Which witnesses there are. Without some, the others have to find everything
+// by themselves.
+const (
+	seeFile    = "file"
+	seeCounter = "counter"
+	seeProcess = "process"
+)
+
+// A section is the critical section of one pack, as one process enters it. Its
+// witnesses are a file that is created by O_EXCL on entering and removed on
+// leaving; a counter in another file that is read, and written one higher;
+// and what goroutines of one process can see of each other.
+//
+// The counter's file has a second word, the number of witness files that the
+// foreman cleared away after their creator was killed. Somebody who holds the
+// lock and finds the witness file there waits for that: the foreman notices
+// every death, and is the only one who can know of it for sure. A process that
+// lives removes its file before it releases the lock.
+type section struct {
+	site     site
+	pack     int
+	counter  *os.File
+	patience time.Duration
+	blind    map[string]bool // without these witnesses
+
+	within atomic.Int32
+	// plain is guarded by nothing but the lock: the race detector has to see
+	// one hold happen before the next.
+	plain uint64
+}
+
+func openSection(s site, pack int, patience time.Duration) (*section, error) {
+	f, err := os.OpenFile(s.counter(pack), os.O_RDWR, 0)
+	if err != nil {
+		return nil, err
+	}
+	return &section{site: s, pack: pack, counter: f, patience: patience}, nil
+}
+
+func (s *section) read() (count, cleared uint64, err error) {
+	var buf [16]byte
+	_, err = s.counter.ReadAt(buf[:], 0)
+	return binary.LittleEndian.Uint64(buf[:]), binary.LittleEndian.Uint64(buf[8:]), err
+}
+
+func (s *section) writeCount(count uint64) error {
+	_, err := s.counter.WriteAt(binary.LittleEndian.AppendUint64(nil, count), 0)
+	return err
+}
+
+func (s *section) writeCleared(cleared uint64) error {
+	_, err := s.counter.WriteAt(binary.LittleEndian.AppendUint64(nil, cleared), 8)
+	return err
+}
+
+// A scribe keeps one record of a board up to date.
+type scribe struct {
+	board *board
+	index int
+	record
+}
+
+func (s *scribe) post() error { return s.board.write(s.index, &s.record) }
+
+func (s *scribe) phase(pack int, p phase) error {
+	s.notes[pack].phase = p
+	return s.post()
+}
+
+// pass goes through the section, with a stay in the middle of it. The caller
+// has the lock, or so it was told. An error tells of somebody else who has it.
+func (s *section) pass(by *scribe, stay func()) error {
+	if n := s.within.Add(1); n != 1 && !s.blind[seeProcess] {
+		return fmt.Errorf("%d goroutines of this process are in the section", n)
+	}
+	if !s.blind[seeProcess] {
+		s.plain++
+	}
+	if err := s.enter(by); err != nil {
+		return err
+	}
+	stay()
+	if err := s.leave(by); err != nil {
+		return err
+	}
+	s.within.Add(-1)
+	return nil
+}
+
+func (s *section) enter(by *scribe) error {
+	count, cleared, err := s.read()
+	if err != nil {
+		return err
+	}
+	if err := by.phase(s.pack, entering); err != nil {
+		return err
+	}
+	created, err := s.create()
+	if err == nil && !created {
+		if err = s.awaitClearing(by, cleared); err == nil {
+			created, err = s.create()
+		}
+		if err == nil && !created {
+			err = errors.New("the witness file is there again although nobody was let in")
+		}
+		if err == nil {
+			count, _, err = s.read()
+		}
+	}
+	if err != nil {
+		return err
+	}
+	note := &by.notes[s.pack]
+	note.value = count + 1
+	if err := by.phase(s.pack, inside); err != nil {
+		return err
+	}
+	return s.writeCount(note.value)
+}
+
+// create creates the witness file and reports whether it was not there before.
+func (s *section) create() (bool, error) {
+	if s.blind[seeFile] {
+		return true, nil
+	}
+	f, err := os.OpenFile(s.site.witness(s.pack), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o666)
+	switch {
+	case err == nil:
+		return true, f.Close()
+	case errors.Is(err, fs.ErrExist):
+		return false, nil
+	}
+	return false, err
+}
+
+// awaitClearing waits until more than cleared witness files were cleared away.
+func (s *section) awaitClearing(by *scribe, cleared uint64) error {
+	if err := by.phase(s.pack, held); err != nil {
+		return err
+	}
+	for end := time.Now().Add(s.patience / 3); ; time.Sleep(time.Millisecond) {
+		_, now, err := s.read()
+		if err != nil {
+			return err
+		}
+		if now != cleared {
+			return by.phase(s.pack, entering)
+		}
+		if time.Now().After(end) {
+			return errors.New("the witness file was there on entering, and not because its creator was killed")
+		}
+	}
+}
+
+func (s *section) leave(by *scribe) error {
+	note := &by.notes[s.pack]
+	count, _, err := s.read()
+	if err != nil {
+		return err
+	}
+	if count != note.value && !s.blind[seeCounter] {
+		return fmt.Errorf("the counter is %d after it was set to %d", count, note.value)
+	}
+	note.done++
+	if err := by.phase(s.pack, leaving); err != nil {
+		return err
+	}
+	if !s.blind[seeFile] {
+		if err := os.Remove(s.site.witness(s.pack)); err != nil {
+			return fmt.Errorf("the witness file was not there on leaving: %w", err)
+		}
+	}
+	return by.phase(s.pack, outside)
+}

@@ -1,0 +1,297 @@
+package torture
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"packlock"
+)
+
+// An assignment is what a worker is told first.
+type assignment struct {
+	Dir           string
+	Seed          uint64
+	Process, Life int // which of the processes; how many times it was killed before
+	Goroutines    int
+	Patience      time.Duration
+	Flaw          flaw
+}
+
+// Orders. Each is answered by a report when it was carried out, except for
+// work, which lasts until the next.
+const (
+	orderWork  = "work"
+	orderRest  = "rest"
+	orderCheck = "check"
+)
+
+// A report is what a worker says.
+type report struct {
+	Order     string // carried out
+	Violation string // instead: what was seen
+	Dump      string // and what the goroutines were doing then
+}
+
+// A worker is a process that is tortured.
+type worker struct {
+	assignment
+	site     site
+	board    *board
+	sections [packs]*section
+	hands    []*hand
+	level    census // at rest
+
+	// locks are several for each pack, by different paths. The first stays open
+	// for good, so that the Stats do. The others are closed now and then, and
+	// opened anew.
+	locks [packs][]*atomic.Pointer[packlock.Lock]
+	ways  [packs][]way // by which they are opened
+
+	// What Stats has to say of packStill.
+	granted, cancelled atomic.Uint64
+
+	elsewhere chan detached // holds to be released by another goroutine
+	stop      chan struct{}
+	all       sync.WaitGroup
+
+	mu     sync.Mutex // guards output
+	output *json.Encoder
+}
+
+// Work is the life of a process that Run starts. It ends when its standard
+// input does.
+func Work() {
+	w := &worker{output: json.NewEncoder(os.Stdout)}
+	if err := w.work(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+func (w *worker) work() error {
+	in := bufio.NewScanner(os.Stdin)
+	if !in.Scan() {
+		return fmt.Errorf("workers are started by another process, and not by hand: %w", in.Err())
+	}
+	if err := json.Unmarshal(in.Bytes(), &w.assignment); err != nil {
+		return err
+	}
+	if err := w.open(); err != nil {
+		return err
+	}
+	for in.Scan() {
+		switch order := in.Text(); order {
+		case orderWork:
+			w.start()
+		case orderRest:
+			close(w.stop)
+			w.all.Wait()
+			w.say(report{Order: order})
+		case orderCheck:
+			w.check()
+			w.say(report{Order: order})
+		}
+	}
+	return in.Err()
+}
+
+func (w *worker) say(r report) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.output.Encode(r)
+}
+
+// violated reports what was seen and never returns: what there is to see now
+// stays so.
+func (w *worker) violated(format string, args ...any) {
+	buf := make([]byte, 1<<20)
+	w.say(report{
+		Violation: fmt.Sprintf(format, args...),
+		Dump:      string(buf[:runtime.Stack(buf, true)]),
+	})
+	select {}
+}
+
+func (w *worker) open() error {
+	w.site = site{w.Dir}
+	var err error
+	if w.board, err = openBoard(w.Dir, w.Process, w.Life, w.Goroutines+1); err != nil {
+		return err
+	}
+	for p := range packs {
+		if w.sections[p], err = openSection(w.site, p, w.Patience); err != nil {
+			return err
+		}
+		w.sections[p].blind = w.Flaw.Blind
+		w.ways[p] = w.site.ways(p)
+		for _, way := range w.ways[p] {
+			l, err := way.open()
+			if err != nil {
+				return err
+			}
+			lock := new(atomic.Pointer[packlock.Lock])
+			lock.Store(l)
+			w.locks[p] = append(w.locks[p], lock)
+		}
+	}
+	for i := range w.Goroutines + 1 { // the last releases what others acquired
+		w.hands = append(w.hands, &hand{
+			worker: w,
+			scribe: scribe{board: w.board, index: i},
+			rng:    rand.New(rand.NewPCG(w.Seed, uint64(w.Process)<<48|uint64(w.Life)<<16|uint64(i))),
+		})
+	}
+	if err := w.Flaw.install(w); err != nil {
+		return err
+	}
+	// The goroutines and descriptors that the runtime needs are there from now
+	// on.
+	w.settle()
+	w.level = takeCensus()
+	return nil
+}
+
+// start has the hands work until stop is closed.
+func (w *worker) start() {
+	w.stop = make(chan struct{})
+	w.elsewhere = make(chan detached)
+	var hands sync.WaitGroup
+	for _, h := range w.hands[:w.Goroutines] {
+		hands.Go(h.work)
+	}
+	w.all.Go(w.hands[w.Goroutines].releaseOthers)
+	w.all.Go(func() {
+		hands.Wait()
+		close(w.elsewhere)
+	})
+}
+
+// check looks for what should not be there when nobody does anything.
+func (w *worker) check() {
+	ctx, cancel := context.WithTimeout(context.Background(), w.Patience)
+	defer cancel()
+	for p := range packs {
+		// Acquired once each, the locks of a pack are all at the same file again.
+		for i := range w.locks[p] {
+			l := w.locks[p][i].Load()
+			hold, err := l.Acquire(ctx)
+			if err != nil {
+				w.violated("at rest: Acquire of %s: %v", l.Path(), err)
+			}
+			if err := hold.Check(); err != nil {
+				w.violated("at rest: %v", err)
+			}
+			if err := hold.Release(); err != nil {
+				w.violated("at rest: %v", err)
+			}
+			if p == packStill {
+				w.granted.Add(1)
+			}
+		}
+	}
+	for p := range packs {
+		first := w.locks[p][0].Load()
+		if err := first.WaitDrained(ctx); err != nil {
+			w.violated("at rest: %v; %+v", err, first.Stats())
+		}
+		stats := first.Stats()
+		switch {
+		case stats.Waiting != 0 || stats.Parked || stats.Draining:
+			w.violated("at rest: somebody waits for %s: %+v", first.Path(), stats)
+		case stats.HandedOver > stats.Contended || stats.Contended > stats.Acquired || stats.Drained > stats.KernelWaits:
+			w.violated("at rest: Stats of %s contradict themselves: %+v", first.Path(), stats)
+		case p == packStill && (stats.Acquired != w.granted.Load() || stats.Cancelled != w.cancelled.Load()):
+			w.violated("at rest: %d acquires were granted and %d cancelled, but Stats of %s are %+v",
+				w.granted.Load(), w.cancelled.Load(), first.Path(), stats)
+		}
+		for i := range w.locks[p] {
+			l := w.locks[p][i].Load()
+			if other := l.Stats(); other != stats {
+				w.violated("at rest: Stats of %s are %+v, of %s %+v", first.Path(), stats, l.Path(), other)
+			}
+		}
+	}
+	w.tell()
+	if now := w.settle(); !now.within(w.level, w.Goroutines) {
+		w.violated("at rest: %+v, at the beginning %+v", now, w.level)
+	}
+}
+
+// settle waits until goroutines have ended and what is unreachable is closed,
+// as it is at the beginning if level is set, and returns what remains.
+func (w *worker) settle() (now census) {
+	for end := time.Now().Add(w.Patience); ; time.Sleep(5 * time.Millisecond) {
+		runtime.GC() // a Lock that was dropped is closed by its cleanup
+		now = takeCensus()
+		if w.level == (census{}) || now.within(w.level, w.Goroutines) || time.Now().After(end) {
+			return now
+		}
+	}
+}
+
+// tell puts the sums of Stats on the board.
+func (w *worker) tell() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var t tally
+	for p := range packs {
+		s := w.locks[p][0].Load().Stats()
+		t[tallyKernelWaits] += s.KernelWaits
+		t[tallyHandedOver] += s.HandedOver
+		t[tallyAdopted] += s.Adopted
+		t[tallyDrained] += s.Drained
+		t[tallyReopened] += s.Reopened
+	}
+	if err := w.board.writeTally(t); err != nil {
+		panic(err)
+	}
+}
+
+// within reports whether a census shows no more than level did. Threads that
+// the runtime once needed stay, idle: no more than there can be system calls
+// at a time, one by each of the goroutines, one that is parked for each of the
+// files there are of a pack, and what the runtime needs for itself.
+func (c census) within(level census, goroutines int) bool {
+	const runtimes = 16
+	return c.Goroutines <= level.Goroutines && c.Descriptors <= level.Descriptors &&
+		c.Locking == 0 && c.Threads <= level.Threads+goroutines+2*packs+runtimes
+}
+
+// A way is one path to a sidecar.
+type way struct {
+	path string
+	file bool // of the sidecar; else of the pack
+}
+
+func (w way) open() (*packlock.Lock, error) {
+	if w.file {
+		return packlock.OpenFile(w.path)
+	}
+	return packlock.Open(w.path)
+}
+
+// ways returns the ways to the sidecar of a pack.
+func (s site) ways(p int) []way {
+	pack := s.pack(p)
+	ways := []way{
+		{pack, false},
+		{filepath.Join(pack, packlock.FileName), true},
+		{pack + string(filepath.Separator) + ".." + string(filepath.Separator) + packNames[p], false},
+	}
+	for _, w := range []way{{s.link(p), false}, {s.hardLink(p), true}} {
+		if _, err := os.Lstat(w.path); err == nil {
+			ways = append(ways, w)
+		}
+	}
+	return ways
+}
