@@ -370,7 +370,10 @@ func (a *acquisition) try() (progress, error) {
 		return locked, nil
 	}
 	a.needWaiter()
-	e.park(a.waiter)
+	if !e.park(a.waiter) {
+		e.pass()
+		return failed, fs.ErrClosed
+	}
 	return queued, nil
 }
 
@@ -698,20 +701,25 @@ func (e *entry) block() error {
 }
 
 // park gives the turn to a parked thread, or to a poller if there is no thread
-// to spare, with w at the head of the queue that it waits for.
-func (e *entry) park(w *waiter) {
-	thread := e.reg.threads.take()
+// to spare, with w at the head of the queue that it waits for. It does nothing
+// and returns false if the Lock of w was closed meanwhile: Close has told those
+// who were in the queue, and nobody would tell w.
+func (e *entry) park(w *waiter) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if w.lock.closed {
+		return false
+	}
 	e.queue.pushFront(w)
 	e.hold = nil
-	if thread {
+	if e.reg.threads.take() {
 		e.startThreadLocked()
-		return
+		return true
 	}
 	e.turn = turnPolled
 	e.abandoned = make(chan struct{}, 1)
 	go e.poll()
+	return true
 }
 
 // startThreadLocked gives the turn, and the room for a thread that the caller

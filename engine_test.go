@@ -484,6 +484,31 @@ func TestCloseWhileParked(t *testing.T) {
 	})
 }
 
+// Close comes while an acquire is asking the kernel, before it is queued.
+func TestCloseWhileTrying(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		f := e.k.foreigner(t, fakePath)
+		f.lock(t)
+		answer := make(chan struct{})
+		e.k.setHook(func(call, _ string) error {
+			if call == "try" {
+				<-answer
+			}
+			return nil
+		})
+		a := e.acquire(e.l)
+		if err := e.l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		close(answer)
+		a.failed(fs.ErrClosed)
+		if n := e.k.called("block"); n != 0 {
+			t.Error("parked for a closed Lock")
+		}
+		f.letGo()
+	})
+}
+
 func TestCloseLeavesHoldsValid(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		h := e.try(e.l)
