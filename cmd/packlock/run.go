@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -35,7 +34,7 @@ func newRun() *verb {
 		summary: "run a command under the lock of a pack",
 		about: `Runs COMMAND while holding the lock of the pack DIR, for which it waits if
 somebody else has it. The lock is let go when COMMAND ends, also if something
-that COMMAND started still runs in the background. DIR must exist.
+that COMMAND started still runs in the background. DIR is created if missing.
 
 `,
 		notes: `
@@ -129,11 +128,6 @@ func (r *runner) parse(args []string) error {
 func (r *runner) run(args []string) error {
 	if err := r.parse(args); err != nil {
 		return err
-	}
-	// packlock.Open would create it. For a mistyped DIR that would be a lock
-	// that excludes nobody.
-	if _, err := os.Stat(r.dir); errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("there is no directory %s; create it first", r.dir)
 	}
 	lock, err := packlock.Open(r.dir)
 	if err != nil {

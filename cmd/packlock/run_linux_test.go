@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,42 +15,49 @@ import (
 	"packlock"
 )
 
-func TestTypedInterruptReachesTheCommandOnce(t *testing.T) {
+// startInTerminal starts a test:signals under run, in the foreground of a
+// terminal, and returns it and the terminal's other side.
+func startInTerminal(t *testing.T, args ...string) (*child, *bufio.Reader, io.Writer) {
+	t.Helper()
 	master, slave := openTerminal(t)
-	c := command(t, underLock(t, t.TempDir(), "test:signals")...)
-	c.cmd.Stdin, c.cmd.Stdout, c.cmd.Stderr = slave, slave, slave
-	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
-	if err := c.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	slave.Close()
-	t.Cleanup(func() {
-		if !c.waited {
-			c.cmd.Process.Kill()
-			c.cmd.Wait()
-		}
-	})
-	c.stdout = bufio.NewReader(master)
-	c.stderr = c.stdout
-	c.ready()
-
+	defer slave.Close()
+	c := command(t, underLock(t, t.TempDir(), append([]string{"test:signals"}, args...)...)...)
+	c.cmd.ExtraFiles = []*os.File{slave}
+	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true, Ctty: 3}
+	c.start().ready()
 	c.started()
-	if _, err := master.Write([]byte{3}); err != nil { // Ctrl-C
+	return c, bufio.NewReader(master), master
+}
+
+const ctrlC = "\x03"
+
+func TestTypedInterruptReachesTheCommand(t *testing.T) {
+	c, _, keys := startInTerminal(t)
+	if _, err := io.WriteString(keys, ctrlC); err != nil {
 		t.Fatal(err)
 	}
-	if got := strings.TrimPrefix(c.nextSignal(), "^C"); got != unix.SIGINT.String() {
-		t.Fatalf("command got %q, want %v", got, unix.SIGINT)
+	if got := c.nextSignal(); got != unix.SIGINT.String() {
+		t.Errorf("command got %q, want %v", got, unix.SIGINT)
 	}
-	// Another one would come before this one.
+	c.stdin.Close()
+	if status := c.wait(); status != 0 {
+		t.Errorf("exit status %d: run ended otherwise than by the end of the command", status)
+	}
+}
+
+func TestTypedInterruptIsNotPassedOn(t *testing.T) {
+	// In a group of its own the command gets only what is passed on.
+	c, screen, keys := startInTerminal(t, "own group")
+	if _, err := io.WriteString(keys, ctrlC); err != nil {
+		t.Fatal(err)
+	}
+	// It is echoed after the signal was sent.
+	if echo, err := screen.ReadString('C'); echo != "^C" || err != nil {
+		t.Fatalf("echo %q, %v", echo, err)
+	}
 	c.cmd.Process.Signal(unix.SIGUSR2)
 	if got := c.nextSignal(); got != unix.SIGUSR2.String() {
-		t.Fatalf("command got %q, want %v", got, unix.SIGUSR2)
-	}
-	if _, err := master.Write([]byte{4}); err != nil { // Ctrl-D
-		t.Fatal(err)
-	}
-	if status := c.wait(); status != 0 {
-		t.Errorf("exit status %d", status)
+		t.Errorf("command got %q, want nothing before %v", got, unix.SIGUSR2)
 	}
 }
 

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -59,11 +57,13 @@ func TestTroubleWithTheLockExits1(t *testing.T) {
 		t.Fatal(err)
 	}
 	expect(t, 1, append([]string{"run", file, "--"}, exit0...), "packlock: run: ", file)
+}
 
-	missing := filepath.Join(dir, "missing")
-	expect(t, 1, append([]string{"run", missing, "--"}, exit0...), "packlock: run: ", missing)
-	if _, err := os.Stat(missing); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("a DIR that did not exist: %v", err)
+func TestMissingDirIsCreated(t *testing.T) {
+	missing := filepath.Join(t.TempDir(), "missing", "pack")
+	expect(t, 0, append([]string{"run", missing, "--"}, self(t, "test:exit", "0")...))
+	if _, err := os.Stat(filepath.Join(missing, packlock.FileName)); err != nil {
+		t.Error(err)
 	}
 }
 

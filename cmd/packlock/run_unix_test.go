@@ -27,8 +27,12 @@ func init() {
 		unix.Kill(os.Getpid(), syscall.Signal(n))
 		select {}
 	}
-	// Says which signals it gets, until its standard input ends.
-	roles["test:signals"] = func([]string) int {
+	// Says which signals it gets, until its standard input ends. With an
+	// argument it does so in a process group of its own.
+	roles["test:signals"] = func(args []string) int {
+		if len(args) > 0 {
+			unix.Setpgid(0, 0)
+		}
 		c := make(chan os.Signal, 16)
 		notify(c)
 		fmt.Println("ready", os.Getpid())
