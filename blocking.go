@@ -49,7 +49,7 @@ import (
 // pauses first, until a waiter elsewhere has had the time to wake and take it.
 // Another process is known to compete when, within the last second, it had the
 // lock when we asked. As long as none is known, we step aside rarely, to find
-// out, and not at all while we let the lock go so often that a waiter would slip
+// out, and not at all while the lock is let go so often that a waiter would slip
 // in anyway. If the lock has been free for a moment there is nothing to do.
 // TryAcquire, which must not wait, never steps aside, and nor does a poller,
 // which waits longer between its tries as it is.
@@ -68,7 +68,6 @@ type entry struct {
 	changedAt int64 // when the lock was last taken, handed over or, if timed, let go
 	timed     bool  // it matters to stepAside when the lock will be let go
 	sharedAt  int64 // when other processes last had their chance: see stepAside
-	takes     int64 // how often the kernel's lock was taken since sharedAt
 	rivalAt   int64 // when another process was last seen to have the lock
 
 	mu sync.Mutex // guards the following; not held across a kernel call
@@ -144,11 +143,10 @@ const (
 	rivalMemory = time.Second
 
 	// Where no other process is known to compete, the lock is offered once in
-	// probeTime, at the price of less than a hundredth of the time, unless it was
-	// taken anew, and so let go, every 16 µs on average: a woken waiter that
-	// finds the lock taken so often is woken as often again, and soon in luck.
-	probeTime  = 10 * time.Millisecond
-	tightCycle = 16 * time.Microsecond
+	// probeTime, at the price of less than a hundredth of the time. While it is
+	// taken anew, and so let go, within asideTime each time, not even that: a
+	// waiter is woken as often, and soon in luck.
+	probeTime = 10 * time.Millisecond
 
 	// The look at the path costs a system call as dear as the lock itself. An
 	// acquire that had no need to wait trusts the last look for lookAge; one
@@ -181,6 +179,7 @@ func newEntry(r *registry, f file) *entry {
 	e := &entry{reg: r, file: f, id: f.id(), locks: make(map[*lock]struct{})}
 	e.changedAt = now() - int64(rivalMemory)
 	e.rivalAt = e.changedAt
+	e.timed = true
 	e.queue.init()
 	return e
 }
@@ -246,7 +245,7 @@ func (l *lock) acquire(ctx context.Context, manner manner) (*Hold, error) {
 			}
 			at = lost
 		case lost:
-			at, err = a.reopen()
+			at, err = a.reopen(ctx)
 		default:
 			panic("packlock: acquire that has nothing goes on")
 		}
@@ -266,6 +265,7 @@ type acquisition struct {
 	hold     *Hold
 	waiter   *waiter // made when there is need to wait
 	caller   uint64
+	marks    *mark // once it had to look further than a free turn
 	reopened int
 	manner   manner
 	blocked  bool // has waited on its own thread
@@ -287,28 +287,19 @@ func (a *acquisition) arrive(ctx context.Context) (progress, error) {
 
 // queueUp takes the turn if it is free and queues up if not.
 func (a *acquisition) queueUp(ctx context.Context) (progress, error) {
+	// The context may be anybody's code and is not asked under mu.
+	a.marks, _ = ctx.Value(markKey{}).(*mark)
 	l := a.lock
-	var mark any // the hold of the entry that ctx descends from
-	for {
-		// The context may be anybody's code and is not asked under mu. So the
-		// entry may have been left meanwhile.
-		a.entry = l.entry.Load()
-		mark = ctx.Value(markKey{a.entry})
-		a.entry.mu.Lock()
-		if a.entry == l.entry.Load() {
-			break
-		}
-		a.entry.mu.Unlock()
-	}
-	e := a.entry
+	e := l.lockEntry()
 	defer e.mu.Unlock()
+	a.entry = e
 	switch {
 	case l.closed:
 		return failed, fs.ErrClosed
 	case e.turn == turnFree:
 		e.takeLocked(a.hold, a.caller)
 		return hasTurn, nil
-	case e.hold != nil && (e.owner == a.caller || e.hold == mark):
+	case e.heldByLocked(a.caller, a.marks):
 		return failed, ErrReentrant
 	case a.manner == trying:
 		return failed, ErrBusy
@@ -318,12 +309,30 @@ func (a *acquisition) queueUp(ctx context.Context) (progress, error) {
 	return queued, nil
 }
 
-func (a *acquisition) needWaiter() {
-	if a.waiter == nil {
-		a.waiter = a.lock.reg.waiters.Get().(*waiter)
-		a.waiter.lock = a.lock
-		a.waiter.hold, a.waiter.owner = a.hold, a.caller
+// heldByLocked reports whether the lock is held by the goroutine, or by one of
+// the holds that a context is marked with: whoever waits for it then waits for
+// itself.
+func (e *entry) heldByLocked(goroutine uint64, marks *mark) bool {
+	if e.hold == nil {
+		return false
 	}
+	for m := marks; m != nil; m = m.outer {
+		if m.hold == e.hold {
+			return true
+		}
+	}
+	return e.owner == goroutine
+}
+
+// needWaiter makes the waiter if there is none, and tells it what is new.
+func (a *acquisition) needWaiter() {
+	w := a.waiter
+	if w == nil {
+		w = a.lock.reg.waiters.Get().(*waiter)
+		w.lock, w.hold, w.owner = a.lock, a.hold, a.caller
+		a.waiter = w
+	}
+	w.marks = a.marks
 }
 
 // wait waits in the queue.
@@ -345,8 +354,11 @@ func (a *acquisition) try() (progress, error) {
 	if e.dead {
 		return lost, nil
 	}
-	t := e.stepAside(a.manner != trying)
+	if e.timed {
+		e.stepAside(a.manner != trying)
+	}
 	ok, err := e.file.try()
+	t := now()
 	switch {
 	case err != nil:
 		e.pass()
@@ -356,7 +368,7 @@ func (a *acquisition) try() (progress, error) {
 		return locked, nil
 	}
 	e.rivalAt = t
-	e.shared(t)
+	e.sharedAt = t
 	switch {
 	case a.manner == trying:
 		e.pass()
@@ -396,8 +408,9 @@ func (a *acquisition) waited() bool { return a.waiter != nil || a.blocked }
 
 // reopen leaves the entry, whose sidecar is lost, for that of the file that is
 // at the path now.
-func (a *acquisition) reopen() (progress, error) {
+func (a *acquisition) reopen(ctx context.Context) (progress, error) {
 	from := a.entry
+	a.marks, _ = ctx.Value(markKey{}).(*mark)
 	if a.reopened++; a.reopened > maxReopened {
 		from.pass()
 		return failed, fmt.Errorf("%w %d times in a row", ErrLost, maxReopened)
@@ -493,7 +506,14 @@ func (w *waiter) giveBack() {
 	switch w.got {
 	case hasTurn:
 		e.pass()
-	case granted, handedOver:
+	case granted:
+		e.mu.Lock()
+		if e.queue.n > 0 {
+			e.grantLocked(granted) // not handed over: nobody has verified it since
+			return
+		}
+		e.giveBackLocked()
+	case handedOver:
 		e.mu.Lock()
 		e.giveBackLocked()
 	}
@@ -540,53 +560,47 @@ func (e *entry) verify(l *lock, at progress, waited bool) (bool, error) {
 
 // beginSlice notes that the kernel's lock was taken at time t.
 func (e *entry) beginSlice(t int64) {
-	// If it was taken within asideTime twice, it cannot have been free for
-	// longer, whenever it was let go; and reading the clock would take a fortieth
-	// of such a cycle. With a rival about, every cycle counts.
-	e.timed = t-e.lockedAt > int64(asideTime) || t-e.rivalAt < int64(rivalMemory)
+	cycle := t - e.lockedAt
+	if !e.timed && cycle > int64(asideTime) {
+		e.sharedAt = t // perhaps it was not free meanwhile, but nobody is known to care
+	}
+	// If it was taken within asideTime twice, there is no need to step aside, and
+	// so no need for the time at which it is let go: to read the clock would take
+	// a fortieth of such a cycle. With a rival about, every cycle counts.
+	e.timed = cycle > int64(asideTime) || t-e.rivalAt < int64(rivalMemory)
 	e.lockedAt = t
 	e.changedAt = t
 	e.handOvers = 0
-	e.takes++
 }
 
 // waited notes that the kernel's lock was just taken from another process.
 func (e *entry) waited() {
 	t := now()
 	e.rivalAt = t
-	e.shared(t)
+	e.sharedAt = t
 	e.beginSlice(t)
 }
 
-// shared notes that other processes had their chance at time t.
-func (e *entry) shared(t int64) {
-	e.sharedAt = t
-	e.takes = 0
-}
-
 // stepAside pauses, if the caller may, when it is time to let other processes
-// in, and returns what time it is then. The caller has the turn and is about to
-// try for the lock.
-func (e *entry) stepAside(mayPause bool) int64 {
+// in. The caller has the turn and is about to try for the lock.
+func (e *entry) stepAside(mayPause bool) {
 	t := now()
-	had := t - e.sharedAt
+	had := time.Duration(t - e.sharedAt)
 	switch {
 	case t-e.changedAt > int64(asideTime): // free all the while
-		e.shared(t)
-		return t
+		e.sharedAt = t
+		return
 	case !mayPause:
-		return t
+		return
 	case t-e.rivalAt < int64(rivalMemory):
-		if had < int64(sliceTime) {
-			return t
+		if had < sliceTime {
+			return
 		}
-	case had < int64(probeTime) || e.takes > had/int64(tightCycle):
-		return t
+	case had < probeTime:
+		return
 	}
 	e.reg.kernel.pause(asideTime)
-	t = now()
-	e.shared(t)
-	return t
+	e.sharedAt = now()
 }
 
 // sliceLasts reports whether one more hand-over keeps within the slice, and

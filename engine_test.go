@@ -259,6 +259,58 @@ func TestCancelWinsOverGrant(t *testing.T) {
 	}
 }
 
+// What the kernel granted and a cancelled waiter gave back is verified by the
+// one who gets it, however short the wait was.
+func TestGrantThatWasGivenBackIsVerified(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		h := e.try(e.l)
+		entry := e.l.entry.Load()
+		a := acquisition{lock: e.l.lock, hold: &Hold{lock: e.l.lock}}
+		a.needWaiter()
+		entry.mu.Lock()
+		entry.enqueueLocked(a.waiter)
+		entry.mu.Unlock()
+		second := e.acquire(e.l)
+		e.k.link(fakePath, otherPath) // keeps its link count
+		e.k.unlink(fakePath)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		entry.mu.Lock()
+		entry.grantLocked(granted)
+		if err := a.waiter.wait(ctx); !errors.Is(err, ErrCancelled) {
+			t.Fatal(err)
+		}
+		if err := second.got().Check(); err != nil {
+			t.Error(err)
+		}
+		e.release(second.hold)
+		if err := h.Release(); !errors.Is(err, ErrReleased) {
+			t.Error(err)
+		}
+	})
+}
+
+// The look that was young enough when the kernel was asked is not when it
+// answers.
+func TestSlowTryTrustsNoOldLook(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		e.k.setHook(func(call, _ string) error {
+			if call == "try" {
+				e.k.setHook(nil)
+				time.Sleep(time.Second)
+				e.k.link(fakePath, otherPath)
+				e.k.unlink(fakePath)
+			}
+			return nil
+		})
+		h := e.try(e.l)
+		if err := h.Check(); err != nil {
+			t.Error(err)
+		}
+		e.release(h)
+	})
+}
+
 // The context ends in the moment in which the kernel grants the lock.
 func TestCancelAgainstGrant(t *testing.T) {
 	for _, others := range []int{0, 1} {
@@ -1372,6 +1424,70 @@ func TestReentryOnALostSidecar(t *testing.T) {
 		}
 		e.release(h2)
 		e.release(h)
+		fresh.Close()
+	})
+}
+
+// Who holds the lock of the file that took the place of the lost one, and waits
+// by way of the lost one, would wait for itself, too.
+func TestReentryByWayOfALostSidecar(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		old := e.try(e.l)
+		e.k.unlink(fakePath)
+		fresh := e.open(fakePath)
+
+		first := e.acquire(e.l)
+		release := make(chan struct{})
+		queued := make(chan error, 2)
+		var ctx context.Context
+		go func() {
+			h, err := fresh.Acquire(t.Context())
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			ctx = h.Context(t.Context())
+			_, err = e.l.Acquire(t.Context()) // behind first, for the old file
+			queued <- err
+			<-release
+			e.release(h)
+		}()
+		synctest.Wait()
+		go func() {
+			_, err := e.l.Acquire(ctx)
+			queued <- err
+		}()
+		synctest.Wait()
+		if len(queued) != 0 {
+			t.Fatalf("refused while the old file's lock was held: %v", <-queued)
+		}
+		time.Sleep(time.Second)
+		e.release(old)
+		for range 2 {
+			if err := <-queued; !errors.Is(err, ErrReentrant) {
+				t.Errorf("%v, want ErrReentrant", err)
+			}
+		}
+		first.waits()
+		close(release)
+		e.release(first.got())
+
+		// The same with nobody else about, and without a queue.
+		h := e.try(fresh)
+		e.k.unlink(fakePath)
+		newest := e.open(fakePath)
+		h2 := e.try(newest)
+		e.release(h)
+		for range 2 {
+			if _, err := e.l.Acquire(h2.Context(t.Context())); !errors.Is(err, ErrReentrant) {
+				t.Errorf("%v, want ErrReentrant", err)
+			}
+			if _, err := fresh.TryAcquire(); !errors.Is(err, ErrReentrant) {
+				t.Errorf("%v, want ErrReentrant", err)
+			}
+		}
+		e.release(h2)
+		newest.Close()
 		fresh.Close()
 	})
 }

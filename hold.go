@@ -43,15 +43,20 @@ func (h *Hold) Path() string { return h.lock.path }
 // ErrReentrant while the hold is live, on whatever goroutine.
 func (h *Hold) Context(ctx context.Context) context.Context {
 	if !h.live() {
-		// Nothing to mark; and so the innermost mark of an entry is always the
-		// one of the latest hold, and the only one that can be live.
-		return ctx
+		return ctx // nothing to mark
 	}
-	return context.WithValue(ctx, markKey{h.entry}, h)
+	outer, _ := ctx.Value(markKey{}).(*mark)
+	return context.WithValue(ctx, markKey{}, &mark{h, outer})
 }
 
-// markKey is the context key of the hold of an entry.
-type markKey struct{ e *entry }
+// mark is one of the holds that a context runs under.
+type mark struct {
+	hold  *Hold
+	outer *mark
+}
+
+// markKey is the context key of the innermost mark.
+type markKey struct{}
 
 // Detach says that the hold no longer belongs to the goroutine that acquired
 // it: it is going to be released by another, and the first one may wait for the

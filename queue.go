@@ -8,6 +8,7 @@ type waiter struct {
 	lock  *lock
 	hold  *Hold // in the making
 	owner uint64
+	marks *mark
 
 	ready chan struct{} // one send for each time the waiter is taken out of the queue by another
 	got   progress

@@ -69,7 +69,8 @@ func (r *registry) entryLocked(f file) *entry {
 // caller, a, has the turn of from, with nothing locked, and keeps it.
 //
 // If nobody has the turn of the new entry, a gets it. Otherwise its waiter, if it
-// has one, is queued there, ahead of those who had waited behind it.
+// has one, is queued there, ahead of those who had waited behind it. Whoever has
+// the lock of the new file already gets ErrReentrant.
 func (r *registry) relocate(from *entry, a *acquisition) (to *entry, turn bool, err error) {
 	l := a.lock
 	looked := now()
@@ -110,19 +111,30 @@ func (r *registry) relocate(from *entry, a *acquisition) (to *entry, turn bool, 
 	if to.turn == turnFree {
 		to.takeLocked(a.hold, a.caller)
 		turn = true
+	} else if to.heldByLocked(a.caller, a.marks) {
+		err = ErrReentrant
 	} else if a.waiter != nil {
 		to.enqueueLocked(a.waiter)
 	}
+	var refused []*waiter
 	for _, behind := range from.queue.removeFunc(func(w *waiter) bool { return w.lock.path == l.path }) {
-		to.enqueueLocked(behind)
+		if to.heldByLocked(behind.owner, behind.marks) {
+			refused = append(refused, behind)
+		} else {
+			to.enqueueLocked(behind)
+		}
 	}
 	to.mu.Unlock()
 	from.mu.Unlock()
 	r.mu.Unlock()
+	for _, w := range refused {
+		w.err = ErrReentrant
+		w.deliver(failed)
+	}
 	if to.file != f {
 		f.close()
 	}
-	return to, turn, nil
+	return to, turn, err
 }
 
 // retire closes the file of e and forgets e, if nobody uses it any more.
