@@ -69,6 +69,7 @@ type entry struct {
 	timed     bool  // it matters to stepAside when the lock will be let go
 	sharedAt  int64 // when other processes last had their chance: see stepAside
 	rivalAt   int64 // when another process was last seen to have the lock
+	pauseTook int64 // the shortest pause so far
 
 	mu sync.Mutex // guards the following; not held across a kernel call
 	// turn changes as described above, by whoever has it or takes it when free.
@@ -139,6 +140,11 @@ const (
 	// it lets nobody in; longer, the lock lies idle.
 	asideTime = 30 * time.Microsecond
 
+	// Where the kernel sleeps in ticks of 10 ms, the shortest pause takes as long,
+	// and must be made so much rarer: all pauses together take no more than one
+	// part of the time in pauseShare.
+	pauseShare = 10
+
 	// How long a process that was seen to compete is taken to do so.
 	rivalMemory = time.Second
 
@@ -187,10 +193,11 @@ func newEntry(r *registry, f file) *entry {
 // Acquire waits until the lock is the caller's, first come, first served among
 // the goroutines of this process, and returns the hold.
 //
-// When ctx ends first, or has ended already, Acquire returns at once with an
-// error for which errors.Is holds with ErrCancelled, ctx.Err() and
+// When ctx ends before it has the lock, or has ended already, Acquire returns at
+// once with an error for which errors.Is holds with ErrCancelled, ctx.Err() and
 // context.Cause(ctx); see the package's overview for the parked thread that may
-// be left behind. If the calling goroutine or a hold that ctx descends from
+// be left behind. Only a system call of its own that does not wait for the lock
+// is not interrupted, which matters if the file system is slow to answer. If the calling goroutine or a hold that ctx descends from
 // (see Hold.Context) has the lock, Acquire fails with ErrReentrant. If the pack
 // directory is gone, it fails with fs.ErrNotExist. A sidecar that was merely
 // deleted or replaced is opened anew.
@@ -213,8 +220,9 @@ func (l *Lock) TryAcquire() (*Hold, error) {
 
 // AcquireBlocking is Acquire without a context. If other goroutines of this
 // process are ahead, it queues behind them; if it is another process that has
-// the lock, it waits in the kernel on the caller's own thread and cannot be
-// called off, not even by Close.
+// the lock, it waits in the kernel on the caller's own thread (unless too many
+// threads of the process do that already) and cannot be called off, not even by
+// Close.
 //
 // Deprecated: use Acquire, which can be called off and needs one thread
 // for all that wait.
@@ -241,7 +249,7 @@ func (l *lock) acquire(ctx context.Context, manner manner) (*Hold, error) {
 		case locked, granted, handedOver:
 			var same bool
 			if same, err = a.verify(at); same {
-				return a.finish(at)
+				return a.finish(ctx, at)
 			}
 			at = lost
 		case lost:
@@ -268,7 +276,8 @@ type acquisition struct {
 	marks    *mark // once it had to look further than a free turn
 	reopened int
 	manner   manner
-	blocked  bool // has waited on its own thread
+	waited   bool // in the queue or on its own thread
+	blocked  bool // on its own thread
 }
 
 // arrive takes the turn if it is free.
@@ -329,6 +338,7 @@ func (a *acquisition) needWaiter() {
 	w := a.waiter
 	if w == nil {
 		w = a.lock.reg.waiters.Get().(*waiter)
+		w.ready = make(chan struct{}, 1)
 		w.lock, w.hold, w.owner = a.lock, a.hold, a.caller
 		a.waiter = w
 	}
@@ -338,6 +348,7 @@ func (a *acquisition) needWaiter() {
 // wait waits in the queue.
 func (a *acquisition) wait(ctx context.Context) (progress, error) {
 	w := a.waiter
+	a.waited = true
 	if err := w.wait(ctx); err != nil {
 		a.lock.reg.waiters.Put(w)
 		return failed, err
@@ -374,7 +385,7 @@ func (a *acquisition) try() (progress, error) {
 		e.pass()
 		return failed, ErrBusy
 	case a.manner == blocking && a.lock.reg.threads.take():
-		a.blocked = true
+		a.waited, a.blocked = true, true
 		if err := e.block(); err != nil {
 			e.pass()
 			return failed, err
@@ -393,7 +404,7 @@ func (a *acquisition) try() (progress, error) {
 // far as it has to be looked at. If not, the lock is let go.
 func (a *acquisition) verify(at progress) (bool, error) {
 	e := a.entry
-	same, err := e.verify(a.lock, at, a.waited())
+	same, err := e.verify(a.lock, at, a.waited)
 	if same && err == nil {
 		return true, nil
 	}
@@ -403,8 +414,6 @@ func (a *acquisition) verify(at progress) (bool, error) {
 	}
 	return false, err
 }
-
-func (a *acquisition) waited() bool { return a.waiter != nil || a.blocked }
 
 // reopen leaves the entry, whose sidecar is lost, for that of the file that is
 // at the path now.
@@ -435,10 +444,17 @@ func (a *acquisition) reopen(ctx context.Context) (progress, error) {
 }
 
 // finish returns the hold, which is ours and verified.
-func (a *acquisition) finish(at progress) (*Hold, error) {
+func (a *acquisition) finish(ctx context.Context, at progress) (*Hold, error) {
 	l, e := a.lock, a.entry
 	if a.waiter != nil {
 		l.reg.waiters.Put(a.waiter)
+	}
+	if ctx.Err() != nil {
+		// It ended while we were about to have the lock, and wins.
+		e.counts.cancelled.Add(1)
+		e.mu.Lock()
+		e.giveBackLocked()
+		return nil, l.fail(cancelled(ctx))
 	}
 	if a.blocked {
 		e.mu.Lock()
@@ -449,7 +465,7 @@ func (a *acquisition) finish(at progress) (*Hold, error) {
 		e.mu.Unlock()
 	}
 	e.counts.acquired.Add(1)
-	if a.waited() {
+	if a.waited {
 		e.counts.contended.Add(1)
 	}
 	if at == handedOver {
@@ -539,6 +555,7 @@ func (e *entry) verify(l *lock, at progress, waited bool) (bool, error) {
 	t := e.changedAt
 	age := time.Duration(t - l.looked.Load())
 	switch {
+	case age < 0: // another clock: a Lock was taken into a testing/synctest bubble
 	case at == handedOver:
 		if age <= handOverLookAge {
 			return true, nil
@@ -562,11 +579,14 @@ func (e *entry) verify(l *lock, at progress, waited bool) (bool, error) {
 func (e *entry) beginSlice(t int64) {
 	cycle := t - e.lockedAt
 	if !e.timed && cycle > int64(asideTime) {
-		e.sharedAt = t // perhaps it was not free meanwhile, but nobody is known to care
+		// It was held or free for long, nobody knows which. Taken to be free: a
+		// process that takes the lock twice in a row now and then should not have
+		// to pause for that, and no other is known to want it.
+		e.sharedAt = t
 	}
-	// If it was taken within asideTime twice, there is no need to step aside, and
-	// so no need for the time at which it is let go: to read the clock would take
-	// a fortieth of such a cycle. With a rival about, every cycle counts.
+	// Whoever takes it twice within asideTime is likely to go on so, and need not
+	// step aside, nor know when it lets go: to read the clock would take a
+	// fortieth of such a cycle. With a rival about, every cycle counts.
 	e.timed = cycle > int64(asideTime) || t-e.rivalAt < int64(rivalMemory)
 	e.lockedAt = t
 	e.changedAt = t
@@ -592,6 +612,8 @@ func (e *entry) stepAside(mayPause bool) {
 		return
 	case !mayPause:
 		return
+	case had < time.Duration(pauseShare*e.pauseTook):
+		return
 	case t-e.rivalAt < int64(rivalMemory):
 		if had < sliceTime {
 			return
@@ -601,6 +623,9 @@ func (e *entry) stepAside(mayPause bool) {
 	}
 	e.reg.kernel.pause(asideTime)
 	e.sharedAt = now()
+	if took := e.sharedAt - t; took < e.pauseTook || e.pauseTook == 0 {
+		e.pauseTook = took
+	}
 }
 
 // sliceLasts reports whether one more hand-over keeps within the slice, and
@@ -762,10 +787,16 @@ func (e *entry) granted(err error) {
 	case err == nil && e.queue.n > 0:
 		e.grantLocked(granted)
 	case err == nil:
-		e.turn = turnDraining
+		drains := e.turn == turnParked // a poller only came too late to stop
+		e.turn = turnTaken
+		if drains {
+			e.turn = turnDraining
+		}
 		e.mu.Unlock()
 		e.unlock()
-		e.counts.drained.Add(1)
+		if drains {
+			e.counts.drained.Add(1)
+		}
 		e.pass()
 	default:
 		// The error is for the one on whose behalf the kernel was called last.

@@ -290,6 +290,37 @@ func TestGrantThatWasGivenBackIsVerified(t *testing.T) {
 	})
 }
 
+// The context ends while the acquire, which has no need to wait, is asking the
+// kernel or looking at the path.
+func TestCancelDuringTheAcquiresOwnCalls(t *testing.T) {
+	for _, during := range []string{"try", "linked", "sameAt", "open"} {
+		onFake(t, func(t *testing.T, e *engine) {
+			ctx, cancel := context.WithCancel(t.Context())
+			time.Sleep(time.Second)
+			switch during {
+			case "linked":
+				e.release(e.try(e.l)) // looks at the path
+			case "open":
+				e.k.unlink(fakePath)
+			}
+			e.k.setHook(func(call, _ string) error {
+				if call == during {
+					cancel()
+				}
+				return nil
+			})
+			if _, err := e.l.Acquire(ctx); !errors.Is(err, ErrCancelled) {
+				t.Errorf("during %s: %v, want ErrCancelled", during, err)
+			}
+			e.k.setHook(nil)
+			e.release(e.try(e.l))
+			if s := e.l.Stats(); s.Cancelled != 1 || s.Contended != 0 {
+				t.Errorf("during %s: %+v", during, s)
+			}
+		})
+	}
+}
+
 // The look that was young enough when the kernel was asked is not when it
 // answers.
 func TestSlowTryTrustsNoOldLook(t *testing.T) {
@@ -1087,6 +1118,31 @@ func (e *engine) paused(seen *int, n int) {
 	if got := e.k.called("pause"); got != *seen {
 		e.Fatalf("%d pauses, want %d", got, *seen)
 	}
+}
+
+// Where a pause takes longer than it should, it is made more rarely.
+func TestDearPausesAreRare(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		const tick = 20 * time.Millisecond
+		e.k.setHook(func(call, _ string) error {
+			if call == "pause" {
+				time.Sleep(tick - asideTime)
+			}
+			return nil
+		})
+		f := e.k.foreigner(t, fakePath)
+		f.lock(t)
+		a := e.acquire(e.l)
+		f.letGo()
+		e.release(a.got())
+		start := time.Now()
+		for time.Since(start) < 10*time.Second {
+			e.lockFor(sliceTime)
+		}
+		if n := e.k.called("pause"); n < 10 || n > 50 {
+			t.Errorf("%d pauses of %v in 10 s", n, tick)
+		}
+	})
 }
 
 // Nobody pauses who lets the lock go all the time or leaves it free for a

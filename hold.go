@@ -90,7 +90,9 @@ func (h *Hold) Check() error {
 // Dup returns a duplicate of the locked descriptor, close-on-exec, to be handed
 // to a child process by exec.Cmd's ExtraFiles and closed by the caller. A child
 // that inherits it keeps the pack locked until it exits, even if this process
-// is killed before; Release lets go for both.
+// is killed before; Release lets go for both. As long as the child has it, that
+// is also so for later holds of this process, because the lock is that of the
+// open file, which they share.
 //
 // Unix only: elsewhere the error is an errors.ErrUnsupported. After Release it
 // is an ErrReleased.

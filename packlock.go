@@ -19,7 +19,7 @@
 //
 // # Waiting and giving up
 //
-// A waiting goroutine costs no thread. For all that wait on one sidecar at
+// A waiting goroutine costs no thread. For all that wait on one file at
 // most one thread of the process is parked in the kernel, and when the context
 // of an acquire ends, the acquire returns at once. The parked thread cannot be
 // called back: if nobody is left to wait, it stays until the lock's holder
@@ -30,8 +30,9 @@
 //
 // # Errors
 //
-// Every error is an *fs.PathError with the absolute path of the sidecar (or,
-// from Open, of the directory), for use with errors.Is and errors.As.
+// Every error is an *fs.PathError, for use with errors.Is and errors.As. Its path
+// is the absolute one of the sidecar; if Open or OpenFile fail, it may also be
+// the path as given, or that of a directory that could not be made.
 //
 // # Where things are
 //
@@ -55,6 +56,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 )
 
@@ -90,6 +92,7 @@ var (
 // A Lock that becomes unreachable without Close is closed by the garbage
 // collector. That never releases a Hold.
 type Lock struct {
+	_ [0]sync.Mutex // vet finds copies, which the cleanup of the original would close
 	*lock
 	cleanup runtime.Cleanup
 }
@@ -204,7 +207,11 @@ func absolute(path string) (string, error) {
 	case filepath.VolumeName(path) != "" || os.IsPathSeparator(path[0]):
 		// Relative to a drive, or to the root of one: Windows resolves ".."
 		// in the text itself, so cleaning is right there.
-		return filepath.Abs(path)
+		abs, err := filepath.Abs(path)
+		if err != nil {
+			return "", &fs.PathError{Op: "open", Path: path, Err: err}
+		}
+		return abs, nil
 	}
 	wd, err := os.Getwd()
 	if err != nil {

@@ -10,7 +10,10 @@ type waiter struct {
 	owner uint64
 	marks *mark
 
-	ready chan struct{} // one send for each time the waiter is taken out of the queue by another
+	// ready gets one send for each time the waiter is taken out of the queue by
+	// another. It is made anew for each acquire, although waiters are pooled: a
+	// channel may not leave the testing/synctest bubble that it was made in.
+	ready chan struct{}
 	got   progress
 	err   error // with got == failed
 

@@ -21,14 +21,14 @@ type registry struct {
 	waiters sync.Pool // of *waiter, none of them queued
 
 	mu sync.Mutex // guards the following
-	// entries holds every entry whose file is open, but for the dead ones. Its
-	// file being open, an entry's identity is not another file's.
+	// entries holds every entry whose file stays open. Its file being open, an
+	// entry's identity is not another file's.
 	entries map[fileID]*entry
 }
 
 func newRegistry(k kernel) *registry {
 	r := &registry{kernel: k, entries: make(map[fileID]*entry)}
-	r.waiters.New = func() any { return &waiter{ready: make(chan struct{}, 1)} }
+	r.waiters.New = func() any { return new(waiter) }
 	return r
 }
 
@@ -96,7 +96,9 @@ func (r *registry) relocate(from *entry, a *acquisition) (to *entry, turn bool, 
 	}
 
 	to.mu.Lock()
-	to.counts.reopened.Add(1)
+	if !from.dead {
+		to.counts.reopened.Add(1)
+	}
 	for moving := range from.locks {
 		if moving.path == l.path {
 			delete(from.locks, moving)
