@@ -27,7 +27,7 @@ import (
 // verbs is the table of what packlock does, in the order of help. It is a
 // function because help, which is in it, reads it.
 func verbs() []*verb {
-	return []*verb{newRun(), newBench(), newHelp(), newVersion()}
+	return []*verb{newRun(), newStatus(), newBench(), newDoctor(), newCompletion(), newHelp(), newVersion()}
 }
 
 // A verb is one thing that packlock does.

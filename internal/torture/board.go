@@ -167,11 +167,17 @@ func (b *board) readTally() (t tally, err error) {
 	return t, nil
 }
 
+func (b *board) remove() {
+	b.file.Close()
+	os.Remove(b.file.Name())
+}
+
 // site is where it all takes place.
 type site struct{ dir string }
 
 func (s site) pack(p int) string     { return filepath.Join(s.dir, "packs", packNames[p]) }
-func (s site) link(p int) string     { return filepath.Join(s.dir, "links", packNames[p]) }             // a symlink to the pack
+func (s site) sidecar(p int) string  { return filepath.Join(s.pack(p), packlock.FileName) }
+func (s site) link(p int) string     { return filepath.Join(s.dir, "links", packNames[p]) }            // a symlink to the pack
 func (s site) hardLink(p int) string { return filepath.Join(s.dir, "links", packNames[p]+"-sidecar") } // of its sidecar
 func (s site) witness(p int) string  { return filepath.Join(s.dir, "witness", packNames[p]) }
 func (s site) counter(p int) string  { return filepath.Join(s.dir, "counter", packNames[p]) }
@@ -193,7 +199,7 @@ func (s site) set() error {
 		}
 		os.Symlink(filepath.Join("..", "packs", packNames[p]), s.link(p))
 	}
-	sidecar := filepath.Join(s.pack(packStill), packlock.FileName)
+	sidecar := s.sidecar(packStill)
 	if err := os.WriteFile(sidecar, nil, 0o666); err != nil {
 		return err
 	}

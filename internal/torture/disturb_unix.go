@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"time"
@@ -95,24 +94,6 @@ func lockRaw(path string) (*rawLock, error) {
 // path as it was is older. The rest of it is for clocks that tick.
 const outlast = 12 * time.Millisecond
 
-// The disturber deletes and replaces sidecars and packs.
-//
-// It has locked the sidecar whenever it does, which nobody else has therefore,
-// and it is the one at its path. What it puts there instead, others may lock at
-// once. They are not in its way, as it does nothing more in the section.
-// Whoever gets the lock of the old file when the disturber lets it go has to
-// notice. While somebody else has the lock, nothing happens to the file that is
-// locked. The hard link is to a sidecar that is left in peace: to replace a file
-// at one of two paths makes two locks of one.
-type disturber struct {
-	site     site
-	rng      *rand.Rand
-	scribe   scribe
-	sections [packs]*section
-	n        int // disturbances so far
-	note     func(format string, args ...any)
-}
-
 // work disturbs until ctx ends.
 func (d *disturber) work(ctx context.Context) error {
 	for ctx.Err() == nil {
@@ -124,14 +105,10 @@ func (d *disturber) work(ctx context.Context) error {
 	return nil
 }
 
-func (d *disturber) begin(what doing) {
-	d.scribe.beats++
-	d.scribe.doing = what
-	d.scribe.post()
-}
-
 func (d *disturber) disturb(p int) error {
-	d.begin(acquiring)
+	if err := d.begin(acquiring); err != nil {
+		return err
+	}
 	defer d.begin(resting)
 	sidecar := d.site.sidecar(p)
 	l, err := lockRaw(sidecar)
@@ -162,7 +139,7 @@ func (d *disturber) disturb(p int) error {
 		case 1:
 			after, err = d.swapInTwoSteps()
 		default:
-			err = d.swap()
+			after, err = d.swap()
 		}
 	}
 	if err != nil {
@@ -210,23 +187,24 @@ func (d *disturber) renameAway(p int) (after func() error, err error) {
 
 // swap exchanges the pack with another, at once: a second swap may bring back
 // the first, with the sidecar that it had.
-func (d *disturber) swap() error {
+func (d *disturber) swap() (after func() error, err error) {
 	d.noted(packMoved, "swap the pack")
 	pack := d.site.pack(packMoved)
 	other := pack + "-other"
 	if err := os.Mkdir(other, 0o777); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
+		return nil, err
 	}
 	if d.rng.IntN(2) == 0 {
 		if err := os.Remove(filepath.Join(other, packlock.FileName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
+			return nil, err
 		}
 	}
-	if err := exchange(pack, other); err != nil {
-		return err
+	err = exchange(pack, other)
+	if errors.Is(err, errors.ErrUnsupported) {
+		return d.swapInTwoSteps()
 	}
 	time.Sleep(outlast)
-	return nil
+	return func() error { return nil }, err
 }
 
 // swapInTwoSteps leaves a moment in which there is no pack. Whoever opens the

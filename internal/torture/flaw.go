@@ -24,6 +24,12 @@ const (
 	flawGoroutine  = "goroutine"  // leaves a goroutine
 )
 
+// left is what flawDescriptor leaves open.
+var left struct {
+	mu    sync.Mutex
+	files []*os.File
+}
+
 // stale is the lock of flawStale.
 var stale struct {
 	mu   sync.Mutex
@@ -58,9 +64,13 @@ func (f flaw) acquire(h *hand, p int) (*packlock.Hold, error) {
 		case flawMiscount:
 			h.notes[p].done++
 		case flawDescriptor:
-			if _, err := openRaw(h.site.counter(p)); err != nil {
+			file, err := os.Open(h.site.counter(p))
+			if err != nil {
 				return nil, err
 			}
+			left.mu.Lock()
+			left.files = append(left.files, file)
+			left.mu.Unlock()
 		case flawGoroutine:
 			go func() { select {} }()
 		}

@@ -52,7 +52,8 @@ type Config struct {
 	// Log is told how it goes, and of a violation all that is known.
 	Log io.Writer
 
-	flaw flaw
+	round time.Duration // between two rests
+	flaw  flaw
 }
 
 // ErrViolation is why a run fails in which a promise was broken.
@@ -82,9 +83,6 @@ func (s Summary) String() string {
 		s.Rounds, s.Operations, s.Sections, s.Kills, s.Stops, s.Disturbed,
 		s.Cancelled, s.Busy, s.Refused, s.KernelWaits, s.HandedOver, s.Adopted, s.Drained, s.Reopened, s.Violations)
 }
-
-// roundTime is how long the processes work between two rests.
-const roundTime = 2 * time.Second
 
 // Run tortures for as long as cfg says, or until ctx ends or a promise is
 // broken: then the error is an ErrViolation that says what happened.

@@ -82,21 +82,26 @@ func (s *scribe) phase(pack int, p phase) error {
 // pass goes through the section, with a stay in the middle of it. The caller
 // has the lock, or so it was told. An error tells of somebody else who has it.
 func (s *section) pass(by *scribe, stay func()) error {
-	if n := s.within.Add(1); n != 1 && !s.blind[seeProcess] {
+	return s.alone(func() error {
+		if err := s.enter(by); err != nil {
+			return err
+		}
+		stay()
+		return s.leave(by)
+	})
+}
+
+// alone calls fn, with no witness but the other goroutines of this process.
+func (s *section) alone(fn func() error) error {
+	if s.blind[seeProcess] {
+		return fn()
+	}
+	defer s.within.Add(-1)
+	if n := s.within.Add(1); n != 1 {
 		return fmt.Errorf("%d goroutines of this process are in the section", n)
 	}
-	if !s.blind[seeProcess] {
-		s.plain++
-	}
-	if err := s.enter(by); err != nil {
-		return err
-	}
-	stay()
-	if err := s.leave(by); err != nil {
-		return err
-	}
-	s.within.Add(-1)
-	return nil
+	s.plain++
+	return fn()
 }
 
 func (s *section) enter(by *scribe) error {

@@ -71,11 +71,8 @@ type worker struct {
 // input does.
 func Work() {
 	w := &worker{output: json.NewEncoder(os.Stdout)}
-	if err := w.work(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	os.Exit(0)
+	fmt.Fprintln(os.Stderr, w.work())
+	os.Exit(1)
 }
 
 func (w *worker) work() error {
@@ -86,11 +83,18 @@ func (w *worker) work() error {
 	if err := json.Unmarshal(in.Bytes(), &w.assignment); err != nil {
 		return err
 	}
+	orders := make(chan string)
+	go func() {
+		for in.Scan() {
+			orders <- in.Text()
+		}
+		os.Exit(1) // whoever started us is gone
+	}()
 	if err := w.open(); err != nil {
 		return err
 	}
-	for in.Scan() {
-		switch order := in.Text(); order {
+	for {
+		switch order := <-orders; order {
 		case orderWork:
 			w.start()
 		case orderRest:
@@ -102,7 +106,6 @@ func (w *worker) work() error {
 			w.say(report{Order: order})
 		}
 	}
-	return in.Err()
 }
 
 func (w *worker) say(r report) {

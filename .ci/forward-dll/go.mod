@@ -1,0 +1,3 @@
+module forward-dll
+
+go 1.26

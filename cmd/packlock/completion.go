@@ -1,0 +1,309 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+)
+
+func newCompletion() *verb {
+	v := &verb{
+		name:    "completion",
+		args:    "bash|zsh|fish",
+		summary: "print a script that completes packlock's command lines in a shell",
+		about: `Prints a script that has the shell complete verbs, their flags, directories, and
+the command that run is given. To have it in every shell:
+
+bash, in ~/.bashrc:
+
+	eval "$(packlock completion bash)"
+
+zsh, in ~/.zshrc after compinit:
+
+	eval "$(packlock completion zsh)"
+
+fish, once:
+
+	packlock completion fish >~/.config/fish/completions/packlock.fish
+
+`,
+	}
+	v.run = func(args []string) error {
+		args, err := v.parse(args)
+		switch {
+		case err != nil:
+			return err
+		case len(args) == 0:
+			return usageError("which shell? as in: packlock completion bash")
+		case len(args) > 1:
+			return usageError("one shell at a time; type: packlock completion %s", args[0])
+		}
+		print := map[string]func(io.Writer){"bash": completeBash, "zsh": completeZsh, "fish": completeFish}[args[0]]
+		if print == nil {
+			return usageError("%q is not a shell known here; type: packlock completion bash, zsh or fish", args[0])
+		}
+		print(os.Stdout)
+		return nil
+	}
+	return v
+}
+
+// takesDir reports whether directories follow the name of v.
+func (v *verb) takesDir() bool { return strings.Contains(v.args, "DIR") }
+
+// takesCommand reports whether a command line follows them.
+func (v *verb) takesCommand() bool { return strings.Contains(v.args, "COMMAND") }
+
+// words returns what follows the name of v if it is one of a few words.
+func (v *verb) words() (words []string) {
+	switch {
+	case strings.Contains(v.args, "|"):
+		return strings.Split(v.args, "|")
+	case strings.Contains(v.args, "VERB"):
+		for _, v := range verbs() {
+			words = append(words, v.name)
+		}
+	}
+	return words
+}
+
+// A verbFlag is a flag as shells are told of it.
+type verbFlag struct {
+	name  string
+	value string // what stands for its value; "" if it has none
+	usage string
+}
+
+func (v *verb) listFlags() (flags []verbFlag) {
+	v.flags.VisitAll(func(f *flag.Flag) {
+		value, usage := flag.UnquoteUsage(f)
+		flags = append(flags, verbFlag{f.Name, value, usage})
+	})
+	return flags
+}
+
+// completeBash prints a script that gets by with the bash 3.2 of macOS and
+// without the bash-completion package, which it leaves commands to if it is
+// there.
+func completeBash(w io.Writer) {
+	fmt.Fprint(w, `# completion of packlock for bash
+
+# Adds what compgen finds for $cur.
+_packlock_add() {
+	local word
+	while IFS= read -r word; do
+		COMPREPLY+=("$word")
+	done < <(compgen "$@" -- "$cur")
+}
+
+_packlock() {
+	local cur=${COMP_WORDS[COMP_CWORD]}
+	local flags= valued= words= dir= command= # what the verb takes
+	local word i operands=0 dashes=
+	COMPREPLY=()
+	if ((COMP_CWORD == 1)); then
+`)
+	var names []string
+	for _, v := range verbs() {
+		names = append(names, v.name)
+	}
+	fmt.Fprintf(w, "\t\t_packlock_add -W '%s'\n\t\treturn\n\tfi\n", strings.Join(names, " "))
+	fmt.Fprint(w, "\tcase ${COMP_WORDS[1]} in\n")
+	for _, v := range verbs() {
+		var all, valued []string
+		for _, f := range v.listFlags() {
+			all = append(all, "-"+f.name)
+			if f.value != "" {
+				valued = append(valued, "-"+f.name)
+			}
+		}
+		fmt.Fprintf(w, "\t%s)\n\t\tflags='%s' valued=' %s ' words='%s'", v.name,
+			strings.Join(all, " "), strings.Join(valued, " "), strings.Join(v.words(), " "))
+		if v.takesDir() {
+			fmt.Fprint(w, " dir=1")
+		}
+		if v.takesCommand() {
+			fmt.Fprint(w, " command=1")
+		}
+		fmt.Fprint(w, "\n\t\t;;\n")
+	}
+	fmt.Fprint(w, `	*)
+		return
+		;;
+	esac
+
+	for ((i = 2; i < COMP_CWORD; i++)); do
+		word=${COMP_WORDS[i]}
+		if [[ $word == -- && ! $dashes ]]; then
+			dashes=1
+			if [[ $command ]]; then
+				_packlock_command $((i + 1))
+				return
+			fi
+		elif [[ $word == -* && ! $dashes ]]; then
+			# "-flag=value" is three words here.
+			if [[ ${COMP_WORDS[i + 1]} == = ]]; then
+				((i += 2))
+			elif [[ $valued == *" ${word/#--/-} "* ]]; then
+				((i += 1))
+			fi
+		elif [[ $command ]] && ((operands == 1)); then
+			_packlock_command $i
+			return
+		else
+			((operands += 1))
+		fi
+	done
+	if ((i > COMP_CWORD)); then
+		return # in the value of a flag
+	fi
+	if [[ $cur == -* && ! $dashes ]]; then
+		_packlock_add -W "$flags ${command:+--}"
+	elif [[ $words ]]; then
+		((operands == 0)) && _packlock_add -W "$words"
+	elif [[ $command ]] && ((operands == 1)); then
+		_packlock_command $COMP_CWORD
+	elif [[ $dir ]]; then
+		_packlock_files -d
+	fi
+}
+
+# Completes the name of a file, which is quoted by bash itself.
+_packlock_files() {
+	cur=${cur//[\\\"\']/}
+	compopt -o filenames 2>/dev/null
+	_packlock_add "$@"
+}
+
+# Completes a command line that begins with that word.
+_packlock_command() {
+	if declare -F _comp_command_offset >/dev/null; then
+		_comp_command_offset $1
+	elif declare -F _command_offset >/dev/null; then
+		_command_offset $1
+	elif ((COMP_CWORD > $1)) || [[ $cur == */* ]]; then
+		_packlock_files -f
+	else
+		_packlock_add -c
+	fi
+}
+
+complete -F _packlock packlock
+`)
+}
+
+// completeZsh prints a script to be sourced, or to be a file in fpath.
+func completeZsh(w io.Writer) {
+	fmt.Fprint(w, `#compdef packlock
+# completion of packlock for zsh
+
+_packlock() {
+	local verb
+	local -a verbs
+	verbs=(
+`)
+	// In what follows a name, a colon or a bracket ends something.
+	escape := strings.NewReplacer(`\`, `\\`, ":", `\:`, "[", `\[`, "]", `\]`).Replace
+	quote := func(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
+	for _, v := range verbs() {
+		fmt.Fprintf(w, "\t\t%s\n", quote(v.name+":"+escape(v.summary)))
+	}
+	fmt.Fprint(w, `	)
+	if ((CURRENT == 2)); then
+		_describe verb verbs
+		return
+	fi
+	verb=$words[2]
+	shift words
+	((CURRENT--))
+	case $verb in
+`)
+	for _, v := range verbs() {
+		var specs []string
+		for _, f := range v.listFlags() {
+			spec := "-" + f.name
+			if f.value == "" {
+				spec += "[" + escape(f.usage) + "]"
+			} else {
+				spec += "[" + escape(f.usage) + "]:" + escape(f.value) + ": "
+			}
+			specs = append(specs, quote(spec))
+		}
+		switch words := v.words(); {
+		case words != nil:
+			specs = append(specs, quote("1:word:("+strings.Join(words, " ")+")"))
+		case v.takesCommand():
+			specs = append(specs, quote("1:directory:_files -/"), quote("*:::command:_normal"))
+		case v.takesDir():
+			specs = append(specs, quote("*:directory:_files -/"))
+		}
+		if specs == nil {
+			continue
+		}
+		fmt.Fprintf(w, "\t%s)\n\t\t_arguments -S %s\n\t\t;;\n", v.name, strings.Join(specs, " \\\n\t\t\t"))
+	}
+	fmt.Fprint(w, `	esac
+}
+
+if [[ $funcstack[1] == _packlock ]]; then
+	_packlock "$@"
+else
+	compdef _packlock packlock
+fi
+`)
+}
+
+func completeFish(w io.Writer) {
+	fmt.Fprint(w, `# completion of packlock for fish
+
+# Whether the cursor is at the flags or the operands of this verb.
+function __packlock_at
+    set -l words (commandline -opc)
+    test (count $words) -ge 2; and test "$words[2]" = "$argv[1]"; and not contains -- -- $words
+end
+
+# Whether it is at the command after "--".
+function __packlock_at_command
+    set -l words (commandline -opc)
+    test (count $words) -ge 2; and contains -- "$words[2]" $argv; and contains -- -- $words
+end
+
+# Completes that.
+function __packlock_command
+    set -l words (commandline -opc)
+    set -l dashes (contains -i -- -- $words)
+    set -e words[1..$dashes]
+    complete -C (string join -- ' ' (string escape -- $words) (commandline -ct))
+end
+
+complete -c packlock -f
+`)
+	quote := func(s string) string {
+		return "'" + strings.NewReplacer(`\`, `\\`, "'", `\'`).Replace(s) + "'"
+	}
+	var commands []string
+	for _, v := range verbs() {
+		fmt.Fprintf(w, "complete -c packlock -n 'test (count (commandline -opc)) -eq 1' -a %s -d %s\n", v.name, quote(v.summary))
+		at := fmt.Sprintf("complete -c packlock -n '__packlock_at %s'", v.name)
+		for _, f := range v.listFlags() {
+			fmt.Fprintf(w, "%s -o %s -d %s", at, f.name, quote(f.usage))
+			if f.value != "" {
+				fmt.Fprint(w, " -x")
+			}
+			fmt.Fprintln(w)
+		}
+		if words := v.words(); words != nil {
+			fmt.Fprintf(w, "%s -a %s\n", at, quote(strings.Join(words, " ")))
+		}
+		if v.takesDir() {
+			fmt.Fprintf(w, "%s -a '(__fish_complete_directories (commandline -ct))'\n", at)
+		}
+		if v.takesCommand() {
+			fmt.Fprintf(w, "%s -a -- -d 'the command follows'\n", at)
+			commands = append(commands, v.name)
+		}
+	}
+	fmt.Fprintf(w, "complete -c packlock -n '__packlock_at_command %s' -a '(__packlock_command)'\n", strings.Join(commands, " "))
+}

@@ -1,0 +1,293 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// doctor is the verb doctor.
+type doctor struct {
+	verb *verb
+	peer bool
+	wait time.Duration
+	json bool
+
+	report doctorReport
+}
+
+// doctorReport is what doctor -json prints.
+type doctorReport struct {
+	Directory  string        `json:"directory"`
+	System     string        `json:"system"`
+	FileSystem fileSystem    `json:"file_system"`
+	Peer       *peerName     `json:"peer,omitempty"`
+	Checks     []doctorCheck `json:"checks"`
+	Trusted    bool          `json:"trusted"`
+	Verdict    string        `json:"verdict"`
+}
+
+// doctorCheck is how one check went.
+type doctorCheck struct {
+	Name   string      `json:"name"`
+	Result checkResult `json:"result"`
+	Detail string      `json:"detail,omitempty"`
+
+	// Latencies are how long after the release those that waited had the lock,
+	// or, with -peer, bounds of that.
+	Latencies []time.Duration `json:"latencies_ns,omitempty"`
+}
+
+type checkResult string
+
+const (
+	checkOK      checkResult = "ok"
+	checkFailed  checkResult = "failed"
+	checkSkipped checkResult = "skipped"
+)
+
+// A skip is the error of a check that cannot be made: it says why.
+type skip string
+
+func (s skip) Error() string { return string(s) }
+
+func newDoctor() *verb {
+	d := &doctor{}
+	v := &verb{
+		name:    "doctor",
+		args:    "[flags] DIR [flags]",
+		summary: "find out whether the file system can be trusted with a lock",
+		about: `Has processes lock a scratch file in DIR and checks, a line for each check, that
+the lock excludes, that waiting for it blocks and wakes, that it is let go when
+its holder closes it, exits or is killed, that a child process has it only if it
+was handed over, that trying never waits, that every path to the file leads to
+the same lock, and that the file keeps its identity. It names the file system
+and says what is known about its locks across machines. The scratch file is in a
+temporary directory made in DIR: the pack DIR itself is not locked.
+
+With -peer it proves or refutes that the lock excludes across machines: run
+
+	packlock doctor -peer DIR
+
+on two machines that share DIR, at the same time. The two find each other by
+files in DIR, which they remove, and take turns: one holds the lock, the other
+tries it and waits for it.
+
+`,
+		notes: `
+Exit status: 0 if DIR can be trusted with a lock as far as was checked, 1 if not
+or on trouble, 2 if the command line makes no sense, 130 after Ctrl-C.
+
+A doctor that was killed leaves .packlock-doctor-* or .packlock-peer-* in DIR,
+which can be deleted.
+`,
+		run: d.run,
+	}
+	d.verb = v
+	v.flags.BoolVar(&d.peer, "peer", false, "be one of two that check the lock across machines")
+	v.flags.DurationVar(&d.wait, "wait", time.Minute, "`time` for which -peer waits for a sign of the other")
+	v.flags.BoolVar(&d.json, "json", false, "print JSON")
+	return v
+}
+
+func (d *doctor) run(args []string) error {
+	if len(args) == 1 && args[0] == assistantArg {
+		assist()
+	}
+	dir, err := d.parse(args)
+	if err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	err = d.examine(ctx, dir)
+	if ctx.Err() != nil {
+		return exit{130, errors.New("interrupted")}
+	}
+	return err
+}
+
+func (d *doctor) parse(args []string) (dir string, err error) {
+	var dirs []string
+	for {
+		if args, err = d.verb.parse(args); err != nil {
+			return "", err
+		}
+		if len(args) == 0 {
+			break
+		}
+		dirs, args = append(dirs, args[0]), args[1:]
+	}
+	waits := false
+	d.verb.flags.Visit(func(f *flag.Flag) { waits = waits || f.Name == "wait" })
+	switch {
+	case len(dirs) == 0 || dirs[0] == "":
+		return "", usageError("which directory? as in: packlock doctor DIR")
+	case len(dirs) > 1:
+		return "", usageError("one directory at a time, not also %q; type: packlock help doctor", dirs[1])
+	case d.wait <= 0:
+		return "", usageError("-wait must be more than 0; type: packlock help doctor")
+	case waits && !d.peer:
+		return "", usageError("-wait is for -peer; type: packlock doctor -peer -wait %v DIR", d.wait)
+	}
+	return dirs[0], nil
+}
+
+// examine does what was asked for and prints the report. Its error is that of
+// a DIR that was found wanting, too.
+func (d *doctor) examine(ctx context.Context, dir string) error {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return err
+	}
+	switch info, err := os.Stat(dir); {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("there is no directory %s; create it first", dir)
+	case err != nil:
+		return err
+	case !info.IsDir():
+		return fmt.Errorf("%s is not a directory", dir)
+	}
+	d.report = doctorReport{
+		Directory:  dir,
+		System:     runtime.GOOS + "/" + runtime.GOARCH,
+		FileSystem: findFileSystem(dir),
+	}
+	d.say("directory", dir)
+	d.say("file system", d.report.FileSystem.String())
+	if d.peer {
+		err = d.examineWithPeer(ctx)
+	} else {
+		err = d.examineAlone(ctx)
+	}
+	if err != nil {
+		return err
+	}
+
+	if d.json {
+		d.report.Verdict = strings.ReplaceAll(d.report.Verdict, "\n", " ")
+		out := json.NewEncoder(os.Stdout)
+		out.SetIndent("", "  ")
+		if err := out.Encode(d.report); err != nil {
+			return err
+		}
+	} else {
+		fmt.Printf("\n%s\n", d.report.Verdict)
+	}
+	if !d.report.Trusted {
+		return exit{status: 1}
+	}
+	return nil
+}
+
+// record adds a check to the report. The error is what went wrong, or a skip.
+func (d *doctor) record(name, detail string, err error, latencies ...time.Duration) {
+	c := doctorCheck{Name: name, Result: checkOK, Detail: detail, Latencies: latencies}
+	if err != nil {
+		c.Result, c.Detail = checkFailed, err.Error()
+		if errors.As(err, new(skip)) {
+			c.Result = checkSkipped
+		}
+	}
+	d.report.Checks = append(d.report.Checks, c)
+
+	said := map[checkResult]string{
+		checkOK:      paint(green, "ok"),
+		checkFailed:  paint(red, "FAILED"),
+		checkSkipped: paint(yellow, "skipped"),
+	}[c.Result]
+	if c.Detail != "" {
+		said += ": " + c.Detail
+	}
+	d.say(name, said)
+}
+
+// say prints a line of the report that is for people.
+func (d *doctor) say(name, what string) {
+	if !d.json {
+		fmt.Printf("%-22s %s\n", name, what)
+	}
+}
+
+// failed returns the names of the checks that failed.
+func (d *doctor) failed() (names []string) {
+	for _, c := range d.report.Checks {
+		if c.Result == checkFailed {
+			names = append(names, c.Name)
+		}
+	}
+	return names
+}
+
+// examineAlone makes the checks that take one machine.
+func (d *doctor) examineAlone(ctx context.Context) error {
+	x, err := newExamination(ctx, d.report.Directory)
+	if err != nil {
+		return err
+	}
+	defer x.end()
+	// Without a lock there is nothing to say about it.
+	var none error
+	for _, c := range checks {
+		err, detail := none, ""
+		if err == nil {
+			detail, err = c.do(x)
+		}
+		x.dismiss()
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		d.record(c.name, detail, err, x.latencies...)
+		x.latencies = nil
+		if c.name == checks[0].name && err != nil {
+			none = skip("there is no lock to check")
+		}
+	}
+	bad := d.failed()
+	detail, err := d.report.FileSystem.acrossMachines()
+	d.record("across machines", detail, err)
+
+	d.report.Trusted = len(d.failed()) == 0
+	dir := d.report.Directory
+	switch {
+	case none != nil:
+		d.report.Verdict = fmt.Sprintf("%s cannot be locked.", dir)
+	case len(bad) > 0:
+		d.report.Verdict = fmt.Sprintf("A lock in %s cannot be trusted. What failed: %s.", dir, strings.Join(bad, ", "))
+	case !d.report.Trusted:
+		d.report.Verdict = fmt.Sprintf("A lock in %s can be trusted among the processes of this machine,\n"+
+			"but not across machines: it does not keep out those of another.", dir)
+	case err != nil:
+		d.report.Verdict = fmt.Sprintf("A lock in %s can be trusted among the processes of this machine.\n"+
+			"Whether it keeps out those of another is shown by running on both: packlock doctor -peer DIR", dir)
+	default:
+		d.report.Verdict = fmt.Sprintf("A lock in %s can be trusted.", dir)
+	}
+	return nil
+}
+
+// The colours of a terminal.
+const (
+	red    = 31
+	green  = 32
+	yellow = 33
+)
+
+// paint returns s in colour if it is for a terminal whose user did not ask
+// for none (NO_COLOR, no-color.org).
+func paint(colour int, s string) string {
+	if os.Getenv("NO_COLOR") != "" || !isTerminal(os.Stdout) {
+		return s
+	}
+	return fmt.Sprintf("\x1b[%dm%s\x1b[0m", colour, s)
+}

@@ -1,0 +1,632 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"packlock"
+)
+
+// The two halves of doctor -peer talk by files in the directory, of which each
+// writes its own and reads those of the other: peerPrefix, the half's id, a dot
+// and a number that goes up. What a half has to say is in its file with the
+// highest number. None is ever changed: it is renamed to where it is, and
+// removed when there is the next.
+//
+// A half writes a new one each time before it looks for one of the other. That
+// shows that it is alive. And a network file system that remembers what was in a
+// directory, or that something was not there, forgets that when something
+// changes in it.
+const peerPrefix = ".packlock-peer-"
+
+// A note is what is in such a file.
+type note struct {
+	peerName
+	Partner string        // the id of the half that this one wants to work with
+	Offer   int           // the number of the offer to work together, whoever made it
+	Met     bool          // the offer that this one made was accepted
+	Step    int           // the number of Word
+	Word    string        // what it says to the other
+	Within  time.Duration // of wordWoken
+	Trouble string        // why it gives up
+}
+
+// peerName is what a half is known by to people.
+type peerName struct {
+	Host string `json:"host"`
+	PID  int    `json:"pid"`
+}
+
+func (p peerName) String() string { return fmt.Sprintf("%s (pid %d)", p.Host, p.PID) }
+
+// What the one that holds the lock and the one that tries it say, in turns.
+const (
+	wordHeld     = "held"     // the lock is
+	wordBusy     = "busy"     // it was tried
+	wordTaken    = "taken"    // it was tried, and taken: the end
+	wordWait     = "wait"     // for it
+	wordWaiting  = "waiting"  // still
+	wordStill    = "still?"   // are you waiting
+	wordReleased = "released" // the lock was
+	wordWoken    = "woken"    // and has the lock
+	wordAsleep   = "asleep"   // and has not got the lock: the end
+)
+
+// A half is one of the two processes of doctor -peer.
+type half struct {
+	ctx  context.Context
+	dir  string
+	id   string
+	wait time.Duration // for a sign of the other
+
+	mine    note
+	beat    int      // the number of its latest file
+	written []string // its files that are not yet removed
+
+	other     note
+	otherBeat int
+	otherAt   time.Time // when that was seen
+	missing   int       // how many looks in a row found no file of the other
+	step      int       // of the conversation
+}
+
+// examineWithPeer is one half of the examination across machines.
+func (d *doctor) examineWithPeer(ctx context.Context) error {
+	host, err := os.Hostname()
+	if err != nil {
+		return err
+	}
+	h := &half{ctx: ctx, dir: d.report.Directory, id: rand.Text(), wait: d.wait}
+	h.mine.peerName = peerName{host, os.Getpid()}
+	defer h.cleanUp()
+	if err := h.meet(); err != nil {
+		return err
+	}
+	d.report.Peer = &h.other.peerName
+	d.say("other half", h.other.String())
+
+	result, err := h.examine()
+	if err != nil {
+		if ctx.Err() == nil {
+			h.giveUp(err)
+		}
+		return err
+	}
+	h.part()
+	d.conclude(h, result)
+	return nil
+}
+
+// conclude makes the report of what came out.
+func (d *doctor) conclude(h *half, r peerResult) {
+	const notReached = skip("it did not come to that")
+	excluded := func(name string, tries int, refuted bool) {
+		var err error
+		switch {
+		case refuted:
+			err = errTaken
+		case tries == 0:
+			err = notReached
+		}
+		d.record(name, fmt.Sprintf("busy each time of %d", tries), err)
+	}
+	woke := func(name string, within []time.Duration, asleep bool) {
+		var worst time.Duration
+		var err error
+		switch {
+		case asleep:
+			err = fmt.Errorf("the wait went on for %v after the release", wakeBound)
+		case len(within) == 0:
+			err = notReached
+		default:
+			worst = slices.Max(within)
+		}
+		d.record(name, fmt.Sprintf("within %v", rounded(worst)), err, within...)
+	}
+	excluded("held here, tried there", r.triesThere, r.takenThere)
+	excluded("held there, tried here", r.triesHere, r.takenHere)
+	woke("wakes there", r.wokenThere, r.asleepThere)
+	woke("wakes here", r.wokenHere, r.asleepHere)
+
+	d.report.Trusted = len(d.failed()) == 0
+	refuted := r.takenHere || r.takenThere
+	switch {
+	case refuted:
+		d.report.Verdict = fmt.Sprintf("Refuted: one half took the lock while the other had it.\n"+
+			"A lock in %s does not exclude between %s here and %s.", h.dir, h.mine.peerName, h.other.peerName)
+	case !d.report.Trusted:
+		d.report.Verdict = fmt.Sprintf("A lock in %s excludes between %s here and %s,\n"+
+			"but who waits for it is not woken when it is released.", h.dir, h.mine.peerName, h.other.peerName)
+	default:
+		d.report.Verdict = fmt.Sprintf("Proved: a lock in %s excludes\nbetween %s here and %s.", h.dir, h.mine.peerName, h.other.peerName)
+	}
+	if there := h.other.Host; there == h.mine.Host {
+		d.report.Verdict += fmt.Sprintf("\nBoth are on a machine named %s: if it is the same one, this says nothing about others.", there)
+	}
+}
+
+// publish writes a new file.
+func (h *half) publish() error {
+	h.beat++
+	data, err := json.Marshal(h.mine)
+	if err != nil {
+		return err
+	}
+	base := filepath.Join(h.dir, peerPrefix+h.id+".")
+	draft, path := base+"draft", base+strconv.Itoa(h.beat)
+	h.written = append(h.written, draft, path)
+	if err := os.WriteFile(draft, data, 0o666); err != nil {
+		return err
+	}
+	if err := os.Rename(draft, path); err != nil {
+		return err
+	}
+	h.remove(path)
+	return nil
+}
+
+// remove removes the files written, except the one at the path latest. What
+// somebody has open cannot be removed on Windows, and has its turn the next
+// time.
+func (h *half) remove(latest string) {
+	var left []string
+	for _, path := range h.written {
+		if path == latest {
+			left = append(left, path)
+		} else if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			left = append(left, path)
+		}
+	}
+	h.written = left
+}
+
+// cleanUp removes what the half has written.
+func (h *half) cleanUp() {
+	for range 20 {
+		if h.remove(""); len(h.written) == 0 {
+			return
+		}
+		time.Sleep(peerPause)
+	}
+}
+
+// beats returns the number of the latest file of each of the others.
+func (h *half) beats() (map[string]int, error) {
+	entries, err := os.ReadDir(h.dir)
+	if err != nil {
+		return nil, err
+	}
+	found := make(map[string]int)
+	for _, entry := range entries {
+		name, ours := strings.CutPrefix(entry.Name(), peerPrefix)
+		id, number, _ := strings.Cut(name, ".")
+		beat, err := strconv.Atoi(number)
+		if ours && err == nil && id != h.id {
+			found[id] = max(found[id], beat)
+		}
+	}
+	return found, nil
+}
+
+// read reads a file. One that has been removed meanwhile, or that this machine
+// only remembers, is not there: the next will be.
+func (h *half) read(id string, beat int) (n note, ok bool) {
+	data, err := os.ReadFile(filepath.Join(h.dir, peerPrefix+id+"."+strconv.Itoa(beat)))
+	return n, err == nil && json.Unmarshal(data, &n) == nil
+}
+
+// peerPause is how long a half waits before it looks again.
+const peerPause = 50 * time.Millisecond
+
+func (h *half) pause() error {
+	select {
+	case <-time.After(peerPause):
+	case <-h.ctx.Done():
+	}
+	return h.ctx.Err()
+}
+
+// meet finds another half. Whoever is free offers to work together to one with
+// a greater id that is free, or accepts what one with a smaller id offers, so
+// that no circle of offers can arise. An offer is withdrawn if the other is not
+// free after all, or silent; what was accepted is given up if the offer is gone.
+// That cannot cross: who made an offer is bound only by the acceptance of that
+// very one, and keeps to it then.
+func (h *half) meet() error {
+	hint := time.AfterFunc(firstNotice, func() {
+		fmt.Fprintf(os.Stderr, "packlock: doctor: on the other machine, within %v, type: packlock doctor -peer DIR\n", h.wait)
+	})
+	defer hint.Stop()
+	signs := make(map[string]*sign)
+	offers := 0
+	for started := time.Now(); time.Since(started) < h.wait; {
+		if err := h.publish(); err != nil {
+			return err
+		}
+		if err := h.readSigns(signs); err != nil {
+			return err
+		}
+		if id := h.mine.Partner; id != "" {
+			s := signs[id]
+			agreed := s.note.Partner == h.id && s.note.Offer == h.mine.Offer
+			mine := h.id < id
+			if agreed && (mine || s.note.Met) {
+				h.mine.Met = mine
+				h.other, h.otherBeat, h.otherAt = s.note, s.beat, time.Now()
+				return nil
+			}
+			engaged := s.note.Partner != "" && s.note.Partner != h.id
+			if !s.alive() || mine && engaged || !mine && !agreed {
+				h.mine.Partner = ""
+			}
+		}
+		for id, s := range signs {
+			switch {
+			case h.mine.Partner != "" || !s.alive():
+			case id < h.id && s.note.Partner == h.id:
+				h.mine.Partner, h.mine.Offer = id, s.note.Offer
+			case id > h.id && s.note.Partner == "":
+				offers++
+				h.mine.Partner, h.mine.Offer = id, offers
+			}
+		}
+		if err := h.pause(); err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("no other half within %v; on another machine, at the same time, type: packlock doctor -peer DIR", h.wait)
+}
+
+// A sign is what was seen of another half.
+type sign struct {
+	note  note
+	beat  int
+	beats int       // how many different ones there were
+	at    time.Time // when there was the latest
+}
+
+// alive reports whether the half seems to run. Of one that was killed there may
+// be a file, which stays as it is.
+func (s *sign) alive() bool {
+	const silence = 5 * time.Second
+	return s.beats > 1 && time.Since(s.at) < silence
+}
+
+// readSigns brings signs up to date.
+func (h *half) readSigns(signs map[string]*sign) error {
+	beats, err := h.beats()
+	if err != nil {
+		return err
+	}
+	for id, beat := range beats {
+		s := signs[id]
+		if s == nil {
+			s = &sign{}
+			signs[id] = s
+		}
+		if beat <= s.beat {
+			continue
+		}
+		if n, ok := h.read(id, beat); ok {
+			*s = sign{n, beat, s.beats + 1, time.Now()}
+		}
+	}
+	return nil
+}
+
+// look says what there is to say, once more, and looks for what the other half
+// says.
+func (h *half) look() error {
+	if err := h.pause(); err != nil {
+		return err
+	}
+	if err := h.publish(); err != nil {
+		return err
+	}
+	beats, err := h.beats()
+	if err != nil {
+		return err
+	}
+	beat, there := beats[h.mine.Partner]
+	h.missing++
+	if there {
+		h.missing = 0
+	}
+	if beat > h.otherBeat {
+		if n, ok := h.read(h.mine.Partner, beat); ok {
+			h.other, h.otherBeat, h.otherAt = n, beat, time.Now()
+		}
+	}
+	return nil
+}
+
+// tick looks, and makes sure that the other half is there.
+func (h *half) tick() error {
+	if err := h.look(); err != nil {
+		return err
+	}
+	switch {
+	case h.other.Trouble != "":
+		return fmt.Errorf("the other half, %v, gave up: %s", h.other.peerName, h.other.Trouble)
+	case h.other.Partner != h.id:
+		return fmt.Errorf("the other half, %v, turned to somebody else; run both again", h.other.peerName)
+	case h.left():
+		return fmt.Errorf("the other half, %v, left before the end", h.other.peerName)
+	case time.Since(h.otherAt) > h.wait:
+		return fmt.Errorf("nothing came from the other half, %v, for %v", h.other.peerName, h.wait)
+	}
+	return nil
+}
+
+// say is one half's turn to speak.
+func (h *half) say(word string) error {
+	h.step++
+	h.mine.Step, h.mine.Word = h.step, word
+	return h.publish()
+}
+
+// hear is the other half's. It returns the word, which is one of those given.
+func (h *half) hear(words ...string) (string, error) {
+	h.step++
+	for h.other.Step < h.step {
+		if err := h.tick(); err != nil {
+			return "", err
+		}
+	}
+	if slices.Contains(words, h.other.Word) {
+		return h.other.Word, nil
+	}
+	return "", fmt.Errorf("the other half, %v, says %q; is it the same version?", h.other.peerName, h.other.Word)
+}
+
+// giveUp tells the other half that there is trouble, unless it has told.
+func (h *half) giveUp(err error) {
+	if h.other.Trouble == "" {
+		h.mine.Trouble = err.Error()
+		h.linger(min(h.wait, 5*time.Second))
+	}
+}
+
+// part ends the conversation: the half that heard the last word leaves, and the
+// one that said it stays until the other has left.
+func (h *half) part() {
+	if h.mine.Step == h.step {
+		h.linger(h.wait)
+	}
+}
+
+// linger keeps what was said there to be read until the other half has left.
+func (h *half) linger(bound time.Duration) {
+	for started := time.Now(); time.Since(started) < bound && !h.left(); {
+		if h.look() != nil {
+			return
+		}
+	}
+}
+
+// left reports whether the other half has removed its files. A list of a
+// directory that changes may lack what was renamed meanwhile, but not each time.
+func (h *half) left() bool { return h.missing > 5 }
+
+// peerResult is what came out.
+type peerResult struct {
+	triesHere, triesThere   int // of a lock that the other held
+	takenHere, takenThere   bool
+	wokenHere, wokenThere   []time.Duration // bounds
+	asleepHere, asleepThere bool
+}
+
+// final reports whether there is no point in going on.
+func (r *peerResult) final() bool {
+	return r.takenHere || r.takenThere || r.asleepHere || r.asleepThere
+}
+
+const (
+	peerRounds = 3
+	peerTries  = 5
+)
+
+// examine is the conversation. Each is the holder in turn, the one with the
+// smaller id first.
+func (h *half) examine() (r peerResult, err error) {
+	first, second := h.id, h.mine.Partner
+	holder := first < second
+	if !holder {
+		first, second = second, first
+	}
+	path := filepath.Join(h.dir, peerPrefix+first+"-"+second)
+	lock, err := openScratch(path)
+	if err != nil {
+		return r, err
+	}
+	defer func() {
+		lock.Close()
+		h.written = append(h.written, lock.Path())
+	}()
+	for range 2 * peerRounds {
+		if holder {
+			err = h.holds(lock, &r)
+		} else {
+			err = h.tries(lock, &r)
+		}
+		if err != nil || r.final() {
+			break
+		}
+		holder = !holder
+	}
+	return r, err
+}
+
+// A grant is the end of an acquire.
+type grant struct {
+	hold *packlock.Hold
+	err  error
+	at   time.Time
+}
+
+// acquire begins to wait for the lock.
+func (h *half) acquire(lock *packlock.Lock) <-chan grant {
+	grants := make(chan grant, 1)
+	go func() {
+		hold, err := lock.Acquire(h.ctx)
+		at := time.Now()
+		if err == nil {
+			hold.Detach()
+		}
+		grants <- grant{hold, err, at}
+	}()
+	return grants
+}
+
+// granted waits for bound at most, and reports whether the lock was granted.
+func (h *half) granted(grants <-chan grant, bound time.Duration) (g grant, ok bool, err error) {
+	for started := time.Now(); time.Since(started) < bound; {
+		select {
+		case g := <-grants:
+			return g, true, g.err
+		default:
+		}
+		if err := h.tick(); err != nil {
+			return g, false, err
+		}
+	}
+	return g, false, nil
+}
+
+// holds is the part of the half that has the lock.
+func (h *half) holds(lock *packlock.Lock, r *peerResult) error {
+	g, granted, err := h.granted(h.acquire(lock), wakeBound)
+	switch {
+	case err != nil:
+		return err
+	case !granted:
+		return fmt.Errorf("the lock was not to be had in %v, and nobody has it", wakeBound)
+	}
+	hold := g.hold
+	defer hold.Release()
+	if err := h.say(wordHeld); err != nil {
+		return err
+	}
+	heard, err := h.hear(wordBusy, wordTaken)
+	if err != nil {
+		return err
+	}
+	r.triesThere += peerTries
+	if r.takenThere = heard == wordTaken; r.takenThere {
+		return nil
+	}
+	for _, word := range []string{wordWait, wordStill} {
+		if err := h.say(word); err != nil {
+			return err
+		}
+		heard, err := h.hear(wordWaiting, wordTaken)
+		if err != nil {
+			return err
+		}
+		if r.takenThere = heard == wordTaken; r.takenThere {
+			return nil
+		}
+	}
+	if err := hold.Release(); err != nil {
+		return err
+	}
+	if err := h.say(wordReleased); err != nil {
+		return err
+	}
+	heard, err = h.hear(wordWoken, wordAsleep)
+	if err != nil {
+		return err
+	}
+	if r.asleepThere = heard == wordAsleep; r.asleepThere {
+		return nil
+	}
+	r.wokenThere = append(r.wokenThere, h.other.Within)
+	return h.try(lock, r)
+}
+
+// try tries the lock, which the other half has, and says what happened.
+func (h *half) try(lock *packlock.Lock, r *peerResult) error {
+	for range peerTries {
+		r.triesHere++
+		hold, err := lock.TryAcquire()
+		if err == nil {
+			r.takenHere = true
+			hold.Release()
+			return h.say(wordTaken)
+		}
+		if !errors.Is(err, packlock.ErrBusy) {
+			return err
+		}
+	}
+	return h.say(wordBusy)
+}
+
+// tries is the part of the half that does not have the lock.
+func (h *half) tries(lock *packlock.Lock, r *peerResult) error {
+	if _, err := h.hear(wordHeld); err != nil {
+		return err
+	}
+	if err := h.try(lock, r); err != nil || r.takenHere {
+		return err
+	}
+	if _, err := h.hear(wordWait); err != nil {
+		return err
+	}
+	grants := h.acquire(lock)
+	// The first time, the kernel has yet to be called, or the server asked.
+	var asked time.Time
+	for _, question := range []string{"", wordStill} {
+		if question != "" {
+			if _, err := h.hear(question); err != nil {
+				return err
+			}
+		}
+		g, granted, err := h.granted(grants, 4*peerPause)
+		if err != nil {
+			return err
+		}
+		if granted {
+			r.takenHere = true
+			g.hold.Release()
+			return h.say(wordTaken)
+		}
+		asked = time.Now()
+		if err := h.say(wordWaiting); err != nil {
+			return err
+		}
+	}
+	if _, err := h.hear(wordReleased); err != nil {
+		return err
+	}
+	g, granted, err := h.granted(grants, wakeBound)
+	switch {
+	case err != nil:
+		return err
+	case !granted:
+		r.asleepHere = true
+		return h.say(wordAsleep)
+	}
+	defer g.hold.Release()
+	h.mine.Within = g.at.Sub(asked)
+	r.wokenHere = append(r.wokenHere, h.mine.Within)
+	if err := h.say(wordWoken); err != nil {
+		return err
+	}
+	heard, err := h.hear(wordBusy, wordTaken)
+	if err != nil {
+		return err
+	}
+	r.triesThere += peerTries
+	r.takenThere = heard == wordTaken
+	return nil
+}

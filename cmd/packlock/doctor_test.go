@@ -1,0 +1,319 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"packlock"
+)
+
+// asunderVariable has every process of doctor lock a file of its own: that is a
+// file system whose locks exclude nobody.
+const asunderVariable = "PACKLOCK_TEST_ASUNDER"
+
+func init() {
+	if os.Getenv(asunderVariable) != "" {
+		openScratch = func(path string) (*packlock.Lock, error) {
+			return packlock.OpenFile(path + "." + strconv.Itoa(os.Getpid()))
+		}
+	}
+}
+
+// checkLine returns what doctor printed about a check.
+func checkLine(t *testing.T, stdout, name string) string {
+	t.Helper()
+	for line := range strings.Lines(stdout) {
+		if said, ok := strings.CutPrefix(line, name+" "); ok {
+			return strings.TrimSpace(said)
+		}
+	}
+	t.Fatalf("no line about %q in:\n%s", name, stdout)
+	return ""
+}
+
+func TestDoctorTrustsLocksThatExclude(t *testing.T) {
+	dir := t.TempDir()
+	status, stdout, stderr := command(t, "doctor", dir).output()
+	if status != 0 || stderr != "" {
+		t.Fatalf("status %d, stderr: %s\n%s", status, stderr, stdout)
+	}
+	for _, c := range checks {
+		said := checkLine(t, stdout, c.name)
+		if c.name == "handed to a child" && runtime.GOOS == "windows" {
+			if !strings.HasPrefix(said, "skipped: ") {
+				t.Errorf("%s: %s", c.name, said)
+			}
+		} else if said != "ok" && !strings.HasPrefix(said, "ok: ") {
+			t.Errorf("%s: %s", c.name, said)
+		}
+	}
+	if !strings.Contains(stdout, "\nA lock in "+dir+" can be trusted") {
+		t.Errorf("no verdict in:\n%s", stdout)
+	}
+	checkEmpty(t, dir)
+}
+
+func TestDoctorDistrustsLocksThatExcludeNobody(t *testing.T) {
+	dir := t.TempDir()
+	c := command(t, "doctor", dir)
+	c.cmd.Env = append(c.cmd.Env, asunderVariable+"=1")
+	status, stdout, stderr := c.output()
+	if status != 1 || stderr != "" {
+		t.Errorf("status %d, stderr: %s", status, stderr)
+	}
+	for _, name := range []string{"excludes", "try never waits", "blocks and wakes", "one lock by any path"} {
+		if said := checkLine(t, stdout, name); !strings.HasPrefix(said, "FAILED: ") || !strings.Contains(said, errTaken.Error()) {
+			t.Errorf("%s: %s", name, said)
+		}
+	}
+	if !strings.Contains(stdout, "\nA lock in "+dir+" cannot be trusted") {
+		t.Errorf("no verdict in:\n%s", stdout)
+	}
+	checkEmpty(t, dir)
+}
+
+func TestDoctorJSON(t *testing.T) {
+	dir := t.TempDir()
+	status, stdout, stderr := command(t, "doctor", dir, "-json").output()
+	if status != 0 || stderr != "" {
+		t.Fatalf("status %d, stderr: %s", status, stderr)
+	}
+	var report doctorReport
+	if err := json.Unmarshal([]byte(stdout), &report); err != nil {
+		t.Fatal(err)
+	}
+	if report.Directory != dir || !report.Trusted || report.Verdict == "" || len(report.Checks) != len(checks)+1 {
+		t.Errorf("%s", stdout)
+	}
+	for _, c := range report.Checks {
+		if c.Name == "blocks and wakes" && len(c.Latencies) == 0 {
+			t.Errorf("no latencies: %+v", c)
+		}
+		if c.Result == checkFailed {
+			t.Errorf("%+v", c)
+		}
+	}
+}
+
+func TestDoctorLeavesThePackAlone(t *testing.T) {
+	dir := t.TempDir()
+	l, err := packlock.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	h, err := l.TryAcquire()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Release()
+	if status, stdout, stderr := command(t, "doctor", dir).output(); status != 0 {
+		t.Errorf("status %d, stderr: %s\n%s", status, stderr, stdout)
+	}
+}
+
+func TestDoctorSaysWhatIsWrongWithTheCommandLine(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		args   []string
+		status int
+		says   string
+	}{
+		{nil, 2, "which directory?"},
+		{[]string{""}, 2, "which directory?"},
+		{[]string{dir, dir}, 2, "one directory at a time"},
+		{[]string{"-frob", dir}, 2, "packlock help doctor"},
+		{[]string{"-peer", dir, "-wait", "0s"}, 2, "-wait must be more than 0"},
+		{[]string{"-peer", dir, "-wait", "5"}, 2, "packlock help doctor"},
+		{[]string{"-wait", "5s", dir}, 2, "-wait is for -peer"},
+		{[]string{filepath.Join(dir, "missing")}, 1, "there is no directory"},
+		{[]string{"-peer", filepath.Join(dir, "missing")}, 1, "there is no directory"},
+		{[]string{file}, 1, "is not a directory"},
+	} {
+		status, stdout, stderr := command(t, append([]string{"doctor"}, test.args...)...).output()
+		if status != test.status || !strings.Contains(stderr, test.says) || strings.Count(stderr, "\n") != 1 || stdout != "" {
+			t.Errorf("%q: status %d, want %d; said %q, want %q in one line; stdout: %s", test.args, status, test.status, stderr, test.says, stdout)
+		}
+	}
+	checkEmpty(t, dir)
+}
+
+// runPeers runs that many halves to their end, and returns what they print.
+// Their exit status is to be the one given.
+func runPeers(t *testing.T, dir string, n, status int, env ...string) []string {
+	t.Helper()
+	printed := make([]string, n)
+	var all sync.WaitGroup
+	for i := range n {
+		c := command(t, "doctor", "-peer", dir)
+		c.cmd.Env = append(c.cmd.Env, env...)
+		all.Go(func() {
+			got, stdout, stderr := c.output()
+			if got != status {
+				t.Errorf("half %d: status %d, want %d; stderr: %s", i, got, status, stderr)
+			}
+			printed[i] = stdout
+		})
+	}
+	all.Wait()
+	checkEmpty(t, dir)
+	return printed
+}
+
+func TestPeersProveThatTheLockExcludes(t *testing.T) {
+	t.Parallel()
+	for _, stdout := range runPeers(t, t.TempDir(), 2, 0) {
+		for _, name := range []string{"held here, tried there", "held there, tried here", "wakes here", "wakes there"} {
+			if said := checkLine(t, stdout, name); !strings.HasPrefix(said, "ok: ") {
+				t.Errorf("%s: %s", name, said)
+			}
+		}
+		if !strings.Contains(stdout, "\nProved: ") {
+			t.Errorf("no verdict in:\n%s", stdout)
+		}
+	}
+}
+
+func TestPeersRefuteLocksThatExcludeNobody(t *testing.T) {
+	t.Parallel()
+	failed := make(map[string]int)
+	for _, stdout := range runPeers(t, t.TempDir(), 2, 1, asunderVariable+"=1") {
+		for _, name := range []string{"held here, tried there", "held there, tried here"} {
+			if strings.HasPrefix(checkLine(t, stdout, name), "FAILED: ") {
+				failed[name]++
+			}
+		}
+		if !strings.Contains(stdout, "\nRefuted: ") {
+			t.Errorf("no verdict in:\n%s", stdout)
+		}
+	}
+	// What is here to the one is there to the other.
+	for name, n := range failed {
+		if n != 1 {
+			t.Errorf("%s: failed for %d of the two", name, n)
+		}
+	}
+	if len(failed) != 2 {
+		t.Errorf("failed: %v", failed)
+	}
+}
+
+func TestPeersPairUp(t *testing.T) {
+	t.Parallel()
+	runPeers(t, t.TempDir(), 4, 0)
+}
+
+func TestPeersIgnoreWhatAKilledOneLeft(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	killed := command(t, "doctor", "-peer", dir).start()
+	killed.readLine(killed.stderr) // it waits, and has said what to do
+	killed.cmd.Process.Kill()
+	killed.wait()
+	left, err := filepath.Glob(filepath.Join(dir, peerPrefix+"*"))
+	if err != nil || len(left) == 0 {
+		t.Fatalf("left behind: %q, %v", left, err)
+	}
+	halves := []*child{command(t, "doctor", "-peer", dir).start(), command(t, "doctor", "-peer", dir).start()}
+	for _, c := range halves {
+		for !strings.HasPrefix(c.readLine(c.stdout), "Proved: ") {
+		}
+		if status := c.wait(); status != 0 {
+			t.Errorf("status %d", status)
+		}
+	}
+	for _, path := range left {
+		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+			t.Error(err)
+		}
+	}
+	checkEmpty(t, dir)
+}
+
+func TestPeerEndsWhenNobodyComes(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	expect(t, 1, []string{"doctor", "-peer", "-wait", "200ms", dir}, "no other half within 200ms", "packlock doctor -peer DIR")
+	checkEmpty(t, dir)
+}
+
+func TestPeerEndsWhenTheOtherIsKilled(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	one := command(t, "doctor", "-peer", "-wait", "2s", dir).start()
+	other := command(t, "doctor", "-peer", dir).start()
+	for !strings.HasPrefix(one.readLine(one.stdout), "other half ") {
+	}
+	other.cmd.Process.Kill()
+	said, err := io.ReadAll(one.stderr)
+	if err != nil || !strings.Contains(string(said), "nothing came from the other half") {
+		t.Errorf("said %q, %v", said, err)
+	}
+	if status := one.wait(); status != 1 {
+		t.Errorf("status %d, want 1", status)
+	}
+}
+
+func TestInterruptedPeerLeavesNothing(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS == "windows" {
+		t.Skip("a process cannot be interrupted from a program on Windows, only from its console")
+	}
+	dir := t.TempDir()
+	c := command(t, "doctor", "-peer", dir).start()
+	c.readLine(c.stderr)
+	if err := c.cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if line := c.readLine(c.stderr); line != "packlock: doctor: interrupted" {
+		t.Errorf("said %q", line)
+	}
+	if status := c.wait(); status != 130 {
+		t.Errorf("status %d, want 130", status)
+	}
+	checkEmpty(t, dir)
+}
+
+func TestWhatIsKnownOfLocksAcrossMachines(t *testing.T) {
+	for _, test := range []struct {
+		fs     fileSystem
+		result checkResult
+		says   string
+	}{
+		{fileSystem{Type: "ext4", local: true}, checkOK, "own"},
+		{fileSystem{Type: "nfs4", Options: []string{"rw", "local_lock=none"}}, checkSkipped, "server"},
+		{fileSystem{Type: "nfs", Options: []string{"local_lock=posix"}}, checkSkipped, "server"},
+		{fileSystem{Type: "nfs4", Options: []string{"rw", "local_lock=flock"}}, checkFailed, "local_lock=flock"},
+		{fileSystem{Type: "nfs4", Options: []string{"rw", "local_lock=all"}}, checkFailed, "local_lock=all"},
+		{fileSystem{Type: "nfs", Options: []string{"nolock", "local_lock=all"}}, checkFailed, "nolock"},
+		{fileSystem{Type: "cifs"}, checkSkipped, "server"},
+		{fileSystem{Type: "cifs", Options: []string{"nobrl"}}, checkFailed, "nobrl"},
+		{fileSystem{Type: "ocfs2", Options: []string{"localflocks"}}, checkFailed, "localflocks"},
+		{fileSystem{Type: "fuse.sshfs"}, checkFailed, "fuse.sshfs"},
+		{fileSystem{Type: "fuse.glusterfs"}, checkSkipped, "FUSE"},
+		{fileSystem{Type: "overlay"}, checkSkipped, "upper directory"},
+		{fileSystem{Type: "9p"}, checkSkipped, "9p"},
+		{fileSystem{Type: "NTFS", remote: true}, checkSkipped, "server"},
+		{fileSystem{Type: "newfs"}, checkSkipped, "not known"},
+		{fileSystem{}, checkSkipped, "does not tell"},
+	} {
+		d := doctor{json: true}
+		detail, err := test.fs.acrossMachines()
+		d.record("across machines", detail, err)
+		if got := d.report.Checks[0]; got.Result != test.result || !strings.Contains(got.Detail, test.says) {
+			t.Errorf("%v: %+v, want %s with %q", test.fs, got, test.result, test.says)
+		}
+	}
+}

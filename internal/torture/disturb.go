@@ -1,0 +1,27 @@
+package torture
+
+import "math/rand/v2"
+
+// The disturber deletes and replaces sidecars and packs.
+//
+// It has locked the sidecar whenever it does, which nobody else has therefore,
+// and it is the one at its path. What it puts there instead, others may lock at
+// once. They are not in its way, as it does nothing more in the section.
+// Whoever gets the lock of the old file when the disturber lets it go has to
+// notice. While somebody else has the lock, nothing happens to the file that is
+// locked. The hard link is to a sidecar that is left in peace: to replace a file
+// at one of two paths makes two locks of one.
+type disturber struct {
+	site     site
+	rng      *rand.Rand
+	scribe   scribe
+	sections [packs]*section
+	n        int // disturbances so far
+	note     func(format string, args ...any)
+}
+
+func (d *disturber) begin(what doing) error {
+	d.scribe.beats++
+	d.scribe.doing = what
+	return d.scribe.post()
+}

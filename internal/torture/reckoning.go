@@ -1,0 +1,228 @@
+package torture
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"time"
+)
+
+// An estate is what processes had counted when they were killed.
+type estate struct {
+	done   [packs]uint64
+	counts [countable]uint64
+	tally  tally
+}
+
+// add adds what a board says.
+func (e *estate) add(b *board) error {
+	records, err := b.read()
+	if err != nil {
+		return err
+	}
+	t, err := b.readTally()
+	if err != nil {
+		return err
+	}
+	for _, r := range records {
+		for p, n := range r.notes {
+			e.done[p] += n.done
+		}
+		for i, n := range r.counts {
+			e.counts[i] += n
+		}
+	}
+	for i, n := range t {
+		e.tally[i] += n
+	}
+	return nil
+}
+
+// settle finds out what h, which was killed, had done in the sections it was
+// in, and clears its witness files away. It is called for one process at a
+// time, so the others are alive.
+func (f *foreman) settle(h *hireling) error {
+	defer h.board.remove()
+	if err := f.dead.add(h.board); err != nil {
+		return err
+	}
+	records, err := h.board.read()
+	if err != nil {
+		return err
+	}
+	for p := range packs {
+		var in []note
+		for _, r := range records {
+			if n := r.notes[p]; n.phase != outside {
+				in = append(in, n)
+			}
+		}
+		if len(in) == 0 {
+			continue
+		}
+		if len(in) > 1 {
+			return fmt.Errorf("%v was killed with %d goroutines in the section of pack %s: %v", h, len(in), packNames[p], in)
+		}
+		s := f.sections[p]
+		count, cleared, err := s.read()
+		if err != nil {
+			return err
+		}
+		left := true
+		switch in[0].phase {
+		case held:
+			left = false
+		case inside:
+			// Nobody comes in as long as the witness file is there.
+			switch count {
+			case in[0].value:
+				f.dead.done[p]++
+			case in[0].value - 1:
+			default:
+				return fmt.Errorf("%v was killed when the counter of pack %s was %d, or to become that; it is %d",
+					h, packNames[p], in[0].value, count)
+			}
+		default:
+			if left, err = f.abandoned(p, h); err != nil {
+				return err
+			}
+		}
+		if !left || s.blind[seeFile] {
+			continue
+		}
+		if err := os.Remove(s.site.witness(p)); err != nil {
+			return fmt.Errorf("%v was killed in the section of pack %s, but the witness file is not there: %w", h, packNames[p], err)
+		}
+		if err := s.writeCleared(cleared + 1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// abandoned reports whether the witness file of the pack is that of h, which
+// was killed when it was about to create or to remove it.
+//
+// It is if it is there and none of the others is at a point where it could
+// have created it. Whoever is about to create it is so for a moment only: then
+// it has, or has found that it is there.
+func (f *foreman) abandoned(p int, h *hireling) (bool, error) {
+	for end := time.Now().Add(f.Patience); ; time.Sleep(50 * time.Microsecond) {
+		before, err := f.notes(p, h)
+		if err != nil {
+			return false, err
+		}
+		_, err = os.Lstat(f.site.witness(p))
+		if errors.Is(err, fs.ErrNotExist) {
+			return false, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		after, err := f.notes(p, h)
+		if err != nil {
+			return false, err
+		}
+		if slices.Equal(before, after) {
+			others := func(phase phase) bool {
+				return slices.ContainsFunc(after, func(n note) bool { return n.phase == phase })
+			}
+			switch {
+			case others(inside):
+				return false, nil
+			case !others(entering) && !others(leaving):
+				return true, nil
+			}
+		}
+		if time.Now().After(end) {
+			return false, fmt.Errorf("pack %s: whose the witness file is remains open: %v", packNames[p], after)
+		}
+	}
+}
+
+// notes returns what all but h tell of a pack.
+func (f *foreman) notes(p int, h *hireling) ([]note, error) {
+	boards := []*board{f.board}
+	for _, other := range f.members() {
+		if other != h {
+			boards = append(boards, other.board)
+		}
+	}
+	var notes []note
+	for _, b := range boards {
+		records, err := b.read()
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range records {
+			notes = append(notes, r.notes[p])
+		}
+	}
+	return notes, nil
+}
+
+// total returns what was counted by all, the dead included.
+func (f *foreman) total() (estate, error) {
+	sum := f.dead
+	err := sum.add(f.board)
+	for _, h := range f.members() {
+		err = errors.Join(err, sum.add(h.board))
+	}
+	return sum, err
+}
+
+// reckon compares the sections that were reported, when everybody is outside,
+// with what the counters are.
+func (f *foreman) reckon() error {
+	sum, err := f.total()
+	if err != nil {
+		return err
+	}
+	for p, s := range f.sections {
+		notes, err := f.notes(p, nil)
+		if err != nil {
+			return err
+		}
+		if slices.ContainsFunc(notes, func(n note) bool { return n.phase != outside }) {
+			return fmt.Errorf("at rest, somebody is in the section of pack %s: %v", packNames[p], notes)
+		}
+		if _, err := os.Lstat(s.site.witness(p)); !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("at rest, the witness file of pack %s is there (%v)", packNames[p], err)
+		}
+		count, _, err := s.read()
+		if err != nil {
+			return err
+		}
+		if count != sum.done[p] && !s.blind[seeCounter] {
+			return fmt.Errorf("the counter of pack %s is %d after %d sections", packNames[p], count, sum.done[p])
+		}
+	}
+	return nil
+}
+
+func (f *foreman) summary() Summary {
+	s := f.sum
+	s.Disturbed = f.disturber.n
+	if f.ctx != nil && f.violated() != nil {
+		s.Violations = 1
+	}
+	sum, err := f.total()
+	if err != nil {
+		return s
+	}
+	for _, n := range sum.done {
+		s.Sections += n
+	}
+	s.Operations = sum.counts[countOperations]
+	s.Cancelled = sum.counts[countCancelled]
+	s.Busy = sum.counts[countBusy]
+	s.Refused = sum.counts[countRefused]
+	s.KernelWaits = sum.tally[tallyKernelWaits]
+	s.HandedOver = sum.tally[tallyHandedOver]
+	s.Adopted = sum.tally[tallyAdopted]
+	s.Drained = sum.tally[tallyDrained]
+	s.Reopened = sum.tally[tallyReopened]
+	return s
+}
