@@ -199,7 +199,13 @@ func (f *fakeFile) id() fileID { return f.inode.id }
 
 // begin is the start of every call on a file, and finish its end.
 func (f *fakeFile) begin(call string) error {
+	f.setCall(call)
+	return f.k.enter(call, f.path)
+}
+
+func (f *fakeFile) setCall(call string) {
 	f.k.mu.Lock()
+	defer f.k.mu.Unlock() // in a panic, too, or finish would wait for ever
 	if f.closed {
 		panic(fmt.Sprintf("%s of %s: %s after close", call, f.path, call))
 	}
@@ -207,8 +213,6 @@ func (f *fakeFile) begin(call string) error {
 		panic(fmt.Sprintf("%s of %s during %s", call, f.path, f.inCall))
 	}
 	f.inCall = call
-	f.k.mu.Unlock()
-	return f.k.enter(call, f.path)
 }
 
 func (f *fakeFile) finish() {

@@ -209,6 +209,11 @@ type fuzzContext struct {
 	marks  []*fuzzHold
 }
 
+func (c *fuzzContext) endedBefore(t time.Time) bool {
+	deadline, ok := c.Deadline()
+	return ok && deadline.Before(t)
+}
+
 // fuzzTask is a call that may take its time. The fields of its outcome are set
 // when done is.
 type fuzzTask struct {
@@ -231,6 +236,7 @@ type fuzzAcquire struct {
 	slow      bool // some call did not return while it was under way
 	gone      bool // its directory did not exist at some time meanwhile
 	tie       bool // it was cancelled, but perhaps granted before it noticed
+	over      bool // its context was cancelled
 	inVain    bool // it was closed while it was in the kernel
 	rivals    bool // somebody else had or wanted the lock meanwhile
 
@@ -648,8 +654,10 @@ func (w *world) cancel(which int, tie bool) {
 	w.log("cancel %s, tie: %t", task.what, tie)
 	w.frozen(func() {
 		for _, a := range w.acquires {
-			if task == &a.fuzzTask && w.queued(a) != nil {
-				a.cancelled, a.tie = true, tie
+			if task == &a.fuzzTask {
+				a.over = true
+				a.cancelled = a.cancelled || w.queued(a) != nil
+				a.tie = a.tie || tie
 			}
 		}
 	})
@@ -862,8 +870,8 @@ func (w *world) acquireDone(a *fuzzAcquire) {
 		return
 	}
 	switch {
-	case a.cancelled:
-		w.fail("%s: succeeded, though its context ended while it was queued", a.what)
+	case a.over || a.cancelled || a.ctx != nil && a.ctx.endedBefore(a.returned):
+		w.fail("%s: succeeded, though its context had ended", a.what)
 	case a.closed || a.inVain:
 		w.fail("%s: succeeded, though closed", a.what)
 	case a.reentrant:

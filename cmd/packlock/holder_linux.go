@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -24,7 +25,7 @@ func findHolder(path string) holder {
 		return holder{}
 	}
 	var h holder
-	locks, _ := os.ReadFile("/proc/locks")
+	locks, _ := settledLocks(file)
 	for line := range bytes.Lines(locks) {
 		pid, ok := parseLock(line, file)
 		if !ok {
@@ -58,6 +59,30 @@ func findHolder(path string) holder {
 		}
 	}
 	return h
+}
+
+// settledLocks returns /proc/locks. The table comes a page at a time, and if locks
+// come or go in between, others are in it twice or missing; so it is read until
+// it says the same about file twice in a row, which is at once unless many locks
+// change all the time.
+func settledLocks(file string) (locks []byte, err error) {
+	var before [][]byte
+	for range 20 {
+		if locks, err = os.ReadFile("/proc/locks"); err != nil {
+			return nil, err
+		}
+		about := make([][]byte, 0, 8)
+		for line := range bytes.Lines(locks) {
+			if _, lock, _ := bytes.Cut(line, []byte(": ")); bytes.Contains(lock, []byte(" "+file+" ")) {
+				about = append(about, lock)
+			}
+		}
+		if before != nil && slices.EqualFunc(before, about, bytes.Equal) {
+			break
+		}
+		before = about
+	}
+	return locks, nil
 }
 
 // procName returns the name that /proc/locks has for the file at path: device

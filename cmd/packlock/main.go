@@ -14,6 +14,13 @@
 //	nested.go     run: a run under a run of the same pack
 //	command_unix.go, command_other.go   run: signals, exit statuses, the inherited descriptor
 //	holder.go, holder_linux.go, holder_other.go   who has the lock
+//	status.go, status_linux.go, status_other.go   status
+//	bench.go, benchtable.go   bench, on internal/contend
+//	doctor.go     doctor: its flags and its report
+//	doctor_checks.go, doctor_assistant.go   the checks, and the processes that help
+//	doctor_fs.go, doctor_fs_*.go   which file system it is, and what that means
+//	doctor_peer.go   doctor -peer
+//	completion.go completion
 package main
 
 import (

@@ -375,7 +375,7 @@ proctype goroutine(byte g) {
 	bool ok, err;
 
 end:	do
-	:: FAIR	/* or it would have to begin, to be fair */
+	:: FAIR && !stopping	/* or it would have to begin, to be fair */
 	:: atomic {
 		!stopping;
 		if
@@ -641,7 +641,7 @@ passing: skip;
 /* Another process, with nothing but a descriptor that it opens each time. */
 proctype foreigner() {
 end:	do
-	:: FAIR
+	:: FAIR && !stopping
 	:: atomic { !stopping; foreignFile = fileAt[0]; inBlock[FOREIGNER] = true };
 		atomic {
 			MAYTAKE(foreignFile, FOREIGNER);
@@ -651,7 +651,7 @@ end:	do
 			assert(held[foreignFile] == 1)
 		}
 		do
-		:: KEEPS
+		:: KEEPS && !stopping
 		:: atomic { held[foreignFile]--; owner[foreignFile] = 0; foreignFile = 0 };
 			break
 		od
@@ -661,7 +661,7 @@ end:	do
 /* Somebody puts a new file in the sidecar's place. */
 proctype replacer() {
 end:	do
-	:: FAIR
+	:: FAIR && !stopping
 	:: atomic { fileAt[0] < FILES - 1 && !stopping -> fileAt[0] = fileAt[0] + 1 }
 	od
 }
@@ -671,7 +671,7 @@ proctype closer() {
 	byte e, d;
 
 end:	do
-	:: FAIR
+	:: FAIR && !stopping
 	:: atomic {
 		!stopping;
 		e = lentry[0];
@@ -698,7 +698,7 @@ proctype drainWaiter() {
 	byte e;
 
 end:	do
-	:: FAIR
+	:: FAIR && !stopping
 	:: atomic {
 		!stopping;
 		e = lentry[0];
