@@ -10,7 +10,19 @@ import (
 	"packlock"
 )
 
-// The embedding example of README.md.
+// withPack is the embedding example of README.md.
+func withPack(ctx context.Context, dir string, work func(context.Context) error) error {
+	lock, err := packlock.Open(dir) // better once for all, and kept
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	return lock.Do(ctx, work) // fails with ErrCancelled if somebody else has it for five seconds
+}
+
 func Example() {
 	dir, err := os.MkdirTemp("", "pack")
 	if err != nil {
@@ -18,17 +30,7 @@ func Example() {
 		return
 	}
 	defer os.RemoveAll(dir)
-
-	lock, err := packlock.Open(dir) // once; keep it
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	defer lock.Close()
-
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	err = lock.Do(ctx, func(ctx context.Context) error {
+	err = withPack(context.Background(), dir, func(ctx context.Context) error {
 		fmt.Println("the pack is mine")
 		return nil
 	})

@@ -239,6 +239,7 @@ type fuzzAcquire struct {
 	over      bool // its context was cancelled
 	inVain    bool // it was closed while it was in the kernel
 	rivals    bool // somebody else had or wanted the lock meanwhile
+	itself    bool // it had the lock itself meanwhile
 
 	// What is known beforehand.
 	reentrant, cancelled, closed bool
@@ -534,10 +535,7 @@ func (w *world) acquire(slot, which int, manner manner, kind int) {
 	case blocking:
 		call = func() (*Hold, error) { return l.AcquireBlocking() }
 	}
-	for _, h := range w.holds {
-		mine := h.owner == g || a.ctx != nil && slices.Contains(a.ctx.marks, h)
-		a.reentrant = a.reentrant || mine && h.entry == e
-	}
+	a.reentrant = w.itself(a)
 	w.frozen(func() { a.rivals = w.rivals(l) })
 	a.finish = func(err error) { w.frozen(func() { w.acquireDone(a) }) }
 	w.acquires = append(w.acquires, a)
@@ -610,6 +608,15 @@ func (w *world) rivals(l *fuzzLock) bool {
 		}
 	}
 	return e.turn != turnFree || slices.ContainsFunc(inodes, func(i *fakeInode) bool { return i != nil && i.locked != nil })
+}
+
+// itself reports whether what the acquire is for is held by its own goroutine, or
+// by a hold that its context is marked by.
+func (w *world) itself(a *fuzzAcquire) bool {
+	return slices.ContainsFunc(w.holds, func(h *fuzzHold) bool {
+		mine := h.owner == a.goroutine || a.ctx != nil && slices.Contains(a.ctx.marks, h)
+		return mine && h.entry == a.lock.Lock.entry.Load()
+	})
 }
 
 // queued returns the entry in whose queue the acquire is, if it is in one.
@@ -843,7 +850,7 @@ func (w *world) acquireDone(a *fuzzAcquire) {
 			case errors.Is(err, fs.ErrClosed):
 				return l.closed
 			case errors.Is(err, ErrReentrant):
-				return a.reentrant
+				return a.itself // at first, or where it was led since
 			case errors.Is(err, ErrBusy):
 				return a.manner == trying && a.rivals
 			case errors.Is(err, fs.ErrNotExist):
@@ -908,6 +915,7 @@ func (w *world) settle() {
 			a.slow = a.slow || len(w.hanging) > 0
 			a.gone = a.gone || w.gone(a.lock.path)
 			a.rivals = a.rivals || w.rivals(a.lock)
+			a.itself = a.itself || w.itself(a)
 		}
 	})
 	for _, l := range w.slots {
@@ -1003,6 +1011,8 @@ func (w *world) check() {
 			w.fail("%s: has not returned at once", a.what)
 		case e != nil && a.ctx != nil && a.ctx.Err() != nil:
 			w.fail("%s: is queued, though its context has ended", a.what)
+		case e != nil && w.itself(a):
+			w.fail("%s: waits for itself", a.what)
 		case e != nil && a.manner != trying:
 		case a.manner == blocking && a.lock.Lock.entry.Load().turn == turnBlocked:
 		case calling && a.manner != trying || len(w.hanging) > 0:

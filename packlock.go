@@ -7,11 +7,15 @@
 // other program that locks the same file the same way: the Rust crate
 // grex-core, flock(1).
 //
-//	lock, err := packlock.Open(dir)
+//	lock, err := packlock.Open(dir) // once
+//	...
+//	defer lock.Close()
 //	...
 //	hold, err := lock.Acquire(ctx)
 //	...
 //	defer hold.Release()
+//
+// Do runs a function between the latter two.
 //
 // The lock is advisory: it binds those who take it and nobody else. The
 // sidecar is never deleted, written or truncated by this package; its being
@@ -30,11 +34,13 @@
 //
 // # Errors
 //
-// Every error is an *fs.PathError, for use with errors.Is and errors.As. Its path
+// Every error is an *fs.PathError (but what a function run by Do returns is
+// returned as it is), for use with errors.Is and errors.As. Its path
 // is the absolute one of the sidecar; if Open or OpenFile fail, it may also be
 // the path as given, or that of a directory that could not be made.
-//
-// # Where things are
+package packlock
+
+// Where things are:
 //
 //	packlock.go   this overview; Lock: Open, OpenFile, Close; the errors
 //	hold.go       Hold: Release, Context, Detach, Check, Dup; Do
@@ -45,7 +51,6 @@
 //	kernel.go     the seam to the operating system
 //	lock_unix.go, lock_windows.go, lock_other.go   the three that stand behind it
 //	internal/goid the identity of the running goroutine
-package packlock
 
 import (
 	"context"

@@ -3,19 +3,20 @@ package packlock
 import "sync/atomic"
 
 // Stats is what a Lock's sidecar has seen in this process. It is shared by
-// every Lock on the sidecar; the counts are since it was first opened.
+// every Lock on the sidecar; the counts are since it was first opened, and are
+// forgotten with the last Lock, hold and parked thread.
 type Stats struct {
 	Acquired    uint64 // holds granted
 	Contended   uint64 // of those, the ones that had to wait
 	HandedOver  uint64 // of those, passed on inside the process without a system call
 	KernelWaits uint64 // blocking waits begun on a dedicated thread
 	Cancelled   uint64 // acquires given up because their ctx ended
-	Adopted     uint64 // parked waits taken over after everyone they were begun for had given up
+	Adopted     uint64 // parked waits taken over after everyone they were begun for had given up, each time
 	Drained     uint64 // parked waits that were granted with nobody left to take them, and released at once
 	Reopened    uint64 // times the sidecar was found deleted or replaced
 	Waiting     int    // goroutines queued now
 	Parked      bool   // a thread is parked in the kernel now
-	Draining    bool   // ... and nobody is waiting for it
+	Draining    bool   // Parked, and nobody waits for it
 }
 
 // Stats returns the counts and the present state. The counts are read one by

@@ -16,7 +16,8 @@ type disturber struct {
 	rng      *rand.Rand
 	scribe   scribe
 	sections [packs]*section
-	n        int // disturbances so far
+	freeze   func() (goOn func()) // stops all processes
+	n        int                  // disturbances so far
 	note     func(format string, args ...any)
 }
 

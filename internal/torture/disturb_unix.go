@@ -65,23 +65,32 @@ func (l *rawLock) inPlace() (bool, error) {
 }
 
 // lockRaw locks the file that is at path, and goes on doing so until it is
-// still there when it is locked.
-func lockRaw(path string) (*rawLock, error) {
+// still there when it is locked. If wait is not set it returns nil when somebody
+// else has the lock.
+func lockRaw(path string, wait bool) (*rawLock, error) {
+	how := unix.LOCK_EX
+	if !wait {
+		how |= unix.LOCK_NB
+	}
 	for {
 		l, err := openRaw(path)
 		if err != nil {
 			return nil, err
 		}
-		if err := l.lock(); err != nil {
-			l.close()
-			return nil, err
+		err = l.flock(how)
+		ok := false
+		if err == nil {
+			ok, err = l.inPlace()
 		}
-		ok, err := l.inPlace()
 		if ok {
 			return l, nil
 		}
 		l.close()
-		if err != nil {
+		switch {
+		case err == nil:
+		case !wait && errors.Is(err, unix.EWOULDBLOCK):
+			return nil, nil
+		default:
 			return nil, err
 		}
 	}
@@ -98,20 +107,32 @@ const outlast = 12 * time.Millisecond
 func (d *disturber) work(ctx context.Context) error {
 	for ctx.Err() == nil {
 		time.Sleep(time.Duration(float64(60*time.Millisecond) * d.rng.Float64() * d.rng.Float64()))
-		if err := d.disturb(d.rng.IntN(packs)); err != nil {
+		if err := d.begin(acquiring); err != nil {
+			return err
+		}
+		var err error
+		switch d.rng.IntN(5) {
+		case 0, 1:
+			err = d.visit(d.rng.IntN(packs))
+		case 2:
+			err = d.hurry()
+		default:
+			err = d.surprise()
+		}
+		if err != nil {
 			return fmt.Errorf("the disturber: %w", err)
+		}
+		if err := d.begin(resting); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-func (d *disturber) disturb(p int) error {
-	if err := d.begin(acquiring); err != nil {
-		return err
-	}
-	defer d.begin(resting)
-	sidecar := d.site.sidecar(p)
-	l, err := lockRaw(sidecar)
+// visit goes through the section of a pack as everybody does, and disturbs the
+// pack before it lets the lock go.
+func (d *disturber) visit(p int) error {
+	l, err := lockRaw(d.site.sidecar(p), true)
 	if err != nil {
 		return err
 	}
@@ -119,8 +140,53 @@ func (d *disturber) disturb(p int) error {
 	if err := d.sections[p].pass(&d.scribe, d.stay); err != nil {
 		return fmt.Errorf("pack %s: %w", packNames[p], err)
 	}
+	if p == packStill {
+		return l.unlock()
+	}
+	return d.disturb(p, l)
+}
+
+// hurry deletes one sidecar after the other, so that there is always somebody
+// whose last look at the path is not old.
+func (d *disturber) hurry() error {
+	d.noted(packFiled, "delete the sidecar many times")
+	for range 10 + d.rng.IntN(40) {
+		d.n++
+		sidecar := d.site.sidecar(packFiled)
+		l, err := lockRaw(sidecar, true)
+		if err != nil {
+			return err
+		}
+		err = os.Remove(sidecar)
+		l.close()
+		if err != nil {
+			return err
+		}
+		d.scribe.beats++
+	}
+	return nil
+}
+
+// surprise disturbs a pack while everybody is stopped, wherever that happens to
+// be, and nobody has the lock.
+func (d *disturber) surprise() error {
+	p := packFiled + d.rng.IntN(packs-packFiled)
+	goOn := d.freeze()
+	defer goOn()
+	l, err := lockRaw(d.site.sidecar(p), false)
+	if l == nil {
+		return err
+	}
+	defer l.close()
+	d.note("surprise")
+	return d.disturb(p, l)
+}
+
+// disturb deletes or replaces the sidecar or the pack whose lock is l, and
+// unlocks it.
+func (d *disturber) disturb(p int, l *rawLock) (err error) {
 	after := func() error { return nil }
-	switch {
+	switch sidecar := d.site.sidecar(p); {
 	case p == packFiled:
 		switch d.rng.IntN(3) {
 		case 0:
@@ -132,7 +198,7 @@ func (d *disturber) disturb(p int) error {
 		case 2:
 			after, err = d.renameAway(p)
 		}
-	case p == packMoved:
+	default:
 		switch d.rng.IntN(4) {
 		case 0:
 			after, err = d.renameAway(p)

@@ -74,6 +74,7 @@ func newForeman(cfg Config) (*foreman, error) {
 		rng:      f.rand(1),
 		scribe:   scribe{board: f.board},
 		sections: f.sections,
+		freeze:   f.freeze,
 		note:     f.note,
 	}
 	f.crew = make([]*hireling, cfg.Processes)
@@ -352,6 +353,19 @@ func (f *foreman) stop(ctx context.Context, rng *rand.Rand) error {
 		time.Sleep(time.Duration(float64(60*time.Millisecond) * rng.Float64() * rng.Float64()))
 		h.cmd.Process.Signal(signalGoOn)
 		f.note("%v goes on", h)
+	}
+}
+
+// freeze stops everybody until goOn is called.
+func (f *foreman) freeze() (goOn func()) {
+	crew := f.members()
+	for _, h := range crew {
+		h.cmd.Process.Signal(signalStop)
+	}
+	return func() {
+		for _, h := range crew {
+			h.cmd.Process.Signal(signalGoOn)
+		}
 	}
 }
 

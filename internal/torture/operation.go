@@ -342,15 +342,25 @@ func (h *hand) nest(p int) {
 	h.use(p, hold)
 }
 
-// storm has many acquires wait and cancels them together.
+// storm has many acquires wait and cancels them, together or one by one.
 func (h *hand) storm(p int) {
 	h.begin(storming)
-	ctx, cancel := context.WithCancelCause(background)
+	together, cancel := context.WithCancelCause(background)
 	var all sync.WaitGroup
 	var counts [gone + 1]atomic.Uint64
+	oneByOne, oneLock, only := h.oneIn(2), h.oneIn(2), h.lock(p)
 	for range 2 + h.rng.IntN(30) {
-		l, try := h.lock(p), h.oneIn(8)
+		l, try, patience := h.lock(p), h.oneIn(8), h.upTo(2*time.Millisecond)
+		if oneLock {
+			l = only
+		}
 		all.Go(func() {
+			ctx := together
+			if oneByOne {
+				var cancel context.CancelFunc
+				ctx, cancel = context.WithTimeoutCause(background, patience, errReason)
+				defer cancel()
+			}
 			var hold *packlock.Hold
 			var err error
 			possible := []outcome{granted}
