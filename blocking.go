@@ -143,7 +143,7 @@ const (
 	// Where the kernel sleeps in ticks of 10 ms, the shortest pause takes as long,
 	// and must be made so much rarer: all pauses together take no more than one
 	// part of the time in pauseShare.
-	pauseShare = 10
+	pauseShare = 4
 
 	// How long a process that was seen to compete is taken to do so.
 	rivalMemory = time.Second

@@ -1139,7 +1139,7 @@ func TestDearPausesAreRare(t *testing.T) {
 		for time.Since(start) < 10*time.Second {
 			e.lockFor(sliceTime)
 		}
-		if n := e.k.called("pause"); n < 10 || n > 50 {
+		if n := e.k.called("pause"); n < 20 || n > 125 {
 			t.Errorf("%d pauses of %v in 10 s", n, tick)
 		}
 	})
