@@ -106,7 +106,7 @@ const outlast = 12 * time.Millisecond
 // work disturbs until ctx ends.
 func (d *disturber) work(ctx context.Context) error {
 	for ctx.Err() == nil {
-		time.Sleep(time.Duration(float64(60*time.Millisecond) * d.rng.Float64() * d.rng.Float64()))
+		time.Sleep(d.upTo(60 * time.Millisecond))
 		if err := d.begin(acquiring); err != nil {
 			return err
 		}
@@ -162,7 +162,11 @@ func (d *disturber) hurry() error {
 		if err != nil {
 			return err
 		}
-		d.scribe.beats++
+		if err := d.begin(acquiring); err != nil {
+			return err
+		}
+		// The others are to come by the new one before it is deleted as well.
+		time.Sleep(d.upTo(300 * time.Microsecond))
 	}
 	return nil
 }
@@ -171,15 +175,28 @@ func (d *disturber) hurry() error {
 // be, and nobody has the lock.
 func (d *disturber) surprise() error {
 	p := packFiled + d.rng.IntN(packs-packFiled)
-	goOn := d.freeze()
-	defer goOn()
-	l, err := lockRaw(d.site.sidecar(p), false)
-	if l == nil {
-		return err
+	try := func() (done bool, err error) {
+		defer d.freeze()()
+		l, err := lockRaw(d.site.sidecar(p), false)
+		if l == nil {
+			return false, err
+		}
+		defer l.close()
+		d.note("everybody is stopped")
+		return true, d.disturb(p, l)
 	}
-	defer l.close()
-	d.note("surprise")
-	return d.disturb(p, l)
+	for range 20 {
+		if done, err := try(); done || err != nil {
+			return err
+		}
+		time.Sleep(d.upTo(500 * time.Microsecond))
+	}
+	return nil
+}
+
+// upTo returns a duration of at most most, rather a short one.
+func (d *disturber) upTo(most time.Duration) time.Duration {
+	return time.Duration(float64(most) * d.rng.Float64() * d.rng.Float64())
 }
 
 // disturb deletes or replaces the sidecar or the pack whose lock is l, and
@@ -220,7 +237,7 @@ func (d *disturber) disturb(p int, l *rawLock) (err error) {
 // stay lets others come to wait.
 func (d *disturber) stay() {
 	if d.rng.IntN(2) == 0 {
-		time.Sleep(time.Duration(float64(3*time.Millisecond) * d.rng.Float64() * d.rng.Float64()))
+		time.Sleep(d.upTo(3 * time.Millisecond))
 	}
 }
 

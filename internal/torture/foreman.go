@@ -298,15 +298,15 @@ func (f *foreman) all(order string) error {
 	for _, h := range f.members() {
 		h.order(order)
 	}
-	timer := time.NewTimer(2 * f.Patience)
-	defer timer.Stop()
+	ctx, cancel := withPatience(f.ctx, 2*f.Patience)
+	defer cancel()
 	for _, h := range f.members() {
 		select {
 		case <-h.reports:
-		case <-timer.C:
-			f.hangs(h, "it does not come to "+order)
-			return f.violated()
-		case <-f.ctx.Done():
+		case <-ctx.Done():
+			if f.ctx.Err() == nil {
+				f.hangs(h, "it does not come to "+order)
+			}
 			return context.Cause(f.ctx)
 		}
 	}
@@ -369,16 +369,6 @@ func (f *foreman) freeze() (goOn func()) {
 	}
 }
 
-// sleep reports whether ctx lasts as long.
-func sleep(ctx context.Context, d time.Duration) bool {
-	select {
-	case <-time.After(d):
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
 // watch looks for goroutines that make no progress until the run ends.
 func (f *foreman) watch() {
 	type key struct {
@@ -387,11 +377,10 @@ func (f *foreman) watch() {
 	}
 	type sight struct {
 		beats uint64
-		since time.Time
+		*patience
 	}
 	seen := make(map[key]sight)
-	for sleep(f.ctx, f.Patience/20) {
-		now := time.Now()
+	for sleep(f.ctx, 100*time.Millisecond) {
 		last := seen
 		seen = make(map[key]sight)
 		look := func(b *board, h *hireling) {
@@ -407,13 +396,13 @@ func (f *foreman) watch() {
 				k := key{b, i}
 				if was, ok := last[k]; ok && was.beats == r.beats && r.doing != resting {
 					seen[k] = was
-					if now.Sub(was.since) > f.Patience {
+					if was.over() {
 						f.hangs(h, fmt.Sprintf("goroutine %d makes no progress in %v: %v", i, r.doing, r.notes))
 						return
 					}
 					continue
 				}
-				seen[k] = sight{r.beats, now}
+				seen[k] = sight{r.beats, newPatience(f.Patience)}
 			}
 		}
 		look(f.board, nil)

@@ -504,8 +504,8 @@ func (h *hand) reenter(p int) {
 	case 1:
 		_, err = l.AcquireBlocking()
 	case 2:
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(background, h.Patience/2)
+		var cancel func()
+		ctx, cancel = withPatience(background, h.Patience/2)
 		defer cancel()
 		_, err = l.Acquire(ctx)
 		if errors.Is(err, packlock.ErrCancelled) {

@@ -109,7 +109,7 @@ func (f *foreman) settle(h *hireling) error {
 // have created it. Whoever is about to create it is so for a moment only: then
 // it has, or has found that it is there.
 func (f *foreman) abandoned(p int, h *hireling) (bool, error) {
-	for end := time.Now().Add(f.Patience); ; time.Sleep(50 * time.Microsecond) {
+	for left := newPatience(f.Patience); ; time.Sleep(50 * time.Microsecond) {
 		before, err := f.notes(p, h)
 		if err != nil {
 			return false, err
@@ -136,7 +136,7 @@ func (f *foreman) abandoned(p int, h *hireling) (bool, error) {
 				return true, nil
 			}
 		}
-		if time.Now().After(end) {
+		if left.over() {
 			return false, fmt.Errorf("pack %s: whose the witness file is remains open: %v", packNames[p], after)
 		}
 	}

@@ -101,6 +101,9 @@ func TestTorture(t *testing.T) {
 
 // A torture that finds nothing shows something only if it finds what is there.
 func TestTortureFindsWhatIsBroken(t *testing.T) {
+	if *length == 0 {
+		t.Skip("a flaw may take long to show on a busy machine: run with -torture.time=10s")
+	}
 	blind := func(witnesses ...string) map[string]bool {
 		m := make(map[string]bool)
 		for _, w := range witnesses {

@@ -155,7 +155,7 @@ func (s *section) awaitClearing(by *scribe, cleared uint64) error {
 	if err := by.phase(s.pack, held); err != nil {
 		return err
 	}
-	for end := time.Now().Add(s.patience / 3); ; time.Sleep(time.Millisecond) {
+	for left := newPatience(s.patience / 3); ; time.Sleep(time.Millisecond) {
 		_, now, err := s.read()
 		if err != nil {
 			return err
@@ -163,7 +163,7 @@ func (s *section) awaitClearing(by *scribe, cleared uint64) error {
 		if now != cleared {
 			return by.phase(s.pack, entering)
 		}
-		if time.Now().After(end) {
+		if left.over() {
 			return errors.New("the witness file was there on entering, and not because its creator was killed")
 		}
 	}

@@ -181,8 +181,7 @@ func (w *worker) start() {
 
 // check looks for what should not be there when nobody does anything.
 func (w *worker) check() {
-	ctx, cancel := context.WithTimeout(context.Background(), w.Patience)
-	defer cancel()
+	ctx, cancel := withPatience(context.Background(), w.Patience)
 	for p := range packs {
 		// Acquired once each, the locks of a pack are all at the same file again.
 		for i := range w.locks[p] {
@@ -225,6 +224,7 @@ func (w *worker) check() {
 		}
 	}
 	w.tell()
+	cancel()
 	if now := w.settle(); !now.within(w.level, w.Goroutines) {
 		w.violated("at rest: %+v, at the beginning %+v", now, w.level)
 	}
@@ -233,10 +233,10 @@ func (w *worker) check() {
 // settle waits until goroutines have ended and what is unreachable is closed,
 // as it is at the beginning if level is set, and returns what remains.
 func (w *worker) settle() (now census) {
-	for end := time.Now().Add(w.Patience); ; time.Sleep(5 * time.Millisecond) {
+	for left := newPatience(w.Patience); ; time.Sleep(5 * time.Millisecond) {
 		runtime.GC() // a Lock that was dropped is closed by its cleanup
 		now = takeCensus()
-		if w.level == (census{}) || now.within(w.level, w.Goroutines) || time.Now().After(end) {
+		if w.level == (census{}) || now.within(w.level, w.Goroutines) || left.over() {
 			return now
 		}
 	}
