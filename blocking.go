@@ -69,7 +69,6 @@ type entry struct {
 	timed     bool  // it matters to stepAside when the lock will be let go
 	sharedAt  int64 // when other processes last had their chance: see stepAside
 	rivalAt   int64 // when another process was last seen to have the lock
-	pauseTook int64 // the shortest pause so far
 
 	mu sync.Mutex // guards the following; not held across a kernel call
 	// turn changes as described above, by whoever has it or takes it when free.
@@ -139,11 +138,6 @@ const (
 	// long and what the kernel adds to a sleep, on Linux another 50 µs. Shorter,
 	// it lets nobody in; longer, the lock lies idle.
 	asideTime = 30 * time.Microsecond
-
-	// Where the kernel sleeps in ticks of 10 ms, the shortest pause takes as long,
-	// and must be made so much rarer: all pauses together take no more than one
-	// part of the time in pauseShare.
-	pauseShare = 4
 
 	// How long a process that was seen to compete is taken to do so.
 	rivalMemory = time.Second
@@ -612,8 +606,6 @@ func (e *entry) stepAside(mayPause bool) {
 		return
 	case !mayPause:
 		return
-	case had < time.Duration(pauseShare*e.pauseTook):
-		return
 	case t-e.rivalAt < int64(rivalMemory):
 		if had < sliceTime {
 			return
@@ -623,9 +615,6 @@ func (e *entry) stepAside(mayPause bool) {
 	}
 	e.reg.kernel.pause(asideTime)
 	e.sharedAt = now()
-	if took := e.sharedAt - t; took < e.pauseTook || e.pauseTook == 0 {
-		e.pauseTook = took
-	}
 }
 
 // sliceLasts reports whether one more hand-over keeps within the slice, and

@@ -1120,31 +1120,6 @@ func (e *engine) paused(seen *int, n int) {
 	}
 }
 
-// Where a pause takes longer than it should, it is made more rarely.
-func TestDearPausesAreRare(t *testing.T) {
-	onFake(t, func(t *testing.T, e *engine) {
-		const tick = 20 * time.Millisecond
-		e.k.setHook(func(call, _ string) error {
-			if call == "pause" {
-				time.Sleep(tick - asideTime)
-			}
-			return nil
-		})
-		f := e.k.foreigner(t, fakePath)
-		f.lock(t)
-		a := e.acquire(e.l)
-		f.letGo()
-		e.release(a.got())
-		start := time.Now()
-		for time.Since(start) < 10*time.Second {
-			e.lockFor(sliceTime)
-		}
-		if n := e.k.called("pause"); n < 20 || n > 125 {
-			t.Errorf("%d pauses of %v in 10 s", n, tick)
-		}
-	})
-}
-
 // Nobody pauses who lets the lock go all the time or leaves it free for a
 // moment, and TryAcquire never does.
 func TestDoesNotStepAside(t *testing.T) {
