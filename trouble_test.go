@@ -3,6 +3,7 @@
 package packlock
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"path/filepath"
@@ -112,6 +113,26 @@ func TestReadOnlyDescriptorThatCannotBeLocked(t *testing.T) {
 	if _, err := f.try(); err != unix.EBADF {
 		t.Errorf("%v, want EBADF", err)
 	}
+}
+
+// A context that has ended already is told so at once, whatever the kernel's
+// answer would be, and however long it would take.
+func TestEndedContextAsksForNothing(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		f := e.k.foreigner(t, fakePath)
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		for range 2 {
+			_, err := e.l.Acquire(ended)
+			checkPathError(t, err, "acquire", fakePath, ErrCancelled)
+			f.tryLock()
+		}
+		if n := e.k.called("try"); n != 0 {
+			t.Errorf("%d tries", n)
+		}
+		f.letGo()
+		e.stats(Stats{Cancelled: 2})
+	})
 }
 
 // The call by which an acquire asks for the lock, or looks at it, fails.

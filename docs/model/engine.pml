@@ -5,9 +5,10 @@
  *
  * How it corresponds to the Go code:
  *
- *	a section under entry.mu	one atomic step. The loops that lock the entry of
- *	or registry.mu			a lock whose entry may change (arrive, lockEntry)
- *					come to "the entry as it is under mu".
+ *	a section under entry.mu	one atomic step. The loop that locks the entry of
+ *	or registry.mu			a lock whose entry may change (lockEntry) comes
+ *					to "the entry as it is under mu"; arrive, which
+ *					looks a second time in queueUp, to the last look
  *	a kernel call			a step of its own; block is two, and anything may
  *					happen between them
  *	acquire and its acquisition	the loop of goroutine, on its progress at
@@ -131,7 +132,7 @@ byte errorsLeft = ERRORS;
 
 /* Entries. The set entry.locks is those not closed whose lentry is the entry. */
 mtype:Turn turn[ENTRIES];
-byte hold[ENTRIES];		/* 1 + the goroutine whose hold it is, or 0 */
+byte hold[ENTRIES];		/* 1 + the goroutine whose hold it is, or 0 for nil */
 byte handOvers[ENTRIES];
 bool drained[ENTRIES];		/* there is a channel drained */
 chan queue[ENTRIES] = [GOROUTINES] of { byte };
@@ -289,25 +290,31 @@ inline beginSlice(e) {
 	handOvers[e] = 0
 }
 
+/* takeLocked gives the turn to goroutine who-1. */
+inline takeLocked(e, who) {
+	turn[e] = taken;
+	hold[e] = who;
+	whose[e] = who
+}
+
+/* grantLocked gives the turn, and the kernel's lock unless got is hasTurn, to the
+   first in the queue. */
+inline grantLocked(e, got) {
+	must(!drained[e]);
+	popFront(e);
+	takeLocked(e, d);
+	deliver(got)
+}
+
 /* pass gives up the turn, with nothing locked. What follows must retire e if it
    is UNUSED then. */
 inline pass(e, me) {
 	must(whose[e] == me && owner[FILE(e)] != e + 1);
 	endDrainLocked(e);
-	popFront(e);
 	if
-	:: d != 0 -> turn[e] = taken; whose[e] = d; deliver(hasTurn)
-	:: else -> turn[e] = free; whose[e] = 0
+	:: len(queue[e]) > 0 -> grantLocked(e, hasTurn)
+	:: else -> turn[e] = free; hold[e] = 0; whose[e] = 0
 	fi
-}
-
-inline grantLocked(e, got) {
-	must(!drained[e]);
-	popFront(e);
-	turn[e] = taken;
-	hold[e] = d;
-	whose[e] = d;
-	deliver(got)
 }
 
 /* giveBackLocked gives up the turn and the kernel's lock. It ends at nothing, or
@@ -331,15 +338,16 @@ inline park(e, g) {
 	:: closed[LOCK(g)] && !MUT_PARK_CLOSED -> goto passing
 	:: else
 	fi;
-	must(whose[e] == g + 1 && turn[e] == taken);
+	must(whose[e] == g + 1 && turn[e] == taken && hold[e] == g + 1);
 	must(!closed[LOCK(g)]);	/* or Close would not turn it away */
 	pushFront(e, g);
+	hold[e] = 0;
 	if
-	:: !(MUT_FORGET_NEXT_WAIT && w) -> turn[e] = parked; whose[e] = THREAD
-	:: MUT_FORGET_NEXT_WAIT && w
+	:: !(MUT_FORGET_NEXT_WAIT && waited) -> turn[e] = parked; whose[e] = THREAD
+	:: MUT_FORGET_NEXT_WAIT && waited
 	:: POLLS -> turn[e] = polled; whose[e] = THREAD
 	fi;
-	w = true;
+	waited = true;
 	at = queued
 }
 
@@ -370,8 +378,8 @@ proctype goroutine(byte g) {
 	mtype:Progress at;
 	byte e, to;
 	byte d;		/* 1 + the waiter taken out of the queue */
-	bool w;		/* there is a waiter */
-	bool waited;	/* on its own thread; acquisition.blocked */
+	bool waited;	/* in the queue */
+	bool onThread;	/* or on its own thread: acquisition.blocked */
 	bool ok, err;
 
 end:	do
@@ -393,14 +401,13 @@ end:	do
 		must(opened[e]);
 		if
 		:: turn[e] == free ->
-			turn[e] = taken;
-			whose[e] = g + 1;
+			takeLocked(e, g + 1);
 			comes(g);
 			at = hasTurn
 		:: turn[e] != free && manner == trying -> goto nothing
 		:: turn[e] != free && manner != trying ->
 			comes(g);
-			w = true;
+			waited = true;
 			enqueueLocked(e, g);
 			at = queued
 		fi
@@ -432,7 +439,12 @@ end:	do
 				if
 				:: at == hasTurn -> goto passing
 				:: MUT_KEEP_AFTER_CANCEL && at != hasTurn -> goto nothing
-				:: !MUT_KEEP_AFTER_CANCEL && at != hasTurn -> giveBackLocked(e, g)
+				:: !MUT_KEEP_AFTER_CANCEL && at == granted && len(queue[e]) > 0 ->
+					goes(g);
+					grantLocked(e, granted);	/* nobody has verified it since */
+					goto nothing
+				:: !MUT_KEEP_AFTER_CANCEL && at == granted && len(queue[e]) == 0 -> giveBackLocked(e, g)
+				:: !MUT_KEEP_AFTER_CANCEL && at == handedOver -> giveBackLocked(e, g)
 				fi
 			fi
 		}
@@ -451,11 +463,11 @@ end:	do
 		:: at == locked
 		:: at != locked && manner == blocking ->
 			/* entry.block */
-			atomic { turn[e] = blocked; waited = true };
+			atomic { turn[e] = blocked; hold[e] = 0; onThread = true };
 			callBlock(e, g + 1);
 			atomic {
 				beginSlice(e);
-				turn[e] = taken;
+				takeLocked(e, g + 1);
 				if
 				:: err -> goto passing
 				:: else -> at = locked
@@ -465,21 +477,21 @@ end:	do
 		fi
 
 	   :: at == locked || at == granted || at == handedOver ->
-		/* verify, and under mu finish. A hand-over may trust the last look, and
+		/* verify, and finish, which may be later. A hand-over may trust the last look, and
 		   so may an acquire that had no need to wait, if the file has kept a
 		   link elsewhere. */
 		atomic {
 			if
 			:: fileAt[PATH(LOCK(g))] == FILE(e) -> ok = true
 			:: fileAt[PATH(LOCK(g))] != FILE(e)
-			:: FILES > 1 && (at == handedOver || !(w || waited)) -> ok = true
+			:: FILES > 1 && (at == handedOver || !(waited || onThread)) -> ok = true
 			:: errorsLeft > 0 -> errorsLeft--; err = true
 			fi;
 			if
-			:: ok && at == locked && closed[LOCK(g)] -> giveBackLocked(e, g)
-			:: ok && at == locked && !closed[LOCK(g)] -> hold[e] = g + 1; break
-			:: ok && at != locked -> break
-			:: !ok -> hold[e] = 0
+			:: ok && CTXENDS(g) -> giveBackLocked(e, g)	/* it wins */
+			:: ok && onThread && closed[LOCK(g)] -> giveBackLocked(e, g)
+			:: ok && !(onThread && closed[LOCK(g)]) -> break
+			:: !ok
 			fi
 		}
 		if
@@ -508,9 +520,9 @@ end:	do
 				:: x == LOCKS -> x = 0; break
 				od;
 				if
-				:: turn[to] == free -> turn[to] = taken; whose[to] = g + 1; at = hasTurn
+				:: turn[to] == free -> takeLocked(to, g + 1); at = hasTurn
 				:: turn[to] != free && manner == trying -> goes(g); at = failed
-				:: turn[to] != free && manner != trying -> w = true; enqueueLocked(to, g); at = queued
+				:: turn[to] != free && manner != trying -> waited = true; enqueueLocked(to, g); at = queued
 				fi;
 				y = len(queue[e]);
 				do
@@ -542,7 +554,7 @@ end:	do
 		stage[g] = holds;
 		held[FILE(e)]++;
 		assert(held[FILE(e)] == 1);	/* exclusion */
-		at = 0; to = 0; w = false; waited = false; ok = false
+		at = 0; to = 0; waited = false; onThread = false; ok = false
 	   }
 	   atomic {
 		must(hold[e] == g + 1 && owner[FILE(e)] == e + 1);
@@ -577,7 +589,7 @@ nothing:   atomic {
 		goes(g);
 		stage[g] = idle;
 		manner = 0; at = 0; e = 0; to = 0; d = 0;
-		w = false; waited = false; ok = false; err = false
+		waited = false; onThread = false; ok = false; err = false
 	   }
 	od
 }
@@ -613,7 +625,8 @@ wasGranted: skip;
 		beginSlice(e);
 		if
 		:: !err && len(queue[e]) > 0 -> grantLocked(e, granted); goto end
-		:: !err && len(queue[e]) == 0 -> turn[e] = draining
+		:: !err && len(queue[e]) == 0 && turn[e] == parked -> turn[e] = draining
+		:: !err && len(queue[e]) == 0 && turn[e] == polled -> turn[e] = taken
 		:: err ->
 			err = false;
 			turn[e] = taken;
