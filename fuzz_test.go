@@ -105,14 +105,18 @@ var schedules = []struct {
 	{"cancel against hand over", [][3]byte{{doOpen}, {doTry}, {doAcquire, 4}, {doAcquire, 8}, {doCancelAnd}, {doRelease}, {doRelease}}},
 	{"cancel against close", [][3]byte{{doOpen}, {doForeign}, {doAcquire}, {doCancelAnd}, {doClose}, {doOpen}, {doAcquire, 4}, {doForeign}}},
 	{"cancel when granted, before it is known", [][3]byte{{doOpen}, {doSlow, 2}, {doForeign}, {doAcquire}, {doForeign}, {doCancel}, {doAcquire, 4}, {doGoOn}, {doRelease}}},
+	{"cancel while it tries", [][3]byte{{doOpen}, {doSlow}, {doAcquire}, {doCancel}, {doGoOn}, {doSlow, 4}, {doAcquire}, {doAcquire, 4}, {doCancel}, {doGoOn}}},
+	{"cancel when it was passed the turn", [][3]byte{{doOpen}, {doTry}, {doRelease}, {doSleep, 1}, {doTry}, {doAcquire, 4}, {doAcquire, 8}, {doSleep, 6}, {doRelease}, {doCancel}, {doSleep, 1}, {doRelease}, {doTry}, {doRelease}}},
 	{"deadlines", [][3]byte{{doOpen}, {doForeign}, {doAcquire, 0, ctxShort}, {doAcquire, 4, ctxLong}, {doAcquire, 8, ctxEnded}, {doDrain, 0, ctxShort}, {doSleep, 3}, {doDrain, 0, ctxShort}, {doSleep, 6}, {doDrain, 0, ctxShort}, {doSleep, 3}}},
 	{"arrivals while it drains", [][3]byte{{doOpen}, {doForeign}, {doAcquire}, {doCancel}, {doSlow, 3}, {doForeign}, {doTry}, {doAcquire, 4}, {doDrain}, {doGoOn}, {doRelease}}},
 	{"re-entry", [][3]byte{{doOpen}, {doOpen, 1, 1}, {doTry}, {doTry}, {doAcquire}, {doBlocking}, {doAcquire, 4, ctxMarked}, {doAcquire, 5, ctxMarked}, {doAcquire, 8, ctxTwice}, {doDetach}, {doAcquire}, {doAcquire, 12, ctxAgain}, {doRelease}, {doRelease}, {doAcquire, 4, ctxAgain}}},
+	{"re-entry by way of a lost sidecar", [][3]byte{{doOpen}, {doForeign}, {doAcquire, 4}, {doFiles, fileReplace}, {doOpen, 1}, {doTry, 1}, {doAcquire}, {doForeign}, {doRelease}, {doRelease}, {doFiles, fileReplace}, {doOpen, 2}, {doTry, 2}, {doAcquire}}},
+	{"released twice", [][3]byte{{doOpen}, {doTry}, {doAcquire, 4}, {doRelease}, {doRelease, 0, 1}, {doCheck}, {doDetach, 0, 1}}},
 	{"close while parked", [][3]byte{{doOpen}, {doOpen, 1}, {doForeign}, {doAcquire}, {doAcquire, 5}, {doClose}, {doClose, 1}, {doOpen, 2}, {doAcquire, 10}, {doForeign}, {doRelease}, {doClose}, {doAcquire}, {doTry, 1}, {doDrain}}},
 	{"close while blocking", [][3]byte{{doOpen}, {doOpen, 1}, {doForeign}, {doBlocking}, {doAcquire, 5}, {doClose}, {doForeign}, {doRelease}}},
 	{"close while it tries", [][3]byte{{doOpen}, {doSlow}, {doAcquire}, {doAcquire, 4}, {doClose}, {doGoOn}, {doOpen}, {doTry}}},
 	{"close while it tries, in vain", [][3]byte{{doOpen}, {doSlow}, {doAcquire}, {doForeign}, {doClose}, {doGoOn}, {doOpen}, {doForeign}}},
-	{"close while it steps aside", [][3]byte{{doOpen}, {doTry}, {doAcquire, 4}, {doSleep, 6}, {doRelease}, {doClose}, {doForeign}, {doSleep, 1}, {doOpen}, {doForeign}}},
+	{"close while it steps aside", [][3]byte{{doOpen}, {doTry}, {doRelease}, {doSleep, 1}, {doTry}, {doAcquire, 4}, {doSleep, 6}, {doRelease}, {doClose}, {doForeign}, {doSleep, 1}, {doOpen}, {doForeign}}},
 	{"close with a hold", [][3]byte{{doOpen}, {doTry}, {doClose}, {doOpen}, {doTry}, {doTry, 4}, {doCheck}, {doRelease}, {doTry}}},
 	{"replaced while others queue", [][3]byte{{doOpen}, {doOpen, 1}, {doForeign}, {doAcquire}, {doAcquire, 5}, {doAcquire, 8}, {doFiles, fileReplace}, {doForeign, 1, 3}, {doForeign}, {doTry, 13}, {doForeign, 1}, {doRelease}, {doRelease}, {doRelease}}},
 	{"replaced, and known elsewhere", [][3]byte{{doOpen}, {doTry}, {doAcquire, 4}, {doAcquire, 8}, {doFiles, fileReplace}, {doOpen, 1}, {doTry, 13}, {doAcquire, 17}, {doSleep, 4}, {doCheck, 1}, {doRelease}, {doRelease}, {doRelease}, {doRelease}}},
@@ -125,6 +129,7 @@ var schedules = []struct {
 	{"unlock fails, draining", [][3]byte{{doOpen}, {doForeign}, {doAcquire}, {doCancel}, {doDrain}, {doFail, 3}, {doForeign}, {doTry}, {doRelease}}},
 	{"everything slow", [][3]byte{{doOpen}, {doOpen, 1, 1}, {doSlow}, {doAcquire}, {doTry, 4}, {doAcquire, 8}, {doCancel, 1}, {doTry, 5}, {doSleep, 5}, {doGoOn}, {doSlow, 3}, {doRelease}, {doRelease}, {doAcquire, 4}, {doTry, 9}, {doSleep, 5}, {doGoOn}, {doRelease}}},
 	{"the slice ends", [][3]byte{{doOpen}, {doForeign}, {doAcquire}, {doForeign}, {doForeign, 0, 3}, {doAcquire, 4}, {doRelease}, {doAcquire, 8}, {doSleep, 2}, {doRelease}, {doForeign}, {doRelease}, {doAcquire, 12}, {doSleep, 2}, {doRelease}, {doAcquire}, {doSleep, 1}, {doRelease}}},
+	{"the slice ends, and somebody tries", [][3]byte{{doOpen}, {doForeign}, {doAcquire}, {doForeign}, {doSleep, 2}, {doRelease}, {doTry}, {doRelease}}},
 	{"no room for threads", [][3]byte{{doOpen}, {doOpen, 1, 1}, {doNoThreads}, {doForeign}, {doForeign, 1, 1}, {doAcquire}, {doBlocking, 5}, {doAcquire, 8}, {doSleep, 4}, {doCancel}, {doForeign, 1}, {doSleep, 4}, {doNoThreads}, {doSleep, 5}, {doForeign}, {doRelease}, {doRelease}}},
 	{"nobody left for the poller", [][3]byte{{doOpen}, {doNoThreads}, {doForeign}, {doAcquire}, {doSleep, 3}, {doCancel}, {doDrain}, {doAcquire}, {doClose}, {doForeign}, {doSleep, 4}, {doOpen}, {doTry}}},
 }
@@ -161,13 +166,20 @@ type world struct {
 	others     []*fuzzTask    // under way
 	seq        int
 	noThreads  bool
-	again      *fuzzContext
+	// mostThreads is how many threads may be parked while noThreads.
+	mostThreads int32
+	again       *fuzzContext
 
 	// What is granted and given up by entry, for as long as no Lock has moved to
 	// another entry and taken counts along.
 	acquired, cancelled map[*entry]uint64
 	moved               bool
-	turnedAway          uint64
+	handedOver          map[*entry]uint64
+	// taken is when the kernel's lock was last taken, at the latest.
+	taken map[*entry]time.Time
+	// givenBack says that an acquire failed since the event, perhaps with the lock.
+	givenBack  bool
+	turnedAway uint64
 	// changed is when a path was last given to another file.
 	changed map[string]time.Time
 
@@ -192,8 +204,8 @@ type fuzzLock struct {
 	closed bool
 
 	// When last looked at:
-	entry *entry
-	stats Stats
+	entry         *entry
+	before, stats Stats
 }
 
 type fuzzHold struct {
@@ -240,6 +252,7 @@ type fuzzAcquire struct {
 	inVain    bool // it was closed while it was in the kernel
 	rivals    bool // somebody else had or wanted the lock meanwhile
 	itself    bool // it had the lock itself meanwhile
+	waited    bool // it was queued
 
 	// What is known beforehand.
 	reentrant, cancelled, closed bool
@@ -265,6 +278,7 @@ func play(t *testing.T, name string, data []byte) {
 	w := &world{
 		T: t, k: k, reg: newRegistry(k),
 		acquired: make(map[*entry]uint64), cancelled: make(map[*entry]uint64),
+		handedOver: make(map[*entry]uint64), taken: make(map[*entry]time.Time),
 		changed: make(map[string]time.Time),
 		failing: make(map[string]*fuzzError), slow: make(map[string]bool),
 	}
@@ -415,6 +429,7 @@ func (w *world) event(what byte, a, b int) {
 		w.noThreads = !w.noThreads
 		w.log("no room for threads: %t", w.noThreads)
 		if w.noThreads {
+			w.mostThreads = w.reg.threads.n.Load()
 			w.reg.threads.n.Add(maxParked)
 		} else {
 			w.reg.threads.n.Add(-maxParked)
@@ -843,6 +858,7 @@ func (w *world) acquireDone(a *fuzzAcquire) {
 		if errors.Is(a.err, ErrCancelled) {
 			w.cancelled[l.Lock.entry.Load()]++
 		}
+		w.givenBack = true
 		w.explained(a.err, "acquire", l.path, func(err error) bool {
 			switch {
 			case errors.Is(err, ErrCancelled):
@@ -887,6 +903,15 @@ func (w *world) acquireDone(a *fuzzAcquire) {
 	e := a.hold.entry
 	f := e.file.(*fakeFile)
 	w.acquired[e]++
+	n := e.counts.handedOver.Load()
+	handedOver := n > w.handedOver[e]
+	w.handedOver[e] = n
+	if !handedOver || w.taken[e].IsZero() || w.givenBack {
+		// In the latter cases, somebody may just have had it who did not want it.
+		w.taken[e] = a.returned
+	} else if had := a.returned.Sub(w.taken[e]); had >= sliceTime && !a.slow {
+		w.fail("%s: handed over, though the process has had the lock for %v", a.what, had)
+	}
 	w.holds = append(w.holds, &fuzzHold{a.hold, a.goroutine, f.inode})
 	w.log("%s: succeeds", a.what)
 	for _, b := range w.acquires {
@@ -898,10 +923,11 @@ func (w *world) acquireDone(a *fuzzAcquire) {
 		}
 	}
 	if w.k.files[l.path] != f.inode && !a.slow {
-		if age := a.returned.Sub(w.changed[l.path]); age > lookAge {
+		age := a.returned.Sub(w.changed[l.path])
+		switch {
+		case handedOver && age > handOverLookAge, !handedOver && a.waited, age > lookAge:
 			w.fail("%s: got a file that was lost for %v", a.what, age)
-		}
-		if a.manner == trying && f.inode.links == 0 {
+		case !handedOver && f.inode.links == 0:
 			w.fail("%s: got a file without a name", a.what)
 		}
 	}
@@ -916,6 +942,7 @@ func (w *world) settle() {
 			a.gone = a.gone || w.gone(a.lock.path)
 			a.rivals = a.rivals || w.rivals(a.lock)
 			a.itself = a.itself || w.itself(a)
+			a.waited = a.waited || w.queued(a) != nil
 		}
 	})
 	for _, l := range w.slots {
@@ -924,6 +951,7 @@ func (w *world) settle() {
 			w.moved = true
 		}
 	}
+	w.givenBack = false
 	// Those who failed first: whoever is left has not been overtaken by them.
 	for _, succeeded := range []bool{false, true} {
 		for _, a := range w.acquires {
@@ -947,7 +975,7 @@ func (w *world) settle() {
 	w.others = slices.DeleteFunc(w.others, func(task *fuzzTask) bool { return task.done.Load() })
 	for _, l := range w.slots {
 		if l != nil && !l.closed {
-			l.stats = l.Stats()
+			l.before, l.stats = l.stats, l.Stats()
 		}
 	}
 	w.frozen(w.check)
@@ -991,6 +1019,10 @@ func (w *world) check() {
 		}
 	}
 	if w.noThreads {
+		if waiting > w.mostThreads {
+			w.fail("%d threads, %d more than there is room for", waiting, waiting-w.mostThreads)
+		}
+		w.mostThreads = waiting
 		waiting += maxParked
 	}
 	if n := w.reg.threads.n.Load(); n != waiting {
@@ -1058,6 +1090,9 @@ func (w *world) checkEntry(e *entry, calling bool) {
 	}
 
 	mine := f.inode.locked == f
+	if !mine {
+		delete(w.taken, e)
+	}
 	if e.dead && e.pins > 0 {
 		mine = false // until it is closed, which puts an end to that
 	}
@@ -1098,6 +1133,9 @@ func (w *world) checkStats(l *fuzzLock) {
 	s := l.stats
 	bad := s.HandedOver > s.Contended || s.Contended > s.Acquired || s.Draining && !s.Parked ||
 		s.Adopted+s.Drained > s.Cancelled+w.turnedAway
+	if l.before.Draining && s.Parked && !s.Draining && s.KernelWaits == l.before.KernelWaits {
+		bad = bad || s.Adopted == l.before.Adopted
+	}
 	if !w.moved {
 		bad = bad || s.Acquired < w.acquired[l.entry] || s.Cancelled < w.cancelled[l.entry] || s.Reopened > 0
 	}
@@ -1149,6 +1187,13 @@ func (w *world) end() {
 		}
 		time.Sleep(pollMax + asideTime)
 		w.settle()
+		w.frozen(func() {
+			for _, e := range w.entries() {
+				if e.turn == turnPolled {
+					w.fail("%s: still polls", e.file.(*fakeFile).path)
+				}
+			}
+		})
 	}
 	if n := len(w.acquires) + len(w.others); n > 0 {
 		w.fail("%d calls have not returned", n)

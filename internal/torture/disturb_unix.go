@@ -149,7 +149,7 @@ func (d *disturber) visit(p int) error {
 // hurry deletes one sidecar after the other, so that there is always somebody
 // whose last look at the path is not old.
 func (d *disturber) hurry() error {
-	d.noted(packFiled, "delete the sidecar many times")
+	d.note("%s: delete the sidecar many times", packNames[packFiled])
 	for range 10 + d.rng.IntN(40) {
 		d.n++
 		sidecar := d.site.sidecar(packFiled)

@@ -24,7 +24,7 @@ type foreman struct {
 	board     *board // the disturber's
 	sections  [packs]*section
 
-	// ctx ends when the run does, with what was violated first as its cause.
+	// ctx ends when the run does, with what went wrong first as its cause.
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 
@@ -97,20 +97,16 @@ func (f *foreman) note(format string, args ...any) {
 
 func (f *foreman) elapsed() string { return fmt.Sprintf("%.4fs", time.Since(f.started).Seconds()) }
 
-// violate ends the run.
-func (f *foreman) violate(format string, args ...any) {
-	f.note("violation: "+format, args...)
-	f.cancel(fmt.Errorf("%w: after %s: %s", ErrViolation, f.elapsed(), fmt.Sprintf(format, args...)))
+// fail ends the run.
+func (f *foreman) fail(err error) {
+	err = fmt.Errorf("after %s: %w", f.elapsed(), err)
+	f.note("%v", err)
+	f.cancel(err)
 	f.killAll()
 }
 
-// violated returns what was violated first.
-func (f *foreman) violated() error {
-	if err := context.Cause(f.ctx); errors.Is(err, ErrViolation) {
-		return err
-	}
-	return nil
-}
+// violate ends the run because a promise was broken.
+func (f *foreman) violate(format string, args ...any) { f.fail(violationf(format, args...)) }
 
 // hire starts the process with the given number; life says how many times it
 // was killed before.
@@ -173,6 +169,10 @@ func (f *foreman) listen(h *hireling, stdout io.Reader) {
 			f.violate("%v: %s", h, r.Violation)
 			continue
 		}
+		if r.Failure != "" {
+			f.fail(fmt.Errorf("%v: %s", h, r.Failure))
+			continue
+		}
 		select {
 		case h.reports <- r:
 		case <-f.ctx.Done():
@@ -192,13 +192,12 @@ func (h *hireling) String() string {
 	return fmt.Sprintf("process %d.%d (pid %d)", h.Process, h.Life, h.cmd.Process.Pid)
 }
 
-// end ends the worker by the given signal, and returns when it is gone.
+// end ends the worker by the given signal.
 func (h *hireling) end(s os.Signal) {
 	h.mu.Lock()
 	h.ordered = true
 	h.mu.Unlock()
 	h.cmd.Process.Signal(s)
-	<-h.gone
 }
 
 // members returns the processes that are alive, or were until now.
@@ -220,10 +219,7 @@ func (f *foreman) killAll() {
 	f.ended = true
 	f.mu.Unlock()
 	for _, h := range f.members() {
-		h.mu.Lock()
-		h.ordered = true
-		h.mu.Unlock()
-		h.cmd.Process.Kill()
+		h.end(os.Kill)
 	}
 }
 
@@ -271,7 +267,8 @@ func (f *foreman) run(ctx context.Context) error {
 			return err
 		}
 		if err := f.reckon(); err != nil {
-			f.violate("%v", err)
+			f.fail(err)
+			return context.Cause(f.ctx)
 		}
 		if err := f.all(orderCheck); err != nil {
 			return err
@@ -286,10 +283,10 @@ func (f *foreman) run(ctx context.Context) error {
 	}
 }
 
-// do makes a violation of an error.
+// do ends the run if what was done failed, unless that is because it ends.
 func (f *foreman) do(err error) {
 	if err != nil && f.ctx.Err() == nil {
-		f.violate("%v", err)
+		f.fail(err)
 	}
 }
 
@@ -327,6 +324,7 @@ func (f *foreman) kill(ctx context.Context, rng *rand.Rand) error {
 		h := f.members()[rng.IntN(f.Processes)]
 		f.note("kill %v", h)
 		h.end(os.Kill)
+		<-h.gone
 		f.sum.Kills++
 		if err := f.settle(h); err != nil {
 			return err
@@ -389,7 +387,7 @@ func (f *foreman) watch() {
 				return
 			}
 			if err != nil {
-				f.violate("%v", err)
+				f.fail(err)
 				return
 			}
 			for i, r := range records {
@@ -425,10 +423,7 @@ func (f *foreman) hangs(h *hireling, what string) {
 		if signalGoOn != nil {
 			h.cmd.Process.Signal(signalGoOn)
 		}
-		h.mu.Lock()
-		h.ordered = true
-		h.mu.Unlock()
-		h.cmd.Process.Signal(signalDump)
+		h.end(signalDump)
 		select {
 		case <-h.gone:
 		case <-time.After(10 * time.Second):

@@ -131,7 +131,7 @@ func (h *hand) begin(d doing) {
 	h.beats++
 	h.doing = d
 	if err := h.post(); err != nil {
-		h.violated("board: %v", err)
+		h.failed(err)
 	}
 }
 
@@ -444,7 +444,9 @@ func (h *hand) look(p int) {
 	if s.Waiting < 0 || s.Draining && !s.Parked {
 		h.violated("pack %s: Stats contradict themselves: %+v", packNames[p], s)
 	}
-	h.tell()
+	if err := h.tell(); err != nil {
+		h.failed(err)
+	}
 }
 
 func (h *hand) idle(int) {
@@ -518,8 +520,11 @@ func (h *hand) reenter(p int) {
 
 // pass goes through the critical section.
 func (h *hand) pass(p int, hold *packlock.Hold) {
-	err := h.sections[p].pass(&h.scribe, func() { h.stay() })
+	err := h.sections[p].pass(&h.scribe, h.stay)
 	if err != nil {
+		if !errors.Is(err, ErrViolation) {
+			h.failed(err)
+		}
 		check := "not asked"
 		if hold != nil {
 			check = "in order"

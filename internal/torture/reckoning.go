@@ -1,8 +1,8 @@
 package torture
 
 import (
+	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"slices"
@@ -63,7 +63,7 @@ func (f *foreman) settle(h *hireling) error {
 			continue
 		}
 		if len(in) > 1 {
-			return fmt.Errorf("%v was killed with %d goroutines in the section of pack %s: %v", h, len(in), packNames[p], in)
+			return violationf("%v was killed with %d goroutines in the section of pack %s: %v", h, len(in), packNames[p], in)
 		}
 		s := f.sections[p]
 		count, cleared, err := s.read()
@@ -81,7 +81,7 @@ func (f *foreman) settle(h *hireling) error {
 				f.dead.done[p]++
 			case in[0].value - 1:
 			default:
-				return fmt.Errorf("%v was killed when the counter of pack %s was %d, or to become that; it is %d",
+				return violationf("%v was killed when the counter of pack %s was %d, or to become that; it is %d",
 					h, packNames[p], in[0].value, count)
 			}
 		default:
@@ -93,7 +93,7 @@ func (f *foreman) settle(h *hireling) error {
 			continue
 		}
 		if err := os.Remove(s.site.witness(p)); err != nil {
-			return fmt.Errorf("%v was killed in the section of pack %s, but the witness file is not there: %w", h, packNames[p], err)
+			return violationf("%v was killed in the section of pack %s, but the witness file is not there: %w", h, packNames[p], err)
 		}
 		if err := s.writeCleared(cleared + 1); err != nil {
 			return err
@@ -137,7 +137,7 @@ func (f *foreman) abandoned(p int, h *hireling) (bool, error) {
 			}
 		}
 		if left.over() {
-			return false, fmt.Errorf("pack %s: whose the witness file is remains open: %v", packNames[p], after)
+			return false, violationf("pack %s: whose the witness file is remains open: %v", packNames[p], after)
 		}
 	}
 }
@@ -186,17 +186,17 @@ func (f *foreman) reckon() error {
 			return err
 		}
 		if slices.ContainsFunc(notes, func(n note) bool { return n.phase != outside }) {
-			return fmt.Errorf("at rest, somebody is in the section of pack %s: %v", packNames[p], notes)
+			return violationf("at rest, somebody is in the section of pack %s: %v", packNames[p], notes)
 		}
 		if _, err := os.Lstat(s.site.witness(p)); !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("at rest, the witness file of pack %s is there (%v)", packNames[p], err)
+			return violationf("at rest, the witness file of pack %s is there (%v)", packNames[p], err)
 		}
 		count, _, err := s.read()
 		if err != nil {
 			return err
 		}
 		if count != sum.done[p] && !s.blind[seeCounter] {
-			return fmt.Errorf("the counter of pack %s is %d after %d sections", packNames[p], count, sum.done[p])
+			return violationf("the counter of pack %s is %d after %d sections", packNames[p], count, sum.done[p])
 		}
 	}
 	return nil
@@ -205,7 +205,7 @@ func (f *foreman) reckon() error {
 func (f *foreman) summary() Summary {
 	s := f.sum
 	s.Disturbed = f.disturber.n
-	if f.ctx != nil && f.violated() != nil {
+	if errors.Is(context.Cause(f.ctx), ErrViolation) {
 		s.Violations = 1
 	}
 	sum, err := f.total()

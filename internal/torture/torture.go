@@ -11,7 +11,7 @@
 // To delete or replace a sidecar while somebody holds it gives two holders
 // with any lock file, and proves nothing. So the disturber takes the lock
 // itself, by a bare flock(2) and a look at the path, and disturbs what it
-// holds. A violation is then never its fault; see disturb_unix.go.
+// holds. A violation is then never its fault; see disturb.go.
 //
 //	torture.go      this overview; Config, Run, Summary
 //	foreman.go      the processes: rounds, kills, stops, the watchdog
@@ -20,9 +20,11 @@
 //	operation.go    what its goroutines do
 //	witness.go      the critical section
 //	board.go        what goroutines tell about themselves, readable after their death
-//	disturb_*.go    the disturber
+//	disturb*.go     the disturber, exchange_*.go one of its tools
+//	census*.go      counting goroutines, threads and descriptors
+//	patience.go     time that does not run while everything is stopped
 //	host_*.go       signals
-//	census_*.go     counting threads and descriptors
+//	flaw.go         what is broken on purpose, to see whether it is found
 package torture
 
 import (
@@ -59,8 +61,12 @@ type Config struct {
 // ErrViolation is why a run fails in which a promise was broken.
 var ErrViolation = errors.New("violation")
 
-// A Summary counts what happened. Of killed processes it misses what happened
-// since they last looked at their Stats.
+// violationf makes an ErrViolation.
+func violationf(format string, args ...any) error {
+	return fmt.Errorf("%w: "+format, append([]any{ErrViolation}, args...)...)
+}
+
+// A Summary counts what happened.
 type Summary struct {
 	Rounds     int
 	Operations uint64 // acquires, in whatever manner, and whatever came of them
@@ -71,7 +77,8 @@ type Summary struct {
 
 	Cancelled, Busy, Refused uint64 // acquires that ended so; refused is ErrReentrant
 
-	// Sums of packlock.Stats.
+	// Sums of packlock.Stats, without what happened in processes that were
+	// killed after they last put them up.
 	KernelWaits, HandedOver, Adopted, Drained, Reopened uint64
 
 	Violations int
@@ -92,12 +99,7 @@ func Run(ctx context.Context, cfg Config) (Summary, error) {
 		return Summary{}, err
 	}
 	defer f.dismiss()
-	err = f.run(ctx)
-	if err == nil {
-		// What was found while ending the last round.
-		err = f.violated()
-	}
-	if err != nil {
+	if err = f.run(ctx); err != nil {
 		f.obituary(err)
 	}
 	return f.summary(), err

@@ -3,7 +3,6 @@ package torture
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"sync/atomic"
@@ -80,7 +79,8 @@ func (s *scribe) phase(pack int, p phase) error {
 }
 
 // pass goes through the section, with a stay in the middle of it. The caller
-// has the lock, or so it was told. An error tells of somebody else who has it.
+// has the lock, or so it was told: if somebody else is seen to have it too, that
+// is an ErrViolation.
 func (s *section) pass(by *scribe, stay func()) error {
 	return s.alone(func() error {
 		if err := s.enter(by); err != nil {
@@ -98,7 +98,7 @@ func (s *section) alone(fn func() error) error {
 	}
 	defer s.within.Add(-1)
 	if n := s.within.Add(1); n != 1 {
-		return fmt.Errorf("%d goroutines of this process are in the section", n)
+		return violationf("%d goroutines of this process are in the section", n)
 	}
 	s.plain++
 	return fn()
@@ -118,7 +118,7 @@ func (s *section) enter(by *scribe) error {
 			created, err = s.create()
 		}
 		if err == nil && !created {
-			err = errors.New("the witness file is there again although nobody was let in")
+			err = violationf("the witness file is there again although nobody was let in")
 		}
 		if err == nil {
 			count, _, err = s.read()
@@ -164,7 +164,7 @@ func (s *section) awaitClearing(by *scribe, cleared uint64) error {
 			return by.phase(s.pack, entering)
 		}
 		if left.over() {
-			return errors.New("the witness file was there on entering, and not because its creator was killed")
+			return violationf("the witness file was there on entering, and not because its creator was killed")
 		}
 	}
 }
@@ -176,7 +176,7 @@ func (s *section) leave(by *scribe) error {
 		return err
 	}
 	if count != note.value && !s.blind[seeCounter] {
-		return fmt.Errorf("the counter is %d after it was set to %d", count, note.value)
+		return violationf("the counter is %d after it was set to %d", count, note.value)
 	}
 	note.done++
 	if err := by.phase(s.pack, leaving); err != nil {
@@ -184,7 +184,7 @@ func (s *section) leave(by *scribe) error {
 	}
 	if !s.blind[seeFile] {
 		if err := os.Remove(s.site.witness(s.pack)); err != nil {
-			return fmt.Errorf("the witness file was not there on leaving: %w", err)
+			return violationf("the witness file was not there on leaving: %w", err)
 		}
 	}
 	return by.phase(s.pack, outside)

@@ -39,6 +39,7 @@ type report struct {
 	Order     string // carried out
 	Violation string // instead: what was seen
 	Dump      string // and what the goroutines were doing then
+	Failure   string // instead: why this cannot go on, through no fault of the lock
 }
 
 // A worker is a process that is tortured.
@@ -63,7 +64,7 @@ type worker struct {
 	stop      chan struct{}
 	all       sync.WaitGroup
 
-	mu     sync.Mutex // guards output
+	mu     sync.Mutex // guards output and the tally on the board
 	output *json.Encoder
 }
 
@@ -71,8 +72,7 @@ type worker struct {
 // input does.
 func Work() {
 	w := &worker{output: json.NewEncoder(os.Stdout)}
-	fmt.Fprintln(os.Stderr, w.work())
-	os.Exit(1)
+	w.failed(w.work())
 }
 
 func (w *worker) work() error {
@@ -122,6 +122,12 @@ func (w *worker) violated(format string, args ...any) {
 		Violation: fmt.Sprintf(format, args...),
 		Dump:      string(buf[:runtime.Stack(buf, true)]),
 	})
+	select {}
+}
+
+// failed reports what is in the way and never returns.
+func (w *worker) failed(err error) {
+	w.say(report{Failure: err.Error()})
 	select {}
 }
 
@@ -223,7 +229,9 @@ func (w *worker) check() {
 			}
 		}
 	}
-	w.tell()
+	if err := w.tell(); err != nil {
+		w.failed(err)
+	}
 	cancel()
 	if now := w.settle(); !now.within(w.level, w.Goroutines) {
 		w.violated("at rest: %+v, at the beginning %+v", now, w.level)
@@ -243,7 +251,7 @@ func (w *worker) settle() (now census) {
 }
 
 // tell puts the sums of Stats on the board.
-func (w *worker) tell() {
+func (w *worker) tell() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	var t tally
@@ -255,9 +263,7 @@ func (w *worker) tell() {
 		t[tallyDrained] += s.Drained
 		t[tallyReopened] += s.Reopened
 	}
-	if err := w.board.writeTally(t); err != nil {
-		panic(err)
-	}
+	return w.board.writeTally(t)
 }
 
 // within reports whether a census shows no more than level did. Threads that
