@@ -99,8 +99,10 @@ func (f *foreman) elapsed() string { return fmt.Sprintf("%.4fs", time.Since(f.st
 
 // fail ends the run.
 func (f *foreman) fail(err error) {
+	if errors.Is(err, ErrViolation) {
+		f.note("violation: %v", err)
+	}
 	err = fmt.Errorf("after %s: %w", f.elapsed(), err)
-	f.note("%v", err)
 	f.cancel(err)
 	f.killAll()
 }

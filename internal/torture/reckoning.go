@@ -93,7 +93,7 @@ func (f *foreman) settle(h *hireling) error {
 			continue
 		}
 		if err := os.Remove(s.site.witness(p)); err != nil {
-			return violationf("%v was killed in the section of pack %s, but the witness file is not there: %w", h, packNames[p], err)
+			return violationf("%v was killed in the section of pack %s, but the witness file is not there: %v", h, packNames[p], err)
 		}
 		if err := s.writeCleared(cleared + 1); err != nil {
 			return err
@@ -109,7 +109,7 @@ func (f *foreman) settle(h *hireling) error {
 // have created it. Whoever is about to create it is so for a moment only: then
 // it has, or has found that it is there.
 func (f *foreman) abandoned(p int, h *hireling) (bool, error) {
-	for left := newPatience(f.Patience); ; time.Sleep(50 * time.Microsecond) {
+	for left := newPatience(f.Patience); sleep(f.ctx, 50*time.Microsecond); {
 		before, err := f.notes(p, h)
 		if err != nil {
 			return false, err
@@ -140,6 +140,7 @@ func (f *foreman) abandoned(p int, h *hireling) (bool, error) {
 			return false, violationf("pack %s: whose the witness file is remains open: %v", packNames[p], after)
 		}
 	}
+	return false, f.ctx.Err()
 }
 
 // notes returns what all but h tell of a pack.

@@ -61,10 +61,13 @@ type Config struct {
 // ErrViolation is why a run fails in which a promise was broken.
 var ErrViolation = errors.New("violation")
 
-// violationf makes an ErrViolation.
-func violationf(format string, args ...any) error {
-	return fmt.Errorf("%w: "+format, append([]any{ErrViolation}, args...)...)
-}
+// violation is an ErrViolation that says what happened.
+type violation string
+
+func (v violation) Error() string        { return string(v) }
+func (v violation) Is(target error) bool { return target == ErrViolation }
+
+func violationf(format string, args ...any) error { return violation(fmt.Sprintf(format, args...)) }
 
 // A Summary counts what happened.
 type Summary struct {

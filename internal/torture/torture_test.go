@@ -95,7 +95,7 @@ func TestTorture(t *testing.T) {
 	s, err := Run(t.Context(), cfg)
 	t.Log(s)
 	if err != nil {
-		t.Errorf("%v\nseed %d", err, cfg.Seed)
+		t.Errorf("%v (seed %d)", err, cfg.Seed)
 	}
 }
 

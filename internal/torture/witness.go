@@ -184,7 +184,7 @@ func (s *section) leave(by *scribe) error {
 	}
 	if !s.blind[seeFile] {
 		if err := os.Remove(s.site.witness(s.pack)); err != nil {
-			return violationf("the witness file was not there on leaving: %w", err)
+			return violationf("the witness file was not there on leaving: %v", err)
 		}
 	}
 	return by.phase(s.pack, outside)

@@ -125,10 +125,10 @@ func (w *worker) violated(format string, args ...any) {
 	select {}
 }
 
-// failed reports what is in the way and never returns.
+// failed reports what is in the way and ends the process.
 func (w *worker) failed(err error) {
 	w.say(report{Failure: err.Error()})
-	select {}
+	os.Exit(1)
 }
 
 func (w *worker) open() error {
