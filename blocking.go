@@ -447,13 +447,13 @@ func (a *acquisition) finish(ctx context.Context, at progress) (*Hold, error) {
 		// It ended while we were about to have the lock, and wins.
 		e.counts.cancelled.Add(1)
 		e.mu.Lock()
-		e.giveBackLocked()
+		e.giveBackLocked(handedOver)
 		return nil, l.fail(cancelled(ctx))
 	}
 	if a.blocked {
 		e.mu.Lock()
 		if l.closed { // while it was in the kernel on its own thread
-			e.giveBackLocked()
+			e.giveBackLocked(handedOver)
 			return nil, l.fail(fs.ErrClosed)
 		}
 		e.mu.Unlock()
@@ -516,16 +516,9 @@ func (w *waiter) giveBack() {
 	switch w.got {
 	case hasTurn:
 		e.pass()
-	case granted:
+	case granted, handedOver:
 		e.mu.Lock()
-		if e.queue.n > 0 {
-			e.grantLocked(granted) // not handed over: nobody has verified it since
-			return
-		}
-		e.giveBackLocked()
-	case handedOver:
-		e.mu.Lock()
-		e.giveBackLocked()
+		e.giveBackLocked(w.got) // what was granted nobody has verified, nor does w
 	}
 }
 
@@ -634,14 +627,15 @@ func (e *entry) enqueueLocked(w *waiter) {
 }
 
 // giveBackLocked gives up the turn and the kernel's lock, both of which the
-// caller has, and e.mu, which it has locked. The error is that of unlocking.
-func (e *entry) giveBackLocked() error {
+// caller has, and e.mu, which it has locked. Who is next gets them as handedOver
+// or, if they have to be verified, as granted. The error is that of unlocking.
+func (e *entry) giveBackLocked(as progress) error {
 	e.hold = nil
 	if e.timed || e.queue.n > 0 {
 		e.changedAt = now()
 	}
 	if e.queue.n > 0 && e.sliceLasts() {
-		e.grantLocked(handedOver)
+		e.grantLocked(as)
 		return nil
 	}
 	e.mu.Unlock()

@@ -290,6 +290,41 @@ func TestGrantThatWasGivenBackIsVerified(t *testing.T) {
 	})
 }
 
+// Waiters who were granted the lock and have given up pass it on within the
+// slice, like those who had it, and not for as long as there are such.
+func TestGrantThatWasGivenBackKeepsToTheSlice(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		h := e.try(e.l)
+		entry := e.l.entry.Load()
+		a := acquisition{lock: e.l.lock, hold: &Hold{lock: e.l.lock}}
+		a.needWaiter()
+		entry.mu.Lock()
+		entry.enqueueLocked(a.waiter)
+		entry.mu.Unlock()
+		second := e.acquire(e.l)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		unlocked := false
+		e.k.setHook(func(call, _ string) error {
+			unlocked = unlocked || call == "unlock"
+			return nil
+		})
+		entry.mu.Lock()
+		entry.handOvers = sliceHandOvers
+		entry.grantLocked(granted)
+		if err := a.waiter.wait(ctx); !errors.Is(err, ErrCancelled) {
+			t.Fatal(err)
+		}
+		if !unlocked {
+			t.Error("passed on after the end of the slice")
+		}
+		e.release(second.got())
+		if err := h.Release(); !errors.Is(err, ErrReleased) {
+			t.Error(err)
+		}
+	})
+}
+
 // The context ends while the acquire, which has no need to wait, is asking the
 // kernel or looking at the path.
 func TestCancelDuringTheAcquiresOwnCalls(t *testing.T) {

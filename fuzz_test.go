@@ -122,6 +122,8 @@ var schedules = []struct {
 	{"replaced, and known elsewhere", [][3]byte{{doOpen}, {doTry}, {doAcquire, 4}, {doAcquire, 8}, {doFiles, fileReplace}, {doOpen, 1}, {doTry, 13}, {doAcquire, 17}, {doSleep, 4}, {doCheck, 1}, {doRelease}, {doRelease}, {doRelease}, {doRelease}}},
 	{"one of two names deleted", [][3]byte{{doOpen}, {doFiles, fileLink}, {doOpen, 1, 1}, {doTry}, {doAcquire, 4}, {doAcquire, 9}, {doAcquire, 12}, {doAcquire, 17}, {doFiles, fileUnlink}, {doSleep, 4}, {doRelease}, {doRelease}, {doRelease}, {doRelease}, {doRelease}}},
 	{"renamed away and over", [][3]byte{{doOpen}, {doOpen, 1, 1}, {doTry}, {doFiles, fileRename}, {doTry, 5}, {doSleep, 4}, {doAcquire, 5}, {doRelease}, {doTry}, {doRelease}, {doRelease}}},
+	{"renamed away while others wait", [][3]byte{{doOpen}, {doForeign}, {doAcquire}, {doFiles, fileRename}, {doForeign}, {doRelease}}},
+	{"renamed away before a hand-over", [][3]byte{{doOpen}, {doFiles, fileRename}, {doSleep, 3}, {doTry}, {doAcquire, 4}, {doRelease}, {doRelease}}},
 	{"directory deleted", [][3]byte{{doOpen}, {doForeign}, {doAcquire}, {doAcquire, 4}, {doFiles, fileRemoveDir}, {doForeign}, {doTry}, {doOpen, 1}, {doFiles, fileMakeDir}, {doTry}, {doRelease}}},
 	{"deleted while it is reopened", [][3]byte{{doOpen}, {doFiles, fileUnlink}, {doSlow, 6}, {doAcquire}, {doAcquire, 4}, {doClose}, {doGoOn}}},
 	{"every call fails", [][3]byte{{doOpen}, {doFail}, {doTry}, {doFail, 4}, {doTry}, {doForeign}, {doFail, 1}, {doAcquire}, {doFail, 2}, {doAcquire, 4}, {doAcquire, 8}, {doForeign}, {doFail, 3}, {doSleep, 2}, {doRelease}, {doTry}, {doRelease}, {doSleep, 4}, {doFail, 5}, {doTry}, {doFail, 6}, {doFiles, fileUnlink}, {doTry}, {doTry}, {doFail, 8}, {doDup}, {doRelease}, {doFail, 7}, {doClose}}},
@@ -1171,19 +1173,9 @@ func (w *world) end() {
 	for _, dir := range []string{filepath.Dir(fakePath), filepath.Dir(otherPath)} {
 		w.k.makeDir(dir)
 	}
-	for range 10 * numGoroutines {
+	for round := 0; ; round++ {
 		for w.goOn(0) {
 			w.settle()
-		}
-		for len(w.holds) > 0 {
-			w.release(0, false)
-			w.settle()
-		}
-		for i := range w.foreigners {
-			if f := w.foreigners[i]; f != nil {
-				w.foreign(i, f.path, false)
-				w.settle()
-			}
 		}
 		time.Sleep(pollMax + asideTime)
 		w.settle()
@@ -1194,9 +1186,24 @@ func (w *world) end() {
 				}
 			}
 		})
-	}
-	if n := len(w.acquires) + len(w.others); n > 0 {
-		w.fail("%d calls have not returned", n)
+		left := len(w.holds) + len(w.acquires) + len(w.others)
+		for len(w.holds) > 0 {
+			w.release(0, false)
+			w.settle()
+		}
+		for i, f := range w.foreigners {
+			if f != nil {
+				left++
+				w.foreign(i, f.path, false)
+				w.settle()
+			}
+		}
+		if left == 0 {
+			break
+		}
+		if round == 10*numGoroutines {
+			w.fail("%d calls have not returned", len(w.acquires)+len(w.others))
+		}
 	}
 	for _, l := range w.slots {
 		if l == nil || l.closed {

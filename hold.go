@@ -29,7 +29,7 @@ func (h *Hold) Release() error {
 		e.mu.Unlock()
 		return h.fail("release", ErrReleased)
 	}
-	if err := e.giveBackLocked(); err != nil {
+	if err := e.giveBackLocked(handedOver); err != nil {
 		return h.fail("release", err)
 	}
 	return nil

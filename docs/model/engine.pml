@@ -94,6 +94,10 @@
 #ifndef MUT_PARK_CLOSED
 #define MUT_PARK_CLOSED		0	/* park does not ask whether the Lock was closed */
 #endif
+#ifndef MUT_GRANT_PAST_SLICE
+#define MUT_GRANT_PAST_SLICE	0	/* what the parked thread granted to one who is
+					   cancelled is granted on, whatever the slice says */
+#endif
 
 /* must is assert, but for the runs that show that what follows from an assertion
    is found without it, too. */
@@ -317,16 +321,19 @@ inline pass(e, me) {
 	fi
 }
 
-/* giveBackLocked gives up the turn and the kernel's lock. It ends at nothing, or
-   outside of mu at unlocking. */
-inline giveBackLocked(e, g) {
+/* giveBackLocked gives up the turn and the kernel's lock, to the next as what is
+   said. It ends at nothing, or outside of mu at unlocking. */
+inline giveBackLocked(e, g, as) {
 	must(whose[e] == g + 1 && owner[FILE(e)] == e + 1);
 	hold[e] = 0;
 	goes(g);
 	if
-	:: len(queue[e]) > 0 && handOvers[e] < SLICE ->	/* sliceLasts */
-		handOvers[e]++;
-		grantLocked(e, handedOver);
+	:: len(queue[e]) > 0 && (handOvers[e] < SLICE || (MUT_GRANT_PAST_SLICE && as == granted)) ->	/* sliceLasts */
+		if
+		:: handOvers[e] < SLICE -> handOvers[e]++
+		:: else	/* MUT_GRANT_PAST_SLICE */
+		fi;
+		grantLocked(e, as);
 		goto nothing
 	:: goto unlocking	/* nobody queues, or the slice is over, by count or by time */
 	fi
@@ -439,12 +446,8 @@ end:	do
 				if
 				:: at == hasTurn -> goto passing
 				:: MUT_KEEP_AFTER_CANCEL && at != hasTurn -> goto nothing
-				:: !MUT_KEEP_AFTER_CANCEL && at == granted && len(queue[e]) > 0 ->
-					goes(g);
-					grantLocked(e, granted);	/* nobody has verified it since */
-					goto nothing
-				:: !MUT_KEEP_AFTER_CANCEL && at == granted && len(queue[e]) == 0 -> giveBackLocked(e, g)
-				:: !MUT_KEEP_AFTER_CANCEL && at == handedOver -> giveBackLocked(e, g)
+				/* What was granted was not verified, and is handed on so. */
+				:: !MUT_KEEP_AFTER_CANCEL && at != hasTurn -> giveBackLocked(e, g, at)
 				fi
 			fi
 		}
@@ -488,8 +491,8 @@ end:	do
 			:: errorsLeft > 0 -> errorsLeft--; err = true
 			fi;
 			if
-			:: ok && CTXENDS(g) -> giveBackLocked(e, g)	/* it wins */
-			:: ok && onThread && closed[LOCK(g)] -> giveBackLocked(e, g)
+			:: ok && CTXENDS(g) -> giveBackLocked(e, g, handedOver)	/* it wins */
+			:: ok && onThread && closed[LOCK(g)] -> giveBackLocked(e, g, handedOver)
 			:: ok && !(onThread && closed[LOCK(g)]) -> break
 			:: !ok
 			fi
@@ -560,7 +563,7 @@ end:	do
 		must(hold[e] == g + 1 && owner[FILE(e)] == e + 1);
 		held[FILE(e)]--;
 		stage[g] = idle;
-		giveBackLocked(e, g)
+		giveBackLocked(e, g, handedOver)
 	   }
 
 mutation:  skip;
