@@ -304,18 +304,13 @@ func TestGrantThatWasGivenBackKeepsToTheSlice(t *testing.T) {
 		second := e.acquire(e.l)
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		unlocked := false
-		e.k.setHook(func(call, _ string) error {
-			unlocked = unlocked || call == "unlock"
-			return nil
-		})
 		entry.mu.Lock()
 		entry.handOvers = sliceHandOvers
 		entry.grantLocked(granted)
 		if err := a.waiter.wait(ctx); !errors.Is(err, ErrCancelled) {
 			t.Fatal(err)
 		}
-		if !unlocked {
+		if e.k.called("unlock") == 0 {
 			t.Error("passed on after the end of the slice")
 		}
 		e.release(second.got())
@@ -1133,6 +1128,55 @@ func TestStepsAsideForARival(t *testing.T) {
 			t.Errorf("%d probes in 100 ms, want 9", n)
 		}
 	})
+}
+
+// Who holds the lock for no time asks a few times more before it parks, and who
+// holds it for longer does not.
+func TestAsksAgainWhereHoldsAreShort(t *testing.T) {
+	for _, section := range []time.Duration{0, shortHold} {
+		onFake(t, func(t *testing.T, e *engine) {
+			f := e.k.foreigner(t, fakePath)
+			e.lockFor(section)
+			f.lock(t)
+			before, release := e.k.called("try"), 0
+			e.k.setHook(func(call, _ string) error {
+				if call == "try" && e.k.called("try") == release {
+					f.letGo()
+				}
+				return nil
+			})
+
+			if _, err := e.l.TryAcquire(); !errors.Is(err, ErrBusy) {
+				t.Fatal(err)
+			}
+			if n := e.k.called("try") - before; n != 1 {
+				t.Errorf("TryAcquire asked %d times", n)
+			}
+
+			release = before + 1 + 1 + tryAgainMax // the last that a short hold asks
+			a := e.acquire(e.l)
+			if section > 0 {
+				e.stats(Stats{Acquired: 1, KernelWaits: 1, Waiting: 1, Parked: true})
+				f.letGo()
+			}
+			e.release(a.got())
+			want := Stats{Acquired: 2}
+			if section > 0 {
+				want.Contended, want.KernelWaits = 1, 1
+			}
+			e.stats(want)
+
+			// Never let go in time: it parks.
+			release = 0
+			f.lock(t)
+			a = e.acquire(e.l)
+			want.Waiting, want.Parked = 1, true
+			want.KernelWaits++
+			e.stats(want)
+			f.letGo()
+			e.release(a.got())
+		})
+	}
 }
 
 // lockFor acquires, lets the section pass, and releases.

@@ -20,7 +20,7 @@
  *					it, as nobody else does
  *	clock				a choice: whenever somebody asks, the slice may be
  *					over, and the last look too old
- *	stepAside			nothing: a delay has no state, and between any two
+ *	stepAside, tryAgain		nothing: a delay has no state, and between any two
  *					steps the others may make as many as they like
  *
  * A goroutine acquires and releases any number of times, in any manner that the
