@@ -739,11 +739,19 @@ func (w *world) dup(which int, again bool) {
 	if h == nil {
 		return
 	}
-	w.start("dup "+name, nil, func() error { _, err := h.Dup(); return err }, func(err error) {
-		w.explained(err, "dup", h.Path(), func(err error) bool {
-			// The fake kernel has no descriptors to duplicate.
-			return !again && errors.Is(err, errors.ErrUnsupported) || again && errors.Is(err, ErrReleased)
-		})
+	w.start("dup "+name, nil, func() error {
+		f, err := h.Dup()
+		if err == nil {
+			f.Close()
+		}
+		return err
+	}, func(err error) {
+		released := slices.Contains(w.released, h) // by now
+		if released || err != nil {
+			w.explained(err, "dup", h.Path(), func(err error) bool {
+				return released && errors.Is(err, ErrReleased)
+			})
+		}
 	})
 }
 

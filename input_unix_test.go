@@ -282,6 +282,25 @@ func TestUnreadableSidecar(t *testing.T) {
 	})
 }
 
+func TestPackThatIsADanglingSymlink(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "pack")
+	if err := os.Symlink("nowhere", dir); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Open(dir)
+	checkPathError(t, err, "mkdir", dir, fs.ErrExist)
+}
+
+func TestRelativePathInADeletedDirectory(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	if err := os.Remove(dir); err != nil {
+		t.Skipf("the working directory cannot be deleted here: %v", err)
+	}
+	_, err := Open("pack")
+	checkPathError(t, err, "open", "pack", fs.ErrNotExist)
+}
+
 func TestPackBecomesUnreadable(t *testing.T) {
 	unprivileged(t, func(t *testing.T) {
 		dir := filepath.Join(t.TempDir(), "pack")

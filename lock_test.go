@@ -21,6 +21,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -1445,6 +1446,20 @@ func TestCloseLeavesParkedThreadItsDescriptor(t *testing.T) {
 	checkNotOpen(t, l.Path())
 	until(t, "the thread to drain", func() bool { return !isLocked(t, l.Path()) })
 	release(t, acquireReal(t, openReal(t, dir)))
+}
+
+// In a bubble of testing/synctest the clock is another, and earlier.
+func TestLockIsUsableInsideABubble(t *testing.T) {
+	l := openReal(t, t.TempDir())
+	release(t, acquireReal(t, l))
+	synctest.Test(t, func(t *testing.T) {
+		h, err := l.TryAcquire()
+		if err != nil {
+			t.Fatal(err)
+		}
+		release(t, h)
+	})
+	release(t, acquireReal(t, l))
 }
 
 func TestReleasedHoldRefuses(t *testing.T) {

@@ -101,8 +101,8 @@ func TestTorture(t *testing.T) {
 
 // A torture that finds nothing shows something only if it finds what is there.
 func TestTortureFindsWhatIsBroken(t *testing.T) {
-	if *length == 0 {
-		t.Skip("a flaw may take long to show on a busy machine: run with -torture.time=10s")
+	if testing.Short() {
+		t.Skip("a flaw may take a while to show: without -short")
 	}
 	blind := func(witnesses ...string) map[string]bool {
 		m := make(map[string]bool)
@@ -143,8 +143,15 @@ func TestTortureFindsWhatIsBroken(t *testing.T) {
 			t.Parallel() // most of the time they wait
 			cfg.flaw = test.flaw
 			cfg.Processes, cfg.Goroutines = 2, 4
-			cfg.Patience = 3 * time.Second
-			cfg.Duration = time.Minute
+			switch test.flaw.Kind {
+			case flawHang:
+				cfg.Patience = 3 * time.Second
+			case flawDescriptor, flawGoroutine:
+				cfg.Patience = 10 * time.Second
+			default: // so that not a busy machine is found, but the flaw
+				cfg.Patience = 15 * time.Second
+			}
+			cfg.Duration = 3 * time.Minute
 			cfg.round = 500 * time.Millisecond
 			var log strings.Builder
 			cfg.Log = &log
