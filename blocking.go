@@ -67,6 +67,7 @@ type entry struct {
 	lockedAt  int64 // when the kernel's lock was last taken: the start of the slice
 	handOvers int   // since lockedAt
 	changedAt int64 // when the lock was last taken, handed over or, if timed, let go
+	unevenAt  int64 // when it was last taken after more than asideTime
 	timed     bool  // it matters to stepAside when the lock will be let go
 	sharedAt  int64 // when other processes last had their chance: see stepAside
 	rivalAt   int64 // when another process was last seen to have the lock
@@ -140,10 +141,10 @@ const (
 	// it lets nobody in; longer, the lock lies idle.
 	asideTime = 30 * time.Microsecond
 
-	// To park and be woken takes some 40 µs. Who last held the lock for less than
-	// shortHold, and so may expect no worse of others, asks tryAgainMax times
-	// more before it parks, which takes about 10 µs. Where a call takes much
-	// longer, as on a network, no hold is short.
+	// To park and be woken takes some 40 µs. Who last let go of the lock within
+	// shortHold of taking it, and so may expect no worse of others, asks up to
+	// tryAgainMax times more before it parks, and for no longer than shortHold:
+	// where a call takes much longer, as on a network, once at most.
 	shortHold   = 10 * time.Microsecond
 	tryAgainMax = 12
 
@@ -151,9 +152,9 @@ const (
 	rivalMemory = time.Second
 
 	// Where no other process is known to compete, the lock is offered once in
-	// probeTime, at the price of less than a hundredth of the time. While it is
-	// taken anew, and so let go, within asideTime each time, not even that: a
-	// waiter is woken as often, and soon in luck.
+	// probeTime, at the price of less than a hundredth of the time. Once it has,
+	// for half as long, been taken anew, and so let go, within asideTime each
+	// time, not even that: a waiter is woken as often, and soon in luck.
 	probeTime = 10 * time.Millisecond
 
 	// The look at the path costs a system call as dear as the lock itself. An
@@ -188,6 +189,7 @@ func newEntry(r *registry, f file) *entry {
 	e.changedAt = now() - int64(rivalMemory)
 	e.rivalAt = e.changedAt
 	e.lockedAt = e.changedAt - int64(shortHold)
+	e.unevenAt = e.changedAt
 	e.timed = true
 	e.queue.init()
 	return e
@@ -199,11 +201,12 @@ func newEntry(r *registry, f file) *entry {
 // When ctx ends before it has the lock, or has ended already, Acquire returns at
 // once with an error for which errors.Is holds with ErrCancelled, ctx.Err() and
 // context.Cause(ctx); see the package's overview for the parked thread that may
-// be left behind. Only a system call of its own that does not wait for the lock
-// is not interrupted, which matters if the file system is slow to answer. If the calling goroutine or a hold that ctx descends from
-// (see Hold.Context) has the lock, Acquire fails with ErrReentrant. If the pack
-// directory is gone, it fails with fs.ErrNotExist. A sidecar that was merely
-// deleted or replaced is opened anew.
+// be left behind. Only system calls of its own that do not wait for the lock are
+// not interrupted, which matters if the file system is slow to answer. If the
+// calling goroutine or a hold that ctx descends from (see Hold.Context) has the
+// lock, Acquire fails with ErrReentrant. If the pack directory is gone, it fails
+// with fs.ErrNotExist. A sidecar that was merely deleted or replaced is opened
+// anew.
 //
 // It panics if ctx is nil.
 func (l *Lock) Acquire(ctx context.Context) (*Hold, error) {
@@ -248,7 +251,7 @@ func (l *lock) acquire(ctx context.Context, manner manner) (*Hold, error) {
 		case queued:
 			at, err = a.wait(ctx)
 		case hasTurn:
-			at, err = a.try()
+			at, err = a.try(ctx)
 		case locked, granted, handedOver:
 			var same bool
 			if same, err = a.verify(at); same {
@@ -280,7 +283,6 @@ type acquisition struct {
 	reopened int
 	manner   manner
 	waited   bool // in the queue or on its own thread
-	blocked  bool // on its own thread
 }
 
 // arrive takes the turn if it is free.
@@ -363,7 +365,7 @@ func (a *acquisition) wait(ctx context.Context) (progress, error) {
 
 // try uses the turn to ask the kernel for the lock, and goes to wait if it is
 // another process's.
-func (a *acquisition) try() (progress, error) {
+func (a *acquisition) try(ctx context.Context) (progress, error) {
 	e := a.entry
 	if e.dead {
 		return lost, nil
@@ -375,9 +377,8 @@ func (a *acquisition) try() (progress, error) {
 	t := now()
 	if !ok && err == nil {
 		e.rivalAt = t
-		if a.manner != trying && e.changedAt-e.lockedAt < int64(shortHold) {
-			ok, err = e.tryAgain()
-			t = now()
+		if a.manner != trying && e.timed && e.changedAt-e.lockedAt < int64(shortHold) {
+			ok, t, err = e.tryAgain(t)
 		}
 	}
 	switch {
@@ -393,8 +394,12 @@ func (a *acquisition) try() (progress, error) {
 	case a.manner == trying:
 		e.pass()
 		return failed, ErrBusy
+	case ctx.Err() != nil: // or a thread would park for nobody
+		e.counts.cancelled.Add(1)
+		e.pass()
+		return failed, cancelled(ctx)
 	case a.manner == blocking && a.lock.reg.threads.take():
-		a.waited, a.blocked = true, true
+		a.waited = true
 		if err := e.block(); err != nil {
 			e.pass()
 			return failed, err
@@ -465,9 +470,10 @@ func (a *acquisition) finish(ctx context.Context, at progress) (*Hold, error) {
 		e.giveBackLocked(handedOver)
 		return nil, l.fail(cancelled(ctx))
 	}
-	if a.blocked {
+	if a.waited && at == locked {
+		// It was in no queue where Close could have turned it away.
 		e.mu.Lock()
-		if l.closed { // while it was in the kernel on its own thread
+		if l.closed {
 			e.giveBackLocked(handedOver)
 			return nil, l.fail(fs.ErrClosed)
 		}
@@ -577,29 +583,35 @@ func (e *entry) verify(l *lock, at progress, waited bool) (bool, error) {
 	return same, err
 }
 
-// tryAgain asks the kernel again, a few times. The caller has the turn. If it
-// gets the lock so, others have had it only for a moment, which is not what
-// stepAside calls their chance: there may be some that are parked.
-func (e *entry) tryAgain() (ok bool, err error) {
-	for n := 0; n < tryAgainMax && !ok && err == nil; n++ {
+// tryAgain asks the kernel again, a few times, since time t. The caller has the
+// turn. If it gets the lock so, that is not what stepAside calls the others'
+// chance: some may be parked.
+func (e *entry) tryAgain(t int64) (ok bool, at int64, err error) {
+	at = t
+	for n := 0; n < tryAgainMax && at-t < int64(shortHold) && !ok && err == nil; n++ {
 		ok, err = e.file.try()
+		at = now()
 	}
-	return ok, err
+	return ok, at, err
 }
 
 // beginSlice notes that the kernel's lock was taken at time t.
 func (e *entry) beginSlice(t int64) {
-	cycle := t - e.lockedAt
-	if !e.timed && cycle > int64(asideTime) {
-		// It was held or free for long, nobody knows which. Taken to be free: a
-		// process that takes the lock twice in a row now and then should not have
-		// to pause for that, and no other is known to want it.
-		e.sharedAt = t
+	rival := t-e.rivalAt < int64(rivalMemory)
+	if t-e.lockedAt > int64(asideTime) {
+		if !e.timed && !rival {
+			// It was held or free for long, nobody knows which. It may have been
+			// free, and for the next one it will be known.
+			e.sharedAt = t
+		}
+		e.unevenAt = t
 	}
-	// Whoever takes it twice within asideTime is likely to go on so, and need not
-	// step aside, nor know when it lets go: to read the clock would take a
-	// fortieth of such a cycle. With a rival about, every cycle counts.
-	e.timed = cycle > int64(asideTime) || t-e.rivalAt < int64(rivalMemory)
+	// Who has taken it anew within asideTime for a while is likely to go on so,
+	// and need not step aside, nor know when it lets go: to read the clock would
+	// take a fortieth of such a cycle. The while is less than probeTime, or each
+	// pause would be the reason for the next. With a rival about, every cycle
+	// counts.
+	e.timed = rival || t-e.unevenAt < int64(probeTime/2)
 	e.lockedAt = t
 	e.changedAt = t
 	e.handOvers = 0
@@ -635,9 +647,10 @@ func (e *entry) stepAside(mayPause bool) {
 	e.sharedAt = now()
 }
 
-// sliceLasts reports whether one more hand-over keeps within the slice, and
-// counts it.
+// sliceLasts reports whether one more hand-over, now, keeps within the slice,
+// and counts it.
 func (e *entry) sliceLasts() bool {
+	e.changedAt = now()
 	e.handOvers++
 	return e.handOvers <= sliceHandOvers && e.changedAt-e.lockedAt < int64(sliceTime)
 }
@@ -656,15 +669,15 @@ func (e *entry) enqueueLocked(w *waiter) {
 // or, if they have to be verified, as granted. The error is that of unlocking.
 func (e *entry) giveBackLocked(as progress) error {
 	e.hold = nil
-	if e.timed || e.queue.n > 0 {
-		e.changedAt = now()
-	}
 	if e.queue.n > 0 && e.sliceLasts() {
 		e.grantLocked(as)
 		return nil
 	}
 	e.mu.Unlock()
 	err := e.unlock()
+	if e.timed {
+		e.changedAt = now() // only now has anybody else had a chance
+	}
 	e.pass()
 	return err
 }
@@ -740,7 +753,9 @@ func (e *entry) block() error {
 	e.mu.Unlock()
 	err := e.file.block()
 	e.reg.threads.give()
-	e.waited()
+	if err == nil {
+		e.waited()
+	}
 	e.mu.Lock()
 	e.takeLocked(h, owner)
 	e.mu.Unlock()
@@ -789,7 +804,9 @@ func (e *entry) startThreadLocked() {
 // granted ends a wait in the kernel: the parked thread, or the poller, has got
 // the lock or an error.
 func (e *entry) granted(err error) {
-	e.waited()
+	if err == nil {
+		e.waited()
+	}
 	e.mu.Lock()
 	switch {
 	case err == nil && e.queue.n > 0:

@@ -622,6 +622,34 @@ func TestCloseWhileTrying(t *testing.T) {
 	})
 }
 
+// So is one that was the next in the queue and is asking for itself.
+func TestCloseWhileTheNextTries(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		other := e.open(fakePath)
+		h := e.try(other)
+		a := e.acquire(e.l)
+		answer := make(chan struct{})
+		e.k.setHook(func(call, _ string) error {
+			if call == "try" {
+				<-answer
+			}
+			return nil
+		})
+		h.entry.handOvers = sliceHandOvers
+		e.release(h)
+		synctest.Wait()
+		if err := e.l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		close(answer)
+		a.failed(fs.ErrClosed)
+		e.release(e.try(other))
+		if err := other.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func TestCloseLeavesHoldsValid(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		h := e.try(e.l)
@@ -1130,6 +1158,32 @@ func TestStepsAsideForARival(t *testing.T) {
 	})
 }
 
+// Where a try takes long, nobody asks many times more, nor parks for whom it has
+// taken too long.
+func TestAsksAgainOnceWhereItTakesLong(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		f := e.k.foreigner(t, fakePath)
+		e.lockFor(0)
+		f.lock(t)
+		e.k.setHook(func(call, _ string) error {
+			if call == "try" {
+				time.Sleep(20 * time.Millisecond)
+			}
+			return nil
+		})
+		before := e.k.called("try")
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
+		defer cancel()
+		if _, err := e.l.Acquire(ctx); !errors.Is(err, ErrCancelled) {
+			t.Error(err)
+		}
+		if n := e.k.called("try") - before; n != 2 {
+			t.Errorf("asked %d times", n)
+		}
+		e.stats(Stats{Acquired: 1, Cancelled: 1})
+	})
+}
+
 // Who holds the lock for no time asks a few times more before it parks, and who
 // holds it for longer does not.
 func TestAsksAgainWhereHoldsAreShort(t *testing.T) {
@@ -1177,6 +1231,47 @@ func TestAsksAgainWhereHoldsAreShort(t *testing.T) {
 			e.release(a.got())
 		})
 	}
+}
+
+// Where no rival is known, whoever has the lock most of the time offers it once
+// in a while, be it for one long hold after the other or with short ones between.
+func TestOffersTheLockNowAndThen(t *testing.T) {
+	for _, sections := range [][]time.Duration{
+		{10 * time.Millisecond},
+		{0, 100 * time.Millisecond},
+		{100 * time.Millisecond, 0, 0, asideTime, 0},
+	} {
+		onFake(t, func(t *testing.T, e *engine) {
+			const rounds = 100
+			for range rounds {
+				for _, section := range sections {
+					e.lockFor(section)
+				}
+			}
+			if n := e.k.called("pause"); n < rounds-1 {
+				t.Errorf("sections of %v: %d pauses, want one a round", sections, n)
+			}
+		})
+	}
+}
+
+// To let the lock go takes its time on some file systems. Nobody else has had
+// a chance meanwhile.
+func TestStepsAsideWhereUnlockIsSlow(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		e.k.setHook(func(call, _ string) error {
+			if call == "unlock" {
+				time.Sleep(2 * asideTime)
+			}
+			return nil
+		})
+		for range 100 {
+			e.lockFor(probeTime)
+		}
+		if n := e.k.called("pause"); n < 99 {
+			t.Errorf("%d pauses", n)
+		}
+	})
 }
 
 // lockFor acquires, lets the section pass, and releases.

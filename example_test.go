@@ -18,9 +18,14 @@ func withPack(ctx context.Context, dir string, work func(context.Context) error)
 	}
 	defer lock.Close()
 
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	wait, cancel := context.WithTimeout(ctx, 5*time.Second) // for the lock; the work may take longer
 	defer cancel()
-	return lock.Do(ctx, work) // fails with ErrCancelled if somebody else has it for five seconds
+	hold, err := lock.Acquire(wait)
+	if err != nil {
+		return err // an ErrCancelled if somebody else has it for five seconds
+	}
+	defer hold.Release()
+	return work(hold.Context(ctx))
 }
 
 func Example() {

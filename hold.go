@@ -19,9 +19,9 @@ type Hold struct {
 
 // Release lets the lock go: to the first waiter of this process or, now and
 // then even if there is one, to all who wait for it in the kernel. A second
-// Release fails with ErrReleased and does nothing. On any other error the lock
-// is released all the same: the kernel refused to unlock the file, so the file
-// was closed.
+// Release fails with ErrReleased and does nothing. On any other error the hold
+// has ended all the same: the kernel refused to unlock the file, so the file was
+// closed, which lets go unless a duplicate (see Dup) is still open.
 func (h *Hold) Release() error {
 	e := h.entry
 	e.mu.Lock()

@@ -35,9 +35,10 @@
 // # Errors
 //
 // Every error is an *fs.PathError (but what a function run by Do returns is
-// returned as it is), for use with errors.Is and errors.As. Its path
-// is the absolute one of the sidecar; if Open or OpenFile fail, it may also be
-// the path as given, or that of a directory that could not be made.
+// returned as it is, and joined with the error of the release if that fails
+// too), for use with errors.Is and errors.As. Its path is the absolute one of
+// the sidecar; if Open or OpenFile fail, it may also be the path as given, or
+// that of a directory that could not be made.
 package packlock
 
 // Where things are:
@@ -140,8 +141,9 @@ func OpenFile(lockPath string) (*Lock, error) {
 // Path returns the absolute path of the sidecar.
 func (l *Lock) Path() string { return l.path }
 
-// Close gives up the Lock. Acquires that wait through it fail with
-// fs.ErrClosed; its live holds stay valid and are released as ever. The
+// Close gives up the Lock. Acquires that wait through it fail with fs.ErrClosed,
+// AcquireBlocking not before the kernel answers; one that is just being granted
+// the lock may still get it. Live holds stay valid and are released as ever. The
 // sidecar's descriptor is closed when no Lock, hold or parked thread of the
 // process uses it any more. A second Close fails with fs.ErrClosed.
 func (l *Lock) Close() error {

@@ -8,7 +8,7 @@ import "sync/atomic"
 type Stats struct {
 	Acquired    uint64 // holds granted
 	Contended   uint64 // of those, the ones that had to wait
-	HandedOver  uint64 // of those, passed on inside the process without a system call
+	HandedOver  uint64 // of those, passed on inside the process without letting go of the kernel's lock
 	KernelWaits uint64 // blocking waits begun on a dedicated thread
 	Cancelled   uint64 // acquires given up because their ctx ended
 	Adopted     uint64 // parked waits taken over after everyone they were begun for had given up, each time

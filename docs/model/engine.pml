@@ -371,6 +371,9 @@ inline goes(g) {
 	fi
 }
 
+/* It had to wait, and in the end was in no queue where Close could tell it. */
+#define UNTOLD	((waited || onThread) && at == locked)
+
 #define CTXENDS(g)	(CANCELS && manner == parking && !(PATIENT && (g) == 0))
 
 /*
@@ -386,7 +389,7 @@ proctype goroutine(byte g) {
 	byte e, to;
 	byte d;		/* 1 + the waiter taken out of the queue */
 	bool waited;	/* in the queue */
-	bool onThread;	/* or on its own thread: acquisition.blocked */
+	bool onThread;	/* or on its own thread; acquisition.waited is both */
 	bool ok, err;
 
 end:	do
@@ -460,6 +463,7 @@ end:	do
 			:: err || (!ok && manner == trying) -> goto passing
 			:: !err && ok -> ok = false; beginSlice(e); at = locked
 			:: !err && !ok && manner != trying
+			:: !err && !ok && CTXENDS(g) -> goto passing
 			fi
 		}
 		if
@@ -492,8 +496,8 @@ end:	do
 			fi;
 			if
 			:: ok && CTXENDS(g) -> giveBackLocked(e, g, handedOver)	/* it wins */
-			:: ok && onThread && closed[LOCK(g)] -> giveBackLocked(e, g, handedOver)
-			:: ok && !(onThread && closed[LOCK(g)]) -> break
+			:: ok && UNTOLD && closed[LOCK(g)] -> giveBackLocked(e, g, handedOver)
+			:: ok && !(UNTOLD && closed[LOCK(g)]) -> break
 			:: !ok
 			fi
 		}
