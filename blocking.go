@@ -153,8 +153,8 @@ const (
 
 	// Where no other process is known to compete, the lock is offered once in
 	// probeTime, at the price of less than a hundredth of the time. Once it has,
-	// for half as long, been taken anew, and so let go, within asideTime each
-	// time, not even that: a waiter is woken as often, and soon in luck.
+	// for a sliceTime, been taken anew, and so let go, within asideTime each time,
+	// not even that: a waiter is woken as often, and soon in luck.
 	probeTime = 10 * time.Millisecond
 
 	// The look at the path costs a system call as dear as the lock itself. An
@@ -606,12 +606,12 @@ func (e *entry) beginSlice(t int64) {
 		}
 		e.unevenAt = t
 	}
-	// Who has taken it anew within asideTime for a while is likely to go on so,
-	// and need not step aside, nor know when it lets go: to read the clock would
-	// take a fortieth of such a cycle. The while is less than probeTime, or each
-	// pause would be the reason for the next. With a rival about, every cycle
-	// counts.
-	e.timed = rival || t-e.unevenAt < int64(probeTime/2)
+	// Who has taken it anew within asideTime for a sliceTime is likely to go on
+	// so, and need not step aside, nor know when it lets go: to read the clock
+	// would take a fortieth of such a cycle. (A sliceTime is less than probeTime,
+	// or each pause would be the reason for the next.) With a rival about, every
+	// cycle counts.
+	e.timed = rival || t-e.unevenAt < int64(sliceTime)
 	e.lockedAt = t
 	e.changedAt = t
 	e.handOvers = 0
