@@ -138,7 +138,11 @@ func identify(st *unix.Stat_t) fileID {
 func (f *osFile) id() fileID { return f.identity }
 
 func (f *osFile) try() (bool, error) {
-	err := f.flock(unix.LOCK_EX | unix.LOCK_NB)
+	return taken(f.flock(unix.LOCK_EX | unix.LOCK_NB))
+}
+
+// taken reads the kernel's answer to a try.
+func taken(err error) (bool, error) {
 	switch err {
 	case nil:
 		return true, nil

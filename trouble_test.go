@@ -101,6 +101,23 @@ func TestInterruptedCallIsRepeated(t *testing.T) {
 
 // NFSv4 locks only a descriptor that is open for writing and calls any other
 // bad; the reason to give is why it could not be opened so.
+func TestConflictIsNoError(t *testing.T) {
+	for answer, want := range map[error]struct {
+		taken bool
+		err   error
+	}{
+		nil:              {true, nil},
+		unix.EWOULDBLOCK: {false, nil},
+		unix.EACCES:      {false, nil}, // an SMB mount on Linux
+		unix.ENOLCK:      {false, unix.ENOLCK},
+		unix.EBADF:       {false, unix.EBADF},
+	} {
+		if ok, err := taken(answer); ok != want.taken || err != want.err {
+			t.Errorf("%v: %t, %v", answer, ok, err)
+		}
+	}
+}
+
 func TestReadOnlyDescriptorThatCannotBeLocked(t *testing.T) {
 	f := &osFile{fd: -1, readOnly: unix.EACCES}
 	_, err := f.try()
