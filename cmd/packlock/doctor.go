@@ -30,11 +30,12 @@ type doctor struct {
 type doctorReport struct {
 	Directory  string        `json:"directory"`
 	System     string        `json:"system"`
-	FileSystem fileSystem    `json:"file_system"`
+	FileSystem fileSystem    `json:"file_system,omitzero"`
 	Peer       *peerName     `json:"peer,omitempty"`
 	Checks     []doctorCheck `json:"checks"`
 	Trusted    bool          `json:"trusted"`
-	Verdict    string        `json:"verdict"`
+	Verdict    string        `json:"verdict,omitempty"`
+	Error      string        `json:"error,omitempty"` // instead of a verdict
 }
 
 // doctorCheck is how one check went.
@@ -158,11 +159,7 @@ func (d *doctor) examine(ctx context.Context, dir string) error {
 	case !info.IsDir():
 		return fmt.Errorf("%s is not a directory", dir)
 	}
-	d.report = doctorReport{
-		Directory:  dir,
-		System:     runtime.GOOS + "/" + runtime.GOARCH,
-		FileSystem: findFileSystem(dir),
-	}
+	d.report.FileSystem = findFileSystem(dir)
 	d.say("directory", dir)
 	d.say("file system", d.report.FileSystem.String())
 	if d.peer {
@@ -215,7 +212,7 @@ func (d *doctor) record(name, detail string, err error, latencies ...time.Durati
 // say prints a line of the report that is for people.
 func (d *doctor) say(name, what string) {
 	if !d.json {
-		fmt.Printf("%-22s %s\n", name, what)
+		fmt.Printf("%-22s  %s\n", name, what)
 	}
 }
 

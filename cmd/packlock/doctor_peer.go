@@ -50,10 +50,15 @@ type peerName struct {
 func (p peerName) String() string { return fmt.Sprintf("%s (pid %d)", p.Host, p.PID) }
 
 // What the one that holds the lock and the one that tries it say, in turns.
+//
+// That the lock was taken refutes nothing yet: the holder may have been killed,
+// and its lock been let go by that. It does when the holder then says that it
+// holds the lock, as it did before and has done since.
 const (
 	wordHeld     = "held"     // the lock is
 	wordBusy     = "busy"     // it was tried
-	wordTaken    = "taken"    // it was tried, and taken: the end
+	wordTaken    = "taken"    // it was tried, and taken
+	wordHolding  = "holding"  // the lock that was taken: the end
 	wordWait     = "wait"     // for it
 	wordWaiting  = "waiting"  // still
 	wordStill    = "still?"   // are you waiting
@@ -78,6 +83,8 @@ type half struct {
 	otherAt   time.Time // when that was seen
 	missing   int       // how many looks in a row found no file of the other
 	step      int       // of the conversation
+
+	acquiring context.Context // ends with the conversation
 }
 
 // examineWithPeer is one half of the examination across machines.
@@ -155,6 +162,10 @@ func (d *doctor) conclude(h *half, r peerResult) {
 	}
 }
 
+// renameNote is where a note becomes one for others to read. Tests kill a half
+// there.
+var renameNote = os.Rename
+
 // publish writes a new file.
 func (h *half) publish() error {
 	h.beat++
@@ -168,7 +179,7 @@ func (h *half) publish() error {
 	if err := os.WriteFile(draft, data, 0o666); err != nil {
 		return err
 	}
-	if err := os.Rename(draft, path); err != nil {
+	if err := renameNote(draft, path); err != nil {
 		return err
 	}
 	h.remove(path)
@@ -249,7 +260,8 @@ func (h *half) meet() error {
 	defer hint.Stop()
 	signs := make(map[string]*sign)
 	offers := 0
-	for started := time.Now(); time.Since(started) < h.wait; {
+	// Whoever may be another's partner does not leave before that is settled.
+	for started := time.Now(); h.mine.Partner != "" || time.Since(started) < h.wait; {
 		if err := h.publish(); err != nil {
 			return err
 		}
@@ -282,6 +294,12 @@ func (h *half) meet() error {
 		}
 		if err := h.pause(); err != nil {
 			return err
+		}
+	}
+	for id, s := range signs {
+		if s.note.Partner == h.id { // which it has from here: it is not one that was killed long ago
+			h.written = append(h.written, h.scratch(id)) // it may have made that
+			return fmt.Errorf("nothing came from the other half, %v, after the two had met; run both again", s.note.peerName)
 		}
 	}
 	return fmt.Errorf("no other half within %v; on another machine, at the same time, type: packlock doctor -peer DIR", h.wait)
@@ -436,16 +454,16 @@ const (
 	peerTries  = 5
 )
 
+// scratch returns the path of the file that this half and the one with the id
+// other lock.
+func (h *half) scratch(other string) string {
+	return filepath.Join(h.dir, peerPrefix+min(h.id, other)+"-"+max(h.id, other))
+}
+
 // examine is the conversation. Each is the holder in turn, the one with the
 // smaller id first.
 func (h *half) examine() (r peerResult, err error) {
-	first, second := h.id, h.mine.Partner
-	holder := first < second
-	if !holder {
-		first, second = second, first
-	}
-	path := filepath.Join(h.dir, peerPrefix+first+"-"+second)
-	lock, err := openScratch(path)
+	lock, err := openScratch(h.scratch(h.mine.Partner))
 	if err != nil {
 		return r, err
 	}
@@ -453,6 +471,10 @@ func (h *half) examine() (r peerResult, err error) {
 		lock.Close()
 		h.written = append(h.written, lock.Path())
 	}()
+	ctx, cancel := context.WithCancel(h.ctx)
+	defer cancel()
+	h.acquiring = ctx
+	holder := h.id < h.mine.Partner
 	for range 2 * peerRounds {
 		if holder {
 			err = h.holds(lock, &r)
@@ -474,16 +496,24 @@ type grant struct {
 	at   time.Time
 }
 
-// acquire begins to wait for the lock.
+// acquire begins to wait for the lock. A grant that nobody takes until the end
+// of the conversation is given back: what is locked cannot be removed on
+// Windows.
 func (h *half) acquire(lock *packlock.Lock) <-chan grant {
-	grants := make(chan grant, 1)
+	ctx, grants := h.acquiring, make(chan grant)
 	go func() {
-		hold, err := lock.Acquire(h.ctx)
+		hold, err := lock.Acquire(ctx)
 		at := time.Now()
 		if err == nil {
 			hold.Detach()
 		}
-		grants <- grant{hold, err, at}
+		select {
+		case grants <- grant{hold, err, at}:
+		case <-ctx.Done():
+			if err == nil {
+				hold.Release()
+			}
+		}
 	}()
 	return grants
 }
@@ -517,24 +547,16 @@ func (h *half) holds(lock *packlock.Lock, r *peerResult) error {
 	if err := h.say(wordHeld); err != nil {
 		return err
 	}
-	heard, err := h.hear(wordBusy, wordTaken)
-	if err != nil {
-		return err
-	}
 	r.triesThere += peerTries
-	if r.takenThere = heard == wordTaken; r.takenThere {
-		return nil
+	if err := h.hearHolding(hold, wordBusy, r); err != nil || r.takenThere {
+		return err
 	}
 	for _, word := range []string{wordWait, wordStill} {
 		if err := h.say(word); err != nil {
 			return err
 		}
-		heard, err := h.hear(wordWaiting, wordTaken)
-		if err != nil {
+		if err := h.hearHolding(hold, wordWaiting, r); err != nil || r.takenThere {
 			return err
-		}
-		if r.takenThere = heard == wordTaken; r.takenThere {
-			return nil
 		}
 	}
 	if err := hold.Release(); err != nil {
@@ -543,7 +565,7 @@ func (h *half) holds(lock *packlock.Lock, r *peerResult) error {
 	if err := h.say(wordReleased); err != nil {
 		return err
 	}
-	heard, err = h.hear(wordWoken, wordAsleep)
+	heard, err := h.hear(wordWoken, wordAsleep)
 	if err != nil {
 		return err
 	}
@@ -554,15 +576,41 @@ func (h *half) holds(lock *packlock.Lock, r *peerResult) error {
 	return h.try(lock, r)
 }
 
+// hearHolding hears what the other half has to say about the lock that this one
+// has: word, or that it took it.
+func (h *half) hearHolding(hold *packlock.Hold, word string, r *peerResult) error {
+	heard, err := h.hear(word, wordTaken)
+	if err != nil || heard == word {
+		return err
+	}
+	if err := hold.Check(); err != nil { // then there are two files
+		return err
+	}
+	r.takenThere = true
+	return h.say(wordHolding)
+}
+
+// took says that this half has the lock, which the other has, unless that was
+// killed. Only if it was not is there an answer.
+func (h *half) took(hold *packlock.Hold, r *peerResult) error {
+	defer hold.Release()
+	if err := h.say(wordTaken); err != nil {
+		return err
+	}
+	if _, err := h.hear(wordHolding); err != nil {
+		return err
+	}
+	r.takenHere = true
+	return nil
+}
+
 // try tries the lock, which the other half has, and says what happened.
 func (h *half) try(lock *packlock.Lock, r *peerResult) error {
 	for range peerTries {
 		r.triesHere++
 		hold, err := lock.TryAcquire()
 		if err == nil {
-			r.takenHere = true
-			hold.Release()
-			return h.say(wordTaken)
+			return h.took(hold, r)
 		}
 		if !errors.Is(err, packlock.ErrBusy) {
 			return err
@@ -596,9 +644,7 @@ func (h *half) tries(lock *packlock.Lock, r *peerResult) error {
 			return err
 		}
 		if granted {
-			r.takenHere = true
-			g.hold.Release()
-			return h.say(wordTaken)
+			return h.took(g.hold, r)
 		}
 		asked = time.Now()
 		if err := h.say(wordWaiting); err != nil {
@@ -622,11 +668,6 @@ func (h *half) tries(lock *packlock.Lock, r *peerResult) error {
 	if err := h.say(wordWoken); err != nil {
 		return err
 	}
-	heard, err := h.hear(wordBusy, wordTaken)
-	if err != nil {
-		return err
-	}
 	r.triesThere += peerTries
-	r.takenThere = heard == wordTaken
-	return nil
+	return h.hearHolding(g.hold, wordBusy, r)
 }
