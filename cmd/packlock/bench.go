@@ -2,16 +2,13 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io/fs"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"runtime"
-	"syscall"
 	"time"
 
 	"packlock"
@@ -39,7 +36,7 @@ type bencher struct {
 }
 
 func newBench() *verb {
-	b := &bencher{}
+	b := &bencher{processes: 4, goroutines: 8, duration: 500 * time.Millisecond, rounds: 3}
 	v := &verb{
 		name:    "bench",
 		args:    "[flags] DIR [flags]",
@@ -62,16 +59,17 @@ and an empty section leave out the waits, because they cost less than a clock
 that measures them.
 
 Exit status: 0, 1 on trouble or if two held the lock at the same time, 2 if the
-command line makes no sense, 130 after Ctrl-C.
+command line makes no sense, 128+N if signal N ended it: 130 after Ctrl-C, 143
+after SIGTERM.
 `,
 		run: b.run,
 	}
 	b.verb = v
-	v.flags.IntVar(&b.processes, "processes", 4, "`number` of processes")
-	v.flags.IntVar(&b.goroutines, "goroutines", 8, "`number` of goroutines in each")
-	v.flags.DurationVar(&b.section, "section", 0, "`time` for which each holds the lock, such as 20us")
-	v.flags.DurationVar(&b.duration, "duration", 500*time.Millisecond, "`time` that a round measures")
-	v.flags.IntVar(&b.rounds, "rounds", 3, "`number` of rounds of each of the two")
+	v.flags.Var((*number)(&b.processes), "processes", "`number` of processes")
+	v.flags.Var((*number)(&b.goroutines), "goroutines", "`number` of goroutines in each")
+	v.flags.Var((*duration)(&b.section), "section", "`time` for which each holds the lock, such as 20us")
+	v.flags.Var((*duration)(&b.duration), "duration", "`time` that a round measures")
+	v.flags.Var((*number)(&b.rounds), "rounds", "`number` of rounds of each of the two")
 	v.flags.BoolVar(&b.json, "json", false, "print JSON, times in nanoseconds")
 	return v
 }
@@ -84,45 +82,40 @@ func (b *bencher) run(args []string) error {
 	if err != nil {
 		return err
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := interruptible()
 	defer stop()
 	err = b.bench(ctx, dir)
 	if ctx.Err() != nil {
-		return exit{130, errors.New("interrupted")}
+		return context.Cause(ctx)
 	}
 	return err
 }
 
 func (b *bencher) parse(args []string) (dir string, err error) {
-	for dirs := 0; ; dirs++ {
-		if args, err = b.verb.parse(args); err != nil {
-			return "", err
-		}
-		switch {
-		case len(args) > 0 && dirs > 0:
-			return "", usageError("one directory at a time, not also %q; type: packlock help bench", args[0])
-		case len(args) > 0:
-			dir, args = args[0], args[1:]
-			continue
-		case dirs == 0:
-			return "", usageError("which directory? as in: packlock bench DIR")
-		}
-		break
+	if dir, err = b.verb.oneDir(args); err != nil {
+		return "", err
 	}
-	const threads = 5000 // Go gives up at 10,000, and raw flock takes one for each goroutine
+	const (
+		mostProcesses  = 200  // of some 10 MB each
+		mostGoroutines = 5000 // Go gives up at 10,000 threads, and raw flock takes one for each
+		mostThreads    = 10000
+		mostRounds     = 1000
+		shortest       = 10 * time.Millisecond
+		longest        = 24 * time.Hour
+	)
 	switch {
-	case b.processes < 1:
-		return "", usageError("-processes must be at least 1")
-	case b.goroutines < 1 || b.goroutines > threads:
-		return "", usageError("-goroutines must be from 1 to %d", threads)
-	case b.section < 0:
-		return "", usageError("-section must not be negative")
-	case b.duration < 10*time.Millisecond:
-		return "", usageError("-duration must be at least 10ms")
+	case b.processes < 1 || b.processes > mostProcesses:
+		return "", usageError("-processes must be from 1 to %d; type: packlock help bench", mostProcesses)
+	case b.goroutines < 1 || b.goroutines > mostGoroutines:
+		return "", usageError("-goroutines must be from 1 to %d; type: packlock help bench", mostGoroutines)
+	case b.processes*b.goroutines > mostThreads:
+		return "", usageError("-processes times -goroutines must not be more than %d, for which many systems have no threads", mostThreads)
+	case b.duration < shortest || b.duration > longest:
+		return "", usageError("-duration must be from 10ms to 24h; type: packlock help bench")
 	case b.section > b.duration:
 		return "", usageError("-section must not be longer than -duration, which is %v", b.duration)
-	case b.rounds < 1:
-		return "", usageError("-rounds must be at least 1")
+	case b.rounds < 1 || b.rounds > mostRounds:
+		return "", usageError("-rounds must be from 1 to %d; type: packlock help bench", mostRounds)
 	}
 	return dir, nil
 }
@@ -143,7 +136,7 @@ func (b *bencher) bench(ctx context.Context, dir string) error {
 	own, err := os.MkdirTemp(dir, ".packlock-bench-")
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("there is no directory %s; create it first", dir)
+		return fmt.Errorf("%w; create it first", noDirectory(dir))
 	case err != nil:
 		return fmt.Errorf("a temporary directory is needed there: %w", err)
 	}
@@ -181,8 +174,8 @@ func (b *bencher) bench(ctx context.Context, dir string) error {
 		if b.rounds == 1 {
 			of = "1 round"
 		}
-		fmt.Printf("%s, %s, %d processors; %s of %v\n\n", report.System, report.Go, report.Processors, of, b.duration)
-		printHeader(os.Stdout)
+		fmt.Fprintf(&stdout, "%s, %s, %d processors; %s of %v\n\n", report.System, report.Go, report.Processors, of, b.duration)
+		printHeader(&stdout)
 	}
 	for _, s := range set {
 		rounds, err := contenders.Compare(ctx, c, s)
@@ -193,19 +186,14 @@ func (b *bencher) bench(ctx context.Context, dir string) error {
 		row := newBenchRow(s, c.Libraries, rounds)
 		report.Scenarios = append(report.Scenarios, row)
 		if !b.json {
-			printRow(os.Stdout, row)
+			printRow(&stdout, row)
+			if stdout.err != nil {
+				return stdout.err
+			}
 		}
 	}
 	if b.json {
-		out := json.NewEncoder(os.Stdout)
-		out.SetIndent("", "  ")
-		return out.Encode(report)
+		return printJSON(report)
 	}
 	return nil
-}
-
-// isTerminal reports whether somebody may be looking at f.
-func isTerminal(f *os.File) bool {
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -94,19 +95,21 @@ func TestInterruptedBenchLeavesNothing(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("a process cannot be interrupted from a program on Windows, only from its console")
 	}
-	dir := t.TempDir()
-	c := command(t, "bench", "-duration", "1h", dir).start()
-	c.readLine(c.stdout) // the head of the table
-	if err := c.cmd.Process.Signal(os.Interrupt); err != nil {
-		t.Fatal(err)
+	for _, s := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP} {
+		dir := t.TempDir()
+		c := command(t, "bench", "-duration", "1h", dir).start()
+		c.readLine(c.stdout) // the head of the table
+		if err := c.cmd.Process.Signal(s); err != nil {
+			t.Fatal(err)
+		}
+		if line := c.readLine(c.stderr); line != "packlock: bench: interrupted" {
+			t.Errorf("%v: said %q", s, line)
+		}
+		if status := c.wait(); status != signalStatus(s) || killer(c.cmd.ProcessState) != s {
+			t.Errorf("%v: %v", s, c.cmd.ProcessState)
+		}
+		checkEmpty(t, dir)
 	}
-	if line := c.readLine(c.stderr); line != "packlock: bench: interrupted" {
-		t.Errorf("said %q", line)
-	}
-	if status := c.wait(); status != 130 {
-		t.Errorf("status %d, want 130", status)
-	}
-	checkEmpty(t, dir)
 }
 
 func TestBenchSaysWhatIsWrongWithTheCommandLine(t *testing.T) {
@@ -116,15 +119,32 @@ func TestBenchSaysWhatIsWrongWithTheCommandLine(t *testing.T) {
 		status int
 		says   string
 	}{
-		{nil, 2, "which directory?"},
+		{nil, 2, "which directory? as in: packlock bench DIR"},
+		{[]string{""}, 2, "DIR is empty; for the current directory type: packlock bench ."},
+		{[]string{"-json", "--"}, 2, "which directory?"},
 		{[]string{dir, dir}, 2, "one directory at a time"},
-		{[]string{"-processes", "0", dir}, 2, "-processes must be at least 1"},
+		{[]string{"-processes", "0", dir}, 2, "-processes must be from 1 to 200;"},
+		{[]string{"-processes", "201", dir}, 2, "-processes must be from 1 to 200;"},
+		{[]string{"-processes", "99999999999999999999", dir}, 2, "-processes must be from 1 to 200;"},
+		{[]string{"-processes", "x", dir}, 2, "-processes: that is not a number, such as 3; type: packlock help bench"},
+		{[]string{"-processes", "", dir}, 2, "-processes: that is not a number"},
+		{[]string{"-processes", "200", "-goroutines", "5000", dir}, 2, "-processes times -goroutines must not be more than 10000"},
 		{[]string{"-goroutines", "0", dir}, 2, "-goroutines must be from 1"},
 		{[]string{dir, "-goroutines", "9999"}, 2, "-goroutines must be from 1"},
-		{[]string{"-section", "-1s", dir}, 2, "-section must not be negative"},
+		{[]string{dir, "-goroutines", "1.5"}, 2, "-goroutines: that is not a number"},
+		{[]string{"-section", "-1s", dir}, 2, "-section: a time is not negative"},
+		{[]string{"-section", "20", dir}, 2, "-section: a time has a unit, as in 5s; type: packlock help bench"},
 		{[]string{"-section", "2s", dir}, 2, "-section must not be longer"},
-		{[]string{"-duration", "0s", dir}, 2, "-duration must be at least 10ms"},
-		{[]string{"-rounds", "0", dir}, 2, "-rounds must be at least 1"},
+		{[]string{"-duration", "0s", dir}, 2, "-duration must be from 10ms to 24h"},
+		{[]string{"-duration", "25h", dir}, 2, "-duration must be from 10ms to 24h"},
+		{[]string{"-duration", "1", dir}, 2, "-duration: a time has a unit, as in 5s; type: packlock help bench"},
+		{[]string{"-duration", "3000000h", dir}, 2, "-duration: that is too long"},
+		{[]string{"-duration", "soon", dir}, 2, "-duration: that is not a time, such as 5s"},
+		{[]string{"-rounds", "0", dir}, 2, "-rounds must be from 1 to 1000;"},
+		{[]string{"-rounds", "-99999999999999999999", dir}, 2, "-rounds must be from 1 to 1000;"},
+		{[]string{"-rounds", "three", dir}, 2, "-rounds: that is not a number"},
+		{[]string{"-rounds"}, 2, "flag needs an argument: -rounds"},
+		{[]string{"-json=maybe", dir}, 2, "packlock help bench"},
 		{[]string{"-frob", dir}, 2, "packlock help bench"},
 		{[]string{filepath.Join(dir, "missing")}, 1, "there is no directory"},
 	} {

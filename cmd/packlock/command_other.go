@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"syscall"
 
 	"packlock"
 )
@@ -16,6 +17,13 @@ func notify(c chan<- os.Signal) { signal.Notify(c) }
 
 // reachesGroup reports that the console has told every process on it.
 func reachesGroup(os.Signal) bool { return true }
+
+// endings are the signals that end what can be cleaned up after: Ctrl-C, and
+// the closing of the console.
+var endings = []os.Signal{os.Interrupt, syscall.SIGTERM}
+
+// die does nothing: no signal is sent here, nor seen by the parent.
+func die(os.Signal) {}
 
 // signalStatus returns the status of a wait ended by Ctrl-C.
 func signalStatus(os.Signal) int { return 130 }

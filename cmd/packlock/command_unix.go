@@ -7,7 +7,9 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"slices"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -51,6 +53,22 @@ func reachesGroup(s os.Signal) bool {
 	return err == nil && int(*(*int32)(unsafe.Pointer(&foreground))) == ours
 }
 
+// endings are the signals that end what can be cleaned up after.
+var endings = []os.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGHUP}
+
+// die ends this process by s, if s may do that: it returns where s was ignored
+// when the process was started, and for SIGUSR1 and SIGQUIT, for which Go has
+// uses of its own, the latter to print the stacks of its goroutines.
+func die(s os.Signal) {
+	if !slices.Contains(endings, s) || signal.Ignored(s) {
+		return
+	}
+	signal.Reset(s)
+	if unix.Kill(os.Getpid(), s.(syscall.Signal)) == nil {
+		time.Sleep(time.Second) // it may be for another thread to die of it
+	}
+}
+
 // signalStatus returns the status of a process ended by s, as shells have it.
 func signalStatus(s os.Signal) int { return 128 + int(s.(syscall.Signal)) }
 
@@ -58,7 +76,11 @@ func signalStatus(s os.Signal) int { return 128 + int(s.(syscall.Signal)) }
 // that run was stopped along with goes on along with it.
 func notifyContinued(c chan<- os.Signal) { signal.Notify(c, unix.SIGCONT) }
 
-// wait waits for the end of the command and returns the status to exit with.
+// wait waits for the end of the command and returns the status to exit with. The
+// error is an ending if the command died of what Ctrl-C sends: a shell whose
+// script runs this one, and that got the signal too, has to see that it was not
+// taken for something else, or it goes on with the script. Other signals mean
+// nothing to it but the status.
 //
 // It has run stopped when the command is. In the process group of run they
 // stop together, when Ctrl-Z is typed. But an interactive shell has a group of
@@ -83,7 +105,10 @@ func wait(cmd *exec.Cmd) (status int, err error) {
 			}
 		default:
 			cmd.Process.Release() // its pid may be another's from now on
-			if ws.Signaled() {
+			switch {
+			case ws.Signaled() && ws.Signal() == unix.SIGINT:
+				return signalStatus(unix.SIGINT), ending{signal: unix.SIGINT}
+			case ws.Signaled():
 				return signalStatus(ws.Signal()), nil
 			}
 			return ws.ExitStatus(), nil

@@ -4,7 +4,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 )
 
@@ -44,7 +43,7 @@ fish, once:
 		if print == nil {
 			return usageError("%q is not a shell known here; type: packlock completion bash, zsh or fish", args[0])
 		}
-		print(os.Stdout)
+		print(&stdout)
 		return nil
 	}
 	return v
@@ -84,6 +83,16 @@ func (v *verb) listFlags() (flags []verbFlag) {
 	return flags
 }
 
+// valued returns the flags that a value follows, with their dash.
+func (v *verb) valued() (names []string) {
+	for _, f := range v.listFlags() {
+		if f.value != "" {
+			names = append(names, "-"+f.name)
+		}
+	}
+	return names
+}
+
 // completeBash prints a script that gets by with the bash 3.2 of macOS and
 // without the bash-completion package, which it leaves commands to if it is
 // there.
@@ -112,15 +121,12 @@ _packlock() {
 	fmt.Fprintf(w, "\t\t_packlock_add -W '%s'\n\t\treturn\n\tfi\n", strings.Join(names, " "))
 	fmt.Fprint(w, "\tcase ${COMP_WORDS[1]} in\n")
 	for _, v := range verbs() {
-		var all, valued []string
+		var all []string
 		for _, f := range v.listFlags() {
 			all = append(all, "-"+f.name)
-			if f.value != "" {
-				valued = append(valued, "-"+f.name)
-			}
 		}
 		fmt.Fprintf(w, "\t%s)\n\t\tflags='%s' valued=' %s ' words='%s'", v.name,
-			strings.Join(all, " "), strings.Join(valued, " "), strings.Join(v.words(), " "))
+			strings.Join(all, " "), strings.Join(v.valued(), " "), strings.Join(v.words(), " "))
 		if v.takesDir() {
 			fmt.Fprint(w, " dir=1")
 		}
@@ -175,6 +181,7 @@ _packlock_files() {
 	cur=${cur//[\\\"\']/}
 	compopt -o filenames 2>/dev/null
 	_packlock_add "$@"
+	COMPREPLY=("${COMPREPLY[@]/#-/./-}") # not to be taken for a flag
 }
 
 # Completes a command line that begins with that word.
@@ -198,6 +205,44 @@ complete -F _packlock packlock
 func completeZsh(w io.Writer) {
 	fmt.Fprint(w, `#compdef packlock
 # completion of packlock for zsh
+
+# Completes the command, of which something is there already, or to which "--"
+# leads. The arguments are the flags that a value follows.
+_packlock_in_command() {
+	local -i i operands=0
+	for ((i = 2; i < CURRENT; i++)); do
+		case $words[i] in
+		--)
+			_packlock_command $((i + 1))
+			return 0
+			;;
+		-*)
+			((${@[(Ie)${words[i]/#--/-}]})) && ((i++))
+			;;
+		*)
+			if ((operands++)); then
+				_packlock_command $i
+				return 0
+			fi
+			;;
+		esac
+	done
+	# It may also be left out.
+	if ((operands && i == CURRENT)) && [[ $PREFIX == (|-|--) ]]; then
+		compadd -- --
+	fi
+	return 1
+}
+
+# Completes the command itself, which is at the cursor.
+_packlock_at_command() { _packlock_command $CURRENT }
+
+# Completes the command line that begins with that word.
+_packlock_command() {
+	words=("${(@)words[$1,-1]}")
+	((CURRENT -= $1 - 1))
+	_normal
+}
 
 _packlock() {
 	local verb
@@ -235,14 +280,18 @@ _packlock() {
 		case words != nil:
 			specs = append(specs, quote("1:word:("+strings.Join(words, " ")+")"))
 		case v.takesCommand():
-			specs = append(specs, quote("1:directory:_files -/"), quote("*:::command:_normal"))
+			specs = append(specs, quote("1:directory:_files -/"), quote("2:command:_packlock_at_command"))
 		case v.takesDir():
 			specs = append(specs, quote("*:directory:_files -/"))
 		}
 		if specs == nil {
 			continue
 		}
-		fmt.Fprintf(w, "\t%s)\n\t\t_arguments -S %s\n\t\t;;\n", v.name, strings.Join(specs, " \\\n\t\t\t"))
+		fmt.Fprintf(w, "\t%s)\n", v.name)
+		if v.takesCommand() {
+			fmt.Fprintf(w, "\t\t_packlock_in_command %s && return\n", strings.Join(v.valued(), " "))
+		}
+		fmt.Fprintf(w, "\t\t_arguments -S %s\n\t\t;;\n", strings.Join(specs, " \\\n\t\t\t"))
 	}
 	fmt.Fprint(w, `	esac
 }
@@ -262,19 +311,65 @@ func completeFish(w io.Writer) {
 function __packlock_at
     set -l words (commandline -opc)
     test (count $words) -ge 2; and test "$words[2]" = "$argv[1]"; and not contains -- -- $words
+    and not __packlock_command_at >/dev/null
 end
 
-# Whether it is at the command after "--".
-function __packlock_at_command
+# Whether it is at the first of them.
+function __packlock_first
+    test (count (commandline -opc)) -eq 2; and __packlock_at $argv
+end
+
+# Completes a directory, but none that would be taken for a flag.
+function __packlock_directories
+    __fish_complete_directories (commandline -ct) | string match -v -- '-*'
+end
+
+# Prints at which word begins the command that a verb is given, after "--" or
+# after DIR, or fails if the cursor is before it.
+function __packlock_command_at
     set -l words (commandline -opc)
-    test (count $words) -ge 2; and contains -- "$words[2]" $argv; and contains -- -- $words
+    set -l operands 0
+    set -l i 3
+    set -l valued
+    switch "$words[2]"
+`)
+	for _, v := range verbs() {
+		if v.takesCommand() {
+			fmt.Fprintf(w, "        case %s\n            set valued %s\n", v.name, strings.Join(v.valued(), " "))
+		}
+	}
+	fmt.Fprint(w, `        case '*'
+            return 1
+    end
+    while test $i -le (count $words)
+        switch $words[$i]
+            case --
+                set i (math $i + 1)
+                set operands 2
+                break
+            case '-*'
+                if contains -- (string replace -r '^--' - -- $words[$i]) $valued
+                    set i (math $i + 1)
+                end
+            case '*'
+                set operands (math $operands + 1)
+                test $operands -eq 2; and break
+        end
+        set i (math $i + 1)
+    end
+    if test $operands -ne 2
+        # At the word after DIR, unless that is a flag or the value of one.
+        test $operands -eq 1 -a $i -eq (math (count $words) + 1); or return 1
+        string match -q -- '-*' (commandline -ct); and return 1
+    end
+    echo $i
 end
 
 # Completes that.
 function __packlock_command
+    set -l at (__packlock_command_at); or return
     set -l words (commandline -opc)
-    set -l dashes (contains -i -- -- $words)
-    set -e words[1..$dashes]
+    set -e words[1..(math $at - 1)]
     complete -C (string join -- ' ' (string escape -- $words) (commandline -ct))
 end
 
@@ -283,7 +378,6 @@ complete -c packlock -f
 	quote := func(s string) string {
 		return "'" + strings.NewReplacer(`\`, `\\`, "'", `\'`).Replace(s) + "'"
 	}
-	var commands []string
 	for _, v := range verbs() {
 		fmt.Fprintf(w, "complete -c packlock -n 'test (count (commandline -opc)) -eq 1' -a %s -d %s\n", v.name, quote(v.summary))
 		at := fmt.Sprintf("complete -c packlock -n '__packlock_at %s'", v.name)
@@ -295,15 +389,14 @@ complete -c packlock -f
 			fmt.Fprintln(w)
 		}
 		if words := v.words(); words != nil {
-			fmt.Fprintf(w, "%s -a %s\n", at, quote(strings.Join(words, " ")))
+			fmt.Fprintf(w, "complete -c packlock -n '__packlock_first %s' -a %s\n", v.name, quote(strings.Join(words, " ")))
 		}
 		if v.takesDir() {
-			fmt.Fprintf(w, "%s -a '(__fish_complete_directories (commandline -ct))'\n", at)
+			fmt.Fprintf(w, "%s -a '(__packlock_directories)'\n", at)
 		}
 		if v.takesCommand() {
 			fmt.Fprintf(w, "%s -a -- -d 'the command follows'\n", at)
-			commands = append(commands, v.name)
 		}
 	}
-	fmt.Fprintf(w, "complete -c packlock -n '__packlock_at_command %s' -a '(__packlock_command)'\n", strings.Join(commands, " "))
+	fmt.Fprintln(w, "complete -c packlock -a '(__packlock_command)'")
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -8,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // completionScript returns a file with what packlock completion prints, and
@@ -47,7 +49,7 @@ func TestCompletionIsAcceptedByTheShell(t *testing.T) {
 func somePlace(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	for _, name := range []string{"pack", "two words"} {
+	for _, name := range []string{"pack", "two words", "-dash"} {
 		if err := os.Mkdir(filepath.Join(dir, name), 0o777); err != nil {
 			t.Fatal(err)
 		}
@@ -65,7 +67,7 @@ func TestBashCompletes(t *testing.T) {
 	for _, v := range verbs() {
 		names = append(names, v.name)
 	}
-	directories := []string{"pack", "two words"}
+	directories := []string{"pack", "two words", "./-dash"}
 	runFlags := []string{"-E", "-n", "-o", "-q", "-timeout", "--"}
 	for _, test := range []struct {
 		line []string // the last word is being typed
@@ -78,13 +80,14 @@ func TestBashCompletes(t *testing.T) {
 		{[]string{"help", "run", ""}, nil},
 		{[]string{"version", ""}, nil},
 		{[]string{"completion", ""}, []string{"bash", "zsh", "fish"}},
+		{[]string{"completion", "bash", ""}, nil},
 
 		{[]string{"status", "-"}, []string{"-json"}},
 		{[]string{"status", ""}, directories},
 		{[]string{"status", "pack", ""}, directories},
 		{[]string{"status", "pack", "-j"}, []string{"-json"}},
 		{[]string{"status", `two\ `}, []string{"two words"}},
-		{[]string{"status", "--", "-"}, nil},
+		{[]string{"status", "--", "-"}, []string{"./-dash"}},
 
 		{[]string{"run", "-"}, runFlags},
 		{[]string{"run", "pa"}, []string{"pack"}},
@@ -119,6 +122,85 @@ func TestBashCompletes(t *testing.T) {
 	}
 }
 
+// completeInZsh types a command line into an interactive zsh, presses Tab, and
+// prints what is offered, a line each. It tells compadd adding what is found from
+// the completion system using it to look something up.
+const completeInZsh = `
+zmodload zsh/zpty || exit 1
+zpty shell zsh -f -i
+zpty -w shell "PROMPT=; autoload compinit; compinit -u -D; source ${(q)1}; PATH="
+zpty -w shell '
+compadd() {
+	if [[ ${@[1,(i)(-|--)]} != *-(O|A|D)\ * ]]; then
+		typeset -a found
+		builtin compadd -A found "$@"
+		print -rl -- "<"$^found">"
+	fi
+	builtin compadd "$@"
+}
+offer() {
+	print
+	compstate[insert]= compstate[list]=
+	_main_complete
+	print "<""end>"
+}
+zle -C offer complete-word offer
+bindkey "^X" offer
+print "<""ready>"
+'
+zpty -r shell before "*<ready>*"
+zpty -wn shell "packlock $2"$'\x18'
+zpty -r shell offered "*<end>*"
+print -r -- $offered
+`
+
+func TestZshCompletes(t *testing.T) {
+	t.Parallel() // a new zsh takes a second until it can complete anything
+	script, exe := completionScript(t, "zsh")
+	dir := somePlace(t)
+	runFlags := []string{"-E", "-n", "-o", "-q", "-timeout"}
+	for _, test := range []struct {
+		line     string
+		want     []string // are offered
+		unwanted []string // are not
+	}{
+		{"st", []string{"status"}, []string{"run"}},
+		{"completion ", []string{"bash", "zsh", "fish"}, nil},
+		{"completion bash ", nil, []string{"bash", "zsh"}},
+		{"status pa", []string{"pack"}, []string{"file"}},
+		{"run -", runFlags, []string{"--"}},
+		{"run pack -", append(runFlags, "--"), nil},
+		{"run pack --", []string{"--"}, nil},
+		{"run -timeout 5s pa", []string{"pack"}, nil},
+		{"run pack ech", []string{"echo"}, nil},
+		{"run -E 9 pack -n ech", []string{"echo"}, nil},
+		{"run pack -- ech", []string{"echo"}, nil},
+		{"run pack -- cat fi", []string{"file"}, nil},
+		{"run pack cat fi", []string{"file"}, nil},
+		{"run pack cat -", nil, []string{"-timeout", "--"}},
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		cmd := exec.CommandContext(ctx, exe, "-f", "-c", completeInZsh, "zsh", script, test.line)
+		cmd.Dir = dir
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%q: %v, %q", test.line, err, out)
+		}
+		offers := func(word string) bool { return strings.Contains(string(out), "<"+word+">") }
+		for _, word := range test.want {
+			if !offers(word) {
+				t.Errorf("%q: does not offer %q: %q", test.line, word, out)
+			}
+		}
+		for _, word := range test.unwanted {
+			if offers(word) {
+				t.Errorf("%q: offers %q", test.line, word)
+			}
+		}
+	}
+}
+
 func TestFishCompletes(t *testing.T) {
 	script, exe := completionScript(t, "fish")
 	dir := somePlace(t)
@@ -130,9 +212,16 @@ func TestFishCompletes(t *testing.T) {
 		{"help comp", []string{"completion"}},
 		{"status -", []string{"-json"}},
 		{"status pack tw", []string{"two words/"}},
+		{"status ", []string{"pack/", "two words/"}},
 		{"run -t", []string{"-timeout"}},
 		{"run -timeout ", nil},
 		{"run pack -- cat f", []string{"file"}},
+		{"run pack cat f", []string{"file"}},
+		{"run pack ech", []string{"echo"}},
+		{"run -timeout 5s pack -n ech", []string{"echo"}},
+		{"run pack -timeout ", nil},
+		{"completion ", []string{"bash", "fish", "zsh"}},
+		{"completion bash ", nil},
 		{"run -n pack -- ./f", nil}, // cannot be executed
 	} {
 		cmd := exec.Command(exe, "--no-config", "-c", `source $argv[1]; complete -C "packlock $argv[2]"`, script, test.line)

@@ -41,7 +41,7 @@ func printReference(w io.Writer) {
 	printMarkdown(w, overview.String())
 	for _, v := range verbs() {
 		fmt.Fprintf(w, "## packlock %s\n\n%s\n\n", v.name, sentence(v.summary))
-		fmt.Fprintf(w, "```text\n%s\n```\n\n", strings.TrimSpace("packlock "+v.name+" "+v.args))
+		fmt.Fprintf(w, "```text\n%s\n```\n\n", v.synopsis())
 		printMarkdown(w, v.about)
 		var flags strings.Builder
 		v.flags.SetOutput(&flags)
@@ -65,9 +65,4 @@ func printMarkdown(w io.Writer, help string) {
 			fmt.Fprintf(w, "%s\n\n", paragraph)
 		}
 	}
-}
-
-// sentence returns a summary as a sentence.
-func sentence(summary string) string {
-	return strings.ToUpper(summary[:1]) + summary[1:] + "."
 }

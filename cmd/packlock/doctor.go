@@ -2,17 +2,14 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io/fs"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"runtime"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -20,7 +17,7 @@ import (
 type doctor struct {
 	verb *verb
 	peer bool
-	wait time.Duration
+	wait duration
 	json bool
 
 	report doctorReport
@@ -63,7 +60,7 @@ type skip string
 func (s skip) Error() string { return string(s) }
 
 func newDoctor() *verb {
-	d := &doctor{}
+	d := &doctor{wait: duration(time.Minute)}
 	v := &verb{
 		name:    "doctor",
 		args:    "[flags] DIR [flags]",
@@ -86,8 +83,12 @@ tries it and waits for it.
 
 `,
 		notes: `
+With -json it prints an object. If it could not find out, "trusted" is false,
+there is no "verdict", and "error" is why.
+
 Exit status: 0 if DIR can be trusted with a lock as far as was checked, 1 if not
-or on trouble, 2 if the command line makes no sense, 130 after Ctrl-C.
+or on trouble, 2 if the command line makes no sense, 128+N if signal N ended it:
+130 after Ctrl-C, 143 after SIGTERM.
 
 A doctor that was killed leaves .packlock-doctor-* or .packlock-peer-* in DIR,
 which can be deleted.
@@ -96,7 +97,7 @@ which can be deleted.
 	}
 	d.verb = v
 	v.flags.BoolVar(&d.peer, "peer", false, "be one of two that check the lock across machines")
-	v.flags.DurationVar(&d.wait, "wait", time.Minute, "`time` for which -peer waits for a sign of the other")
+	v.flags.Var(&d.wait, "wait", "`time` for which -peer waits for a sign of the other")
 	v.flags.BoolVar(&d.json, "json", false, "print JSON")
 	return v
 }
@@ -109,82 +110,79 @@ func (d *doctor) run(args []string) error {
 	if err != nil {
 		return err
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := interruptible()
 	defer stop()
 	err = d.examine(ctx, dir)
-	if ctx.Err() != nil {
-		return exit{130, errors.New("interrupted")}
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
 	}
-	return err
+	return d.conclude(err)
 }
 
 func (d *doctor) parse(args []string) (dir string, err error) {
-	var dirs []string
-	for {
-		if args, err = d.verb.parse(args); err != nil {
-			return "", err
-		}
-		if len(args) == 0 {
-			break
-		}
-		dirs, args = append(dirs, args[0]), args[1:]
+	if dir, err = d.verb.oneDir(args); err != nil {
+		return "", err
 	}
 	waits := false
 	d.verb.flags.Visit(func(f *flag.Flag) { waits = waits || f.Name == "wait" })
 	switch {
-	case len(dirs) == 0 || dirs[0] == "":
-		return "", usageError("which directory? as in: packlock doctor DIR")
-	case len(dirs) > 1:
-		return "", usageError("one directory at a time, not also %q; type: packlock help doctor", dirs[1])
-	case d.wait <= 0:
-		return "", usageError("-wait must be more than 0; type: packlock help doctor")
+	case d.wait == 0:
+		return "", usageError("-wait must be more than 0, as in: packlock doctor -peer -wait 5m DIR")
 	case waits && !d.peer:
-		return "", usageError("-wait is for -peer; type: packlock doctor -peer -wait %v DIR", d.wait)
+		return "", usageError("-wait is for -peer; type: packlock doctor -peer -wait %v DIR", &d.wait)
 	}
-	return dirs[0], nil
+	return dir, nil
 }
 
-// examine does what was asked for and prints the report. Its error is that of
-// a DIR that was found wanting, too.
+// examine does what was asked for and prints the lines of the report.
 func (d *doctor) examine(ctx context.Context, dir string) error {
+	d.report = doctorReport{
+		Directory: dir,
+		System:    runtime.GOOS + "/" + runtime.GOARCH,
+		Checks:    []doctorCheck{},
+	}
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return err
 	}
+	d.report.Directory = dir
 	switch info, err := os.Stat(dir); {
 	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("there is no directory %s; create it first", dir)
+		return noDirectory(dir)
 	case err != nil:
 		return err
 	case !info.IsDir():
-		return fmt.Errorf("%s is not a directory", dir)
+		return fmt.Errorf("%s is not a directory", legible(dir))
 	}
 	d.report.FileSystem = findFileSystem(dir)
-	d.say("directory", dir)
+	d.say("directory", legible(dir))
 	d.say("file system", d.report.FileSystem.String())
 	if d.peer {
-		err = d.examineWithPeer(ctx)
-	} else {
-		err = d.examineAlone(ctx)
+		return d.examineWithPeer(ctx)
 	}
-	if err != nil {
-		return err
-	}
+	return d.examineAlone(ctx)
+}
 
-	if d.json {
+// conclude prints the end of the report, and returns the error to end with: err
+// is what kept the report from being made, and a DIR that was found wanting is
+// one, too.
+func (d *doctor) conclude(err error) error {
+	if err != nil {
+		d.report.Error = message(err)
+	}
+	switch {
+	case d.json:
 		d.report.Verdict = strings.ReplaceAll(d.report.Verdict, "\n", " ")
-		out := json.NewEncoder(os.Stdout)
-		out.SetIndent("", "  ")
-		if err := out.Encode(d.report); err != nil {
-			return err
+		if printed := printJSON(d.report); err == nil {
+			err = printed
 		}
-	} else {
-		fmt.Printf("\n%s\n", d.report.Verdict)
+	case err == nil:
+		fmt.Fprintf(&stdout, "\n%s\n", d.report.Verdict)
 	}
-	if !d.report.Trusted {
-		return exit{status: 1}
+	if err == nil && !d.report.Trusted {
+		err = exit{status: 1}
 	}
-	return nil
+	return err
 }
 
 // record adds a check to the report. The error is what went wrong, or a skip.
@@ -212,7 +210,7 @@ func (d *doctor) record(name, detail string, err error, latencies ...time.Durati
 // say prints a line of the report that is for people.
 func (d *doctor) say(name, what string) {
 	if !d.json {
-		fmt.Printf("%-22s  %s\n", name, what)
+		fmt.Fprintf(&stdout, "%-22s  %s\n", name, what)
 	}
 }
 
@@ -255,7 +253,7 @@ func (d *doctor) examineAlone(ctx context.Context) error {
 	d.record("across machines", detail, err)
 
 	d.report.Trusted = len(d.failed()) == 0
-	dir := d.report.Directory
+	dir := legible(d.report.Directory)
 	switch {
 	case none != nil:
 		d.report.Verdict = fmt.Sprintf("%s cannot be locked.", dir)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"time"
 
 	"packlock"
@@ -64,6 +65,9 @@ func assistantCommand() (*exec.Cmd, error) {
 // assist is the life of an assistant: it does what it is told on its standard
 // input, in order, and ends at once when that does.
 func assist() {
+	// Ctrl-C in a terminal reaches it, too, and is for doctor, which must not
+	// see it die of that first and put it down to the file system.
+	signal.Ignore(endings...)
 	orders := make(chan order)
 	go func() {
 		defer close(orders)

@@ -2,9 +2,14 @@ package main
 
 import (
 	"bufio"
+	"os"
 	"reflect"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"packlock"
 )
 
 func TestMountOptionsAreFound(t *testing.T) {
@@ -58,5 +63,28 @@ func TestDoctorHasColoursOnATerminalOnly(t *testing.T) {
 	}
 	if _, printed, _ := command(t, "doctor", t.TempDir()).output(); strings.Contains(printed, escape) {
 		t.Errorf("colours in a pipe:\n%s", printed)
+	}
+}
+
+// interruptVariable has the processes that doctor starts get what Ctrl-C sends
+// to all on a terminal, before doctor itself does.
+const interruptVariable = "PACKLOCK_TEST_INTERRUPT"
+
+func init() {
+	if os.Getenv(interruptVariable) != "" {
+		openScratch = func(path string) (*packlock.Lock, error) {
+			if err := unix.Kill(os.Getpid(), unix.SIGINT); err != nil {
+				return nil, err
+			}
+			return packlock.OpenFile(path)
+		}
+	}
+}
+
+func TestCtrlCIsNotPutDownToTheFileSystem(t *testing.T) {
+	c := command(t, "doctor", t.TempDir())
+	c.cmd.Env = append(c.cmd.Env, interruptVariable+"=1")
+	if status, stdout, stderr := c.output(); status != 0 || strings.Contains(stdout, "FAILED") {
+		t.Errorf("status %d, stderr: %s\n%s", status, stderr, stdout)
 	}
 }

@@ -93,7 +93,7 @@ func (d *doctor) examineWithPeer(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	h := &half{ctx: ctx, dir: d.report.Directory, id: rand.Text(), wait: d.wait}
+	h := &half{ctx: ctx, dir: d.report.Directory, id: rand.Text(), wait: time.Duration(d.wait)}
 	h.mine.peerName = peerName{host, os.Getpid()}
 	defer h.cleanUp()
 	if err := h.meet(); err != nil {
@@ -104,18 +104,18 @@ func (d *doctor) examineWithPeer(ctx context.Context) error {
 
 	result, err := h.examine()
 	if err != nil {
-		if ctx.Err() == nil {
+		if ctx.Err() == nil && !errors.As(err, new(silence)) {
 			h.giveUp(err)
 		}
 		return err
 	}
 	h.part()
-	d.conclude(h, result)
+	d.judge(h, result)
 	return nil
 }
 
-// conclude makes the report of what came out.
-func (d *doctor) conclude(h *half, r peerResult) {
+// judge makes the report of what came out.
+func (d *doctor) judge(h *half, r peerResult) {
 	const notReached = skip("it did not come to that")
 	excluded := func(name string, tries int, refuted bool) {
 		var err error
@@ -147,15 +147,16 @@ func (d *doctor) conclude(h *half, r peerResult) {
 
 	d.report.Trusted = len(d.failed()) == 0
 	refuted := r.takenHere || r.takenThere
+	dir := legible(h.dir)
 	switch {
 	case refuted:
 		d.report.Verdict = fmt.Sprintf("Refuted: one half took the lock while the other had it.\n"+
-			"A lock in %s does not exclude between %s here and %s.", h.dir, h.mine.peerName, h.other.peerName)
+			"A lock in %s does not exclude between %s here and %s.", dir, h.mine.peerName, h.other.peerName)
 	case !d.report.Trusted:
 		d.report.Verdict = fmt.Sprintf("A lock in %s excludes between %s here and %s,\n"+
-			"but who waits for it is not woken when it is released.", h.dir, h.mine.peerName, h.other.peerName)
+			"but who waits for it is not woken when it is released.", dir, h.mine.peerName, h.other.peerName)
 	default:
-		d.report.Verdict = fmt.Sprintf("Proved: a lock in %s excludes\nbetween %s here and %s.", h.dir, h.mine.peerName, h.other.peerName)
+		d.report.Verdict = fmt.Sprintf("Proved: a lock in %s excludes\nbetween %s here and %s.", dir, h.mine.peerName, h.other.peerName)
 	}
 	if there := h.other.Host; there == h.mine.Host {
 		d.report.Verdict += fmt.Sprintf("\nBoth are on a machine named %s: if it is the same one, this says nothing about others.", there)
@@ -299,7 +300,7 @@ func (h *half) meet() error {
 	for id, s := range signs {
 		if s.note.Partner == h.id { // which it has from here: it is not one that was killed long ago
 			h.written = append(h.written, h.scratch(id)) // it may have made that
-			return fmt.Errorf("nothing came from the other half, %v, after the two had met; run both again", s.note.peerName)
+			return silence(fmt.Sprintf("nothing came from the other half, %v, after the two had met; run both again", s.note.peerName))
 		}
 	}
 	return fmt.Errorf("no other half within %v; on another machine, at the same time, type: packlock doctor -peer DIR", h.wait)
@@ -316,8 +317,8 @@ type sign struct {
 // alive reports whether the half seems to run. Of one that was killed there may
 // be a file, which stays as it is.
 func (s *sign) alive() bool {
-	const silence = 5 * time.Second
-	return s.beats > 1 && time.Since(s.at) < silence
+	const patience = 5 * time.Second
+	return s.beats > 1 && time.Since(s.at) < patience
 }
 
 // readSigns brings signs up to date.
@@ -368,6 +369,11 @@ func (h *half) look() error {
 	return nil
 }
 
+// A silence is the error of a half without another, which it has nobody to tell.
+type silence string
+
+func (s silence) Error() string { return string(s) }
+
 // tick looks, and makes sure that the other half is there.
 func (h *half) tick() error {
 	if err := h.look(); err != nil {
@@ -381,7 +387,7 @@ func (h *half) tick() error {
 	case h.left():
 		return fmt.Errorf("the other half, %v, left before the end", h.other.peerName)
 	case time.Since(h.otherAt) > h.wait:
-		return fmt.Errorf("nothing came from the other half, %v, for %v", h.other.peerName, h.wait)
+		return silence(fmt.Sprintf("nothing came from the other half, %v, for %v", h.other.peerName, h.wait))
 	}
 	return nil
 }

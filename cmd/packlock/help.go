@@ -3,9 +3,9 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"runtime"
 	"runtime/debug"
+	"strings"
 )
 
 func newHelp() *verb {
@@ -20,7 +20,7 @@ func newHelp() *verb {
 		case err != nil:
 			return err
 		case len(args) == 0:
-			printOverview(os.Stdout)
+			printOverview(&stdout)
 			return nil
 		case len(args) > 1:
 			return usageError("one verb at a time; type: packlock help %s", args[0])
@@ -29,7 +29,7 @@ func newHelp() *verb {
 		if about == nil {
 			return usageError("%q is not a verb of packlock; type: packlock help", args[0])
 		}
-		about.printHelp(os.Stdout)
+		about.printHelp(&stdout)
 		return nil
 	}
 	return v
@@ -49,13 +49,21 @@ usage: packlock VERB ...
 }
 
 func (v *verb) printHelp(w io.Writer) {
-	fmt.Fprintf(w, "usage: packlock %s %s\n\n%s", v.name, v.args, v.about)
+	fmt.Fprintf(w, "usage: %s\n\n%s", v.synopsis(), v.about)
 	if v.about == "" {
-		fmt.Fprintf(w, "%s\n", v.summary)
+		fmt.Fprintf(w, "%s\n", sentence(v.summary))
 	}
 	v.flags.SetOutput(w)
 	v.flags.PrintDefaults()
 	fmt.Fprint(w, v.notes)
+}
+
+// synopsis returns the form of the verb's command line.
+func (v *verb) synopsis() string { return strings.TrimSpace("packlock " + v.name + " " + v.args) }
+
+// sentence returns a summary as a sentence.
+func sentence(summary string) string {
+	return strings.ToUpper(summary[:1]) + summary[1:] + "."
 }
 
 func newVersion() *verb {
@@ -71,7 +79,7 @@ func newVersion() *verb {
 		case len(args) > 0:
 			return usageError("no arguments here, not %q; type: packlock version", args[0])
 		}
-		fmt.Println(versionLine())
+		fmt.Fprintln(&stdout, versionLine())
 		return nil
 	}
 	return v

@@ -14,7 +14,7 @@ type holder struct {
 	takers []int
 	// processes are those that can be seen to have it now, but for this one.
 	processes []process
-	// self is whether this process has it, too: by inheritance.
+	// self is whether this process has it, too.
 	self bool
 }
 

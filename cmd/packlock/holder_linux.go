@@ -35,11 +35,14 @@ func findHolder(path string) holder {
 			h.takers = append(h.takers, pid)
 		}
 		// The taker may have ended and its pid be another's by now.
-		if has, err := hasLock(pid, file); has || err != nil && alive(pid) {
+		switch has, err := hasLock(pid, file); {
+		case pid == os.Getpid():
+			h.self = h.self || has
+		case has || err != nil && alive(pid):
 			h.processes = append(h.processes, describe(pid))
 		}
 	}
-	if len(h.processes) > 0 {
+	if len(h.processes) > 0 || h.self {
 		return h
 	}
 	// Whoever took it has ended, or is not listed, and others have inherited it.

@@ -9,6 +9,9 @@
 //
 //	main.go       the table of verbs; how a verb fails
 //	help.go       help, version
+//	flags.go      what flags take; the directories on a command line
+//	output.go     standard output; names in messages
+//	interrupt.go  the signals that end a verb
 //	run.go        run: its flags, and what happens in which order
 //	wait.go       run: waiting for the lock
 //	nested.go     run: a run under a run of the same pack
@@ -45,8 +48,10 @@ type verb struct {
 	about   string // what there is to say, up to the flags
 	notes   string // and after them
 	flags   flag.FlagSet
+	trouble int // the exit status on trouble, 0 for 1
 
-	// run does it. args is what followed the name on the command line.
+	// run does it, and prints to stdout. args is what followed the name on the
+	// command line.
 	run func(args []string) error
 }
 
@@ -67,7 +72,7 @@ func (v *verb) parse(args []string) ([]string, error) {
 	err := v.flags.Parse(args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
-		v.printHelp(os.Stdout)
+		v.printHelp(&stdout)
 		return nil, exit{}
 	case err != nil:
 		return nil, usageError("%v; type: packlock help %s", err, v.name)
@@ -76,7 +81,7 @@ func (v *verb) parse(args []string) ([]string, error) {
 }
 
 // An exit is the error of a verb that ends packlock with a status of its own.
-// Any other error ends it with status 1.
+// Any other error ends it with the verb's status for trouble.
 type exit struct {
 	status int
 	err    error // to be printed, nil if there is nothing to say
@@ -93,9 +98,9 @@ func usageError(format string, args ...any) error {
 func main() { os.Exit(execute(os.Args[1:])) }
 
 // execute runs the verb that args begins with, says what went wrong, and
-// returns the exit status.
+// returns the exit status. If the verb was ended by a signal, so is the process.
 func execute(args []string) int {
-	prefix, err := "packlock", error(nil)
+	prefix, trouble, err := "packlock", 1, error(nil)
 	if len(args) == 0 {
 		err = usageError("no verb; type: packlock help")
 	} else {
@@ -110,16 +115,30 @@ func execute(args []string) int {
 			err = usageError("%q is not a verb of packlock; type: packlock help", name)
 		} else {
 			prefix += ": " + name
+			trouble = max(trouble, v.trouble)
 			err = v.run(args[1:])
 		}
 	}
-	e := exit{1, err}
-	switch {
-	case err == nil:
-		return 0
-	case errors.As(err, &e) && e.err == nil:
-		return e.status
+	var s ending
+	if errors.As(err, &s) {
+		if s.said != "" {
+			fmt.Fprintf(os.Stderr, "%s: %s\n", prefix, s.said)
+		}
+		die(s.signal)
+		return signalStatus(s.signal)
 	}
-	fmt.Fprintf(os.Stderr, "%s: %v\n", prefix, e.err)
+	e := exit{trouble, err}
+	if err == nil {
+		e.status = 0
+	} else {
+		errors.As(err, &e)
+	}
+	// What nobody gets to read is no answer.
+	if e.err == nil && stdout.err != nil {
+		e = exit{trouble, stdout.err}
+	}
+	if e.err != nil {
+		fmt.Fprintf(os.Stderr, "%s: %s\n", prefix, message(e.err))
+	}
 	return e.status
 }

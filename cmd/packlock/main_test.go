@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
@@ -36,6 +37,8 @@ var roles = map[string]func(args []string) int{
 func TestMain(m *testing.M) {
 	if os.Getenv(roleVariable) == "" {
 		os.Unsetenv(heldVariable) // of a run that the tests are run under
+		os.Unsetenv("NO_COLOR")
+		os.Unsetenv("TERM")
 		os.Exit(m.Run())
 	}
 	if len(os.Args) > 1 {
@@ -132,13 +135,16 @@ func (c *child) ready() int {
 	return pid
 }
 
-// wait waits for the end of c and returns its exit status.
+// wait waits for the end of c and returns its exit status, as shells have it.
 func (c *child) wait() int {
 	c.t.Helper()
 	err := c.cmd.Wait()
 	c.waited = true
 	if c.cmd.ProcessState == nil {
 		c.t.Fatal(err)
+	}
+	if s := killer(c.cmd.ProcessState); s != nil {
+		return signalStatus(s)
 	}
 	return c.cmd.ProcessState.ExitCode()
 }
@@ -230,6 +236,57 @@ func TestHelpTellsAboutEveryVerb(t *testing.T) {
 			if status != 0 || stderr != "" || !strings.HasPrefix(stdout, "usage: packlock "+v.name) {
 				t.Errorf("packlock %q: exit status %d, %q, %q", args, status, stdout, stderr)
 			}
+		}
+	}
+}
+
+func TestVerbWithoutMoreToSaySaysItsSummary(t *testing.T) {
+	for _, verb := range []string{"help", "version"} {
+		want := "usage: " + findVerb(verb).synopsis() + "\n\n" + sentence(findVerb(verb).summary) + "\n"
+		if _, stdout, _ := command(t, "help", verb).output(); stdout != want {
+			t.Errorf("%q, want %q", stdout, want)
+		}
+	}
+}
+
+func TestOutputThatCannotBeWrittenIsTrouble(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	bench := []string{"bench", "-processes", "1", "-goroutines", "1", "-duration", "10ms", "-rounds", "1", dir}
+	for _, test := range []struct {
+		status int
+		args   []string
+	}{
+		{1, []string{"help"}},
+		{1, []string{"help", "run"}},
+		{1, []string{"run", "-h"}},
+		{1, []string{"version"}},
+		{1, []string{"completion", "bash"}},
+		{2, []string{"status", "-h"}},
+		{2, []string{"status", dir}},
+		{2, []string{"status", "-json", dir}},
+		{1, bench},
+		{1, append([]string{bench[0], "-json"}, bench[1:]...)},
+		{1, []string{"doctor", dir}},
+	} {
+		c := command(t, test.args...)
+		readOnly, err := os.Open(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer readOnly.Close()
+		c.cmd.Stdout = readOnly
+		var stderr strings.Builder
+		c.cmd.Stderr = &stderr
+		if err := c.cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		want := "packlock: " + test.args[0] + ": write "
+		if status := c.wait(); status != test.status || !strings.HasPrefix(stderr.String(), want) || strings.Count(stderr.String(), "\n") != 1 {
+			t.Errorf("packlock %q: exit status %d, want %d; stderr: %q", test.args, status, test.status, &stderr)
 		}
 	}
 }

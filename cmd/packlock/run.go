@@ -43,10 +43,14 @@ Exit status:
   75, or that of -E, if COMMAND was not run because the lock was not to be had:
       because of -n or -timeout, or because this run is part of a COMMAND that
       is run under the same lock (PACKLOCK_HELD in its environment says so)
-  128+N if signal N ended the wait: 130 after Ctrl-C
+  128+N if signal N ended the wait: 130 after Ctrl-C, 143 after SIGTERM
   127 if COMMAND was not found, 126 if it could not be executed
   1   on trouble with the lock
   2   if the command line makes no sense
+
+On Unix, if SIGINT killed COMMAND, or SIGINT, SIGTERM or SIGHUP ended the wait,
+run dies of that signal itself. A shell has 128+N for that, too, and does not go
+on with a script after Ctrl-C.
 
 Signals: SIGTERM, SIGHUP, SIGUSR1 and SIGUSR2 are passed on to COMMAND, and so
 are SIGINT and SIGQUIT, except in the foreground of a terminal: there, what is
@@ -65,12 +69,11 @@ killed run lets the lock go at once.
 	r.verb = v
 	v.flags.BoolVar(&r.dontWait, "n", false, "do not wait")
 	v.flags.Func("timeout", "wait `time` at most, such as 5s or 2m", func(s string) error {
-		d, err := time.ParseDuration(s)
-		if err != nil || d < 0 {
-			return errors.New("a time has a unit, as in -timeout 5s")
+		d, err := parseDuration(s)
+		if err == nil {
+			r.timeout = d
 		}
-		r.timeout = d
-		return nil
+		return err
 	})
 	v.flags.Func("E", "exit with `status` if the lock is not to be had (default 75)", func(s string) error {
 		n, err := strconv.ParseUint(s, 10, 8)
@@ -116,7 +119,7 @@ func (r *runner) parse(args []string) error {
 	case len(r.command) == 0:
 		return usageError("no COMMAND; type: %s", synopsis)
 	case r.dir == "":
-		return usageError("DIR is empty; for the current directory type: packlock run . -- COMMAND ARGS...")
+		return emptyDir("run . -- COMMAND ARGS...")
 	case r.dontWait && r.timeout >= 0:
 		return usageError("-n and -timeout contradict each other; type one of them")
 	case r.dontWait:
@@ -130,7 +133,10 @@ func (r *runner) run(args []string) error {
 		return err
 	}
 	lock, err := packlock.Open(r.dir)
-	if err != nil {
+	switch {
+	case err != nil && danglingLink(r.dir) != "":
+		return noDirectory(r.dir)
+	case err != nil:
 		return err
 	}
 
@@ -141,7 +147,11 @@ func (r *runner) run(args []string) error {
 		return err
 	}
 	status, err := r.runCommand(hold, early)
-	if released := hold.Release(); err == nil {
+	released := hold.Release()
+	switch {
+	case errors.As(err, new(ending)):
+		return err
+	case err == nil:
 		err = released
 	}
 	return exit{status, err}
@@ -166,7 +176,7 @@ func (r *runner) runCommand(hold *packlock.Hold, early chan os.Signal) (status i
 
 	select {
 	case s := <-early: // the wait ended, and that was before
-		return signalStatus(s), nil
+		return signalStatus(s), ending{signal: s}
 	default:
 	}
 	if err := cmd.Start(); err != nil {

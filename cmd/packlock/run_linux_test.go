@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -58,6 +59,40 @@ func TestTypedInterruptIsNotPassedOn(t *testing.T) {
 	c.cmd.Process.Signal(unix.SIGUSR2)
 	if got := c.nextSignal(); got != unix.SIGUSR2.String() {
 		t.Errorf("command got %q, want nothing before %v", got, unix.SIGUSR2)
+	}
+}
+
+func TestTypedInterruptEndsTheScriptThatRunsRun(t *testing.T) {
+	busy := t.TempDir()
+	hold(t, busy)
+	const script = `exec 2>&1; for i in 1 2 3; do "$@"; done; echo went on`
+	for _, shell := range []string{"bash", "sh"} {
+		for _, test := range []struct{ name, dir string }{{"while the command runs", t.TempDir()}, {"while run waits", busy}} {
+			t.Run(shell+" "+test.name, func(t *testing.T) {
+				exe, err := exec.LookPath(shell)
+				if err != nil {
+					t.Skipf("%s is not installed", shell)
+				}
+				master, slave := openTerminal(t)
+				defer slave.Close()
+				c := command(t, underLock(t, test.dir, "test:wait")...)
+				c.cmd.Args = append([]string{shell, "-c", script, shell}, c.cmd.Args...)
+				c.cmd.Path = exe
+				c.cmd.ExtraFiles = []*os.File{slave}
+				c.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true, Ctty: 3}
+				c.start()
+				c.readLine(c.stdout) // that the command is ready, or that run waits
+				if _, err := io.WriteString(master, ctrlC); err != nil {
+					t.Fatal(err)
+				}
+				if line, err := c.stdout.ReadString('\n'); err != io.EOF || line != "" {
+					t.Fatalf("after Ctrl-C: %q, %v", line, err)
+				}
+				if status := c.wait(); status != 130 {
+					t.Errorf("exit status %d, want 130", status)
+				}
+			})
+		}
 	}
 }
 
@@ -130,6 +165,24 @@ func init() {
 	roles["test:then"] = func(args []string) int {
 		roles["test:wait"](nil)
 		return execute(args)
+	}
+}
+
+func TestOwnGrantIsToldFromOtherHolders(t *testing.T) {
+	dir := t.TempDir()
+	lock, err := packlock.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	hold, err := lock.TryAcquire()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer hold.Release()
+	skipUnlessListed(t, dir)
+	if who := findHolder(lock.Path()); !who.self || len(who.processes) > 0 {
+		t.Errorf("%+v, want only this process itself", who)
 	}
 }
 

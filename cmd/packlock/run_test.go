@@ -59,6 +59,53 @@ func TestTroubleWithTheLockExits1(t *testing.T) {
 	expect(t, 1, append([]string{"run", file, "--"}, exit0...), "packlock: run: ", file)
 }
 
+func TestLinkToNothingIsCalledThat(t *testing.T) {
+	dir := t.TempDir()
+	link := filepath.Join(dir, "link")
+	if err := os.Symlink(filepath.Join(dir, "nothing"), link); err != nil {
+		t.Skipf("no symbolic links here: %v", err)
+	}
+	says := link + " is a symbolic link to nothing"
+	exit0 := self(t, "test:exit", "0")
+	for _, dir := range []string{link, link + string(filepath.Separator), filepath.Join(link, "pack")} {
+		expect(t, 1, append([]string{"run", dir, "--"}, exit0...), "packlock: run: "+says)
+		expect(t, 2, []string{"status", dir}, "packlock: status: "+says)
+		expect(t, 1, []string{"bench", dir}, "packlock: bench: "+says)
+	}
+}
+
+func TestRunSaysWhatIsWrongWithAFlag(t *testing.T) {
+	dir := t.TempDir()
+	for _, test := range []struct{ flag, value, says string }{
+		{"-timeout", "2562048h", "that is too long, the longest time is 2562047h"},
+		{"-timeout", "99999999999999999999s", "that is too long"},
+		{"-timeout", "-5s", "a time is not negative"},
+		{"-timeout", "-2562048h", "a time is not negative"},
+		{"-timeout", "1e3s", "that is not a time, such as 5s"},
+		{"-timeout", "s", "that is not a time"},
+		{"-timeout", "", "that is not a time"},
+		{"-timeout", "5 s", "that is not a time"},
+		{"-timeout", "5", "a time has a unit, as in 5s"},
+		{"-timeout", "1e3", "a time has a unit"},
+		{"-E", "256", "a status is a number from 0 to 255"},
+		{"-E", "-1", "a status is a number"},
+		{"-E", "busy", "a status is a number"},
+		{"-E", "", "a status is a number"},
+		{"-n", "maybe", `invalid boolean value "maybe" for -n`},
+		{"-q", "", `invalid boolean value "" for -q`},
+		{"-o", "2", `invalid boolean value "2" for -o`},
+	} {
+		args := append([]string{"run", test.flag + "=" + test.value, dir, "--"}, self(t, "test:exit", "0")...)
+		stderr := expect(t, 2, args, "packlock: run: ", test.says, "; type: packlock help run")
+		if strings.Count(stderr, "\n") != 1 {
+			t.Errorf("%q: not one line: %q", args, stderr)
+		}
+	}
+	for _, flag := range []string{"-timeout", "-E"} {
+		expect(t, 2, []string{"run", dir, flag}, "flag needs an argument: "+flag)
+	}
+}
+
 func TestMissingDirIsCreated(t *testing.T) {
 	missing := filepath.Join(t.TempDir(), "missing", "pack")
 	expect(t, 0, append([]string{"run", missing, "--"}, self(t, "test:exit", "0")...))

@@ -75,10 +75,32 @@ func init() {
 	}
 }
 
+// killer returns the signal that ended a process, nil if none did.
+func killer(p *os.ProcessState) os.Signal {
+	if ws, ok := p.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
+		return ws.Signal()
+	}
+	return nil
+}
+
 func TestCommandKilledBySignalGives128AndMore(t *testing.T) {
 	dir := t.TempDir()
 	for _, s := range []syscall.Signal{unix.SIGKILL, unix.SIGTERM, unix.SIGINT} {
 		expect(t, 128+int(s), underLock(t, dir, "test:kill", strconv.Itoa(int(s))))
+	}
+}
+
+func TestRunDiesOfTheInterruptThatKilledTheCommand(t *testing.T) {
+	dir := t.TempDir()
+	for s, want := range map[syscall.Signal]os.Signal{unix.SIGINT: unix.SIGINT, unix.SIGTERM: nil, unix.SIGKILL: nil} {
+		c := command(t, underLock(t, dir, "test:kill", strconv.Itoa(int(s)))...)
+		c.output()
+		if got := killer(c.cmd.ProcessState); got != want {
+			t.Errorf("%v: run was killed by %v, want %v", s, got, want)
+		}
+		if !tryLock(t, dir) {
+			t.Errorf("%v: busy", s)
+		}
 	}
 }
 
@@ -137,6 +159,9 @@ func TestSignalEndsTheWait(t *testing.T) {
 			}
 			if status := c.wait(); status != 128+int(s) {
 				t.Errorf("exit status %d, want %d", status, 128+int(s))
+			}
+			if got := killer(c.cmd.ProcessState); got != s {
+				t.Errorf("died of %v, want %v", got, s)
 			}
 		})
 	}
@@ -257,6 +282,28 @@ func TestInheritedDescriptorsKeepTheirNumbers(t *testing.T) {
 	r.Close()
 	if status != 0 || stdout != "through descriptor 3" {
 		t.Errorf("exit status %d, %q, %q", status, stdout, stderr)
+	}
+}
+
+func TestNamesInMessagesAreQuoted(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "a\n\x1b[2Jb")
+	sub := filepath.Join(dir, packlock.FileName) // not a directory
+	exit0 := self(t, "test:exit", "0")
+	run := func(dir string, flags ...string) []string {
+		return append(append(append([]string{"run"}, flags...), dir, "--"), exit0...)
+	}
+	expect(t, 0, run(dir))
+	expect(t, 1, run(sub), `a\n\x1b[2Jb/`)
+	expect(t, 1, []string{"bench", sub}, `a\n\x1b[2Jb/`)
+	expect(t, 1, []string{"bench", dir + "c"}, `there is no directory "`, `a\n\x1b[2Jbc"; create`)
+	expect(t, 2, []string{"status", filepath.Join(sub, "c")}, `a\n\x1b[2Jb/`)
+	expect(t, 75, underLock(t, dir, run(dir)...), `a\n\x1b[2Jb" is already held`)
+	hold(t, dir)
+	for _, args := range [][]string{run(dir, "-n"), run(dir, "-timeout", "1s10ms")} {
+		stderr := expect(t, 75, args, `a\n\x1b[2Jb" is `, "busy")
+		if strings.ContainsRune(stderr, '\x1b') {
+			t.Errorf("%q: %q", args, stderr)
+		}
 	}
 }
 

@@ -1,16 +1,12 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
-	"slices"
-	"strconv"
-	"strings"
 	"unicode/utf8"
 
 	"packlock"
@@ -62,7 +58,9 @@ It prints a line for each DIR: "free" or "held", DIR, and the rest for people,
 or says on standard error what is wrong. With -json it prints an array with, for
 each DIR, "dir", "state" (free, held, trouble), "held_by" (a phrase, if held),
 "holders" (pid, command, age_seconds; none if they cannot be seen), "waiting"
-(how many, null if unknown) and "error" (on trouble).
+(how many, null if unknown) and "error" (on trouble). The order is that of the
+command line. Bytes of a DIR that are not UTF-8 become U+FFFD, as JSON has only
+text: tell such a DIR by its place.
 
 Only Linux tells who holds a lock, in /proc, and that only of processes in this
 pid namespace or one inside it: not of other containers, nor of other machines.
@@ -77,7 +75,8 @@ A pack without a sidecar is free, and remains without: status creates nothing.
 Exit status: 0 if all are free, 1 if some are held, 2 on trouble with any, or if
 the command line makes no sense.
 `,
-		run: o.run,
+		trouble: 2,
+		run:     o.run,
 	}
 	o.verb = v
 	v.flags.BoolVar(&o.json, "json", false, "print JSON")
@@ -85,7 +84,7 @@ the command line makes no sense.
 }
 
 func (o *onlooker) run(args []string) error {
-	dirs, err := o.parse(args)
+	dirs, err := o.verb.dirs(args)
 	if err != nil {
 		return err
 	}
@@ -109,68 +108,32 @@ func (o *onlooker) run(args []string) error {
 		}
 	}
 	if o.json {
-		out := json.NewEncoder(os.Stdout)
-		out.SetIndent("", "  ")
-		if err := out.Encode(states); err != nil {
-			return exit{2, err}
+		if err := printJSON(states); err != nil {
+			return err
 		}
 	}
 	return exit{status: status}
-}
-
-func (o *onlooker) parse(args []string) (dirs []string, err error) {
-	// What follows "--" are directories, whatever they look like.
-	var plain []string
-	if dashes := slices.Index(args, "--"); dashes >= 0 {
-		args, plain = args[:dashes], args[dashes+1:]
-	}
-	for {
-		if args, err = o.verb.parse(args); err != nil {
-			return nil, err
-		}
-		if len(args) == 0 {
-			break
-		}
-		dirs, args = append(dirs, args[0]), args[1:]
-	}
-	dirs = append(dirs, plain...)
-	switch {
-	case len(dirs) == 0:
-		return nil, usageError("which directory? as in: packlock status DIR")
-	case slices.Contains(dirs, ""):
-		return nil, usageError("DIR is empty; for the current directory type: packlock status .")
-	}
-	return dirs, nil
 }
 
 // print prints the line about a pack. It pads DIR to width.
 func (s packState) print(width int) {
 	switch s.State {
 	case packFree:
-		fmt.Printf("%s  %s\n", paint(green, packFree), legible(s.Dir))
+		fmt.Fprintf(&stdout, "%s  %s\n", paint(green, packFree), legible(s.Dir))
 	case packHeld:
 		line := fmt.Sprintf("%s  %-*s  by %s", paint(yellow, packHeld), width, legible(s.Dir), s.HeldBy)
 		if s.Waiting != nil {
 			line += fmt.Sprintf("; %d waiting", *s.Waiting)
 		}
-		fmt.Println(line)
+		fmt.Fprintln(&stdout, line)
 	}
-}
-
-// legible returns dir, quoted if there is something in it that could play
-// tricks on a terminal or on a script that reads lines.
-func legible(dir string) string {
-	if strings.IndexFunc(dir, func(r rune) bool { return r == utf8.RuneError || !strconv.IsPrint(r) }) >= 0 {
-		return strconv.Quote(dir)
-	}
-	return dir
 }
 
 // look returns the state of the pack dir.
 func look(dir string) packState {
 	s := packState{Dir: dir, Holders: []packHolder{}}
 	if err := s.look(); err != nil {
-		s.State, s.Error = packTrouble, err.Error()
+		s.State, s.Error = packTrouble, message(err)
 	}
 	return s
 }
@@ -178,7 +141,7 @@ func look(dir string) packState {
 func (s *packState) look() error {
 	switch info, err := os.Stat(s.Dir); {
 	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("there is no directory %s", legible(s.Dir))
+		return noDirectory(s.Dir)
 	case err != nil:
 		return err
 	case !info.IsDir():

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -114,13 +115,14 @@ func TestStatusSaysThatAHolderOutsideTheContainerCannotBeSeen(t *testing.T) {
 
 func TestStatusIsColouredOnATerminalOnly(t *testing.T) {
 	dir := packs(t, "pack")[0]
-	for _, test := range []struct{ noColor, want string }{
-		{"", "\x1b[32mfree\x1b[0m  " + dir + "\r\n"},
-		{"1", "free  " + dir + "\r\n"},
+	for _, test := range []struct{ env, want string }{
+		{"TERM=xterm", "\x1b[32mfree\x1b[0m  " + dir + "\r\n"},
+		{"NO_COLOR=1", "free  " + dir + "\r\n"},
+		{"TERM=dumb", "free  " + dir + "\r\n"},
 	} {
 		master, slave := openTerminal(t)
 		c := command(t, "status", dir)
-		c.cmd.Env = append(c.cmd.Env, "NO_COLOR="+test.noColor)
+		c.cmd.Env = append(c.cmd.Env, test.env)
 		c.cmd.Stdout = slave
 		if err := c.cmd.Run(); err != nil {
 			t.Fatal(err)
@@ -131,9 +133,30 @@ func TestStatusIsColouredOnATerminalOnly(t *testing.T) {
 			t.Fatal(err)
 		}
 		if string(got[:n]) != test.want {
-			t.Errorf("NO_COLOR=%s: %q, want %q", test.noColor, got[:n], test.want)
+			t.Errorf("%s: %q, want %q", test.env, got[:n], test.want)
 		}
 		slave.Close()
+	}
+}
+
+func TestBenchShowsItsProgressOnATerminalThatCanTakeItBack(t *testing.T) {
+	for _, test := range []struct{ env, want string }{
+		{"TERM=xterm", "\r\x1b[K1 of 2: 1 × 1, empty section, packlock"},
+		{"TERM=dumb", ""},
+	} {
+		master, slave := openTerminal(t)
+		c := command(t, "bench", "-processes", "1", "-goroutines", "1", "-duration", "10ms", "-rounds", "1", t.TempDir())
+		c.cmd.Env = append(c.cmd.Env, test.env)
+		c.cmd.Stderr = slave
+		if err := c.cmd.Run(); err != nil {
+			t.Fatal(err)
+		}
+		slave.Close()
+		// A terminal that nobody has open any more gives an error at its end.
+		shown, _ := io.ReadAll(master)
+		if !strings.HasPrefix(string(shown), test.want) || test.want == "" && len(shown) > 0 {
+			t.Errorf("%s: %q, want %q", test.env, shown, test.want)
+		}
 	}
 }
 

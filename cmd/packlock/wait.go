@@ -25,11 +25,14 @@ func (r *runner) acquire(lock *packlock.Lock, signals <-chan os.Signal) (*packlo
 	}
 	who := findHolder(lock.Path())
 	if pid := heldByParent(lock.Path(), who); pid != 0 {
-		return nil, r.busy("%s is already held by this command's parent (pid %d)", r.dir, pid)
+		return nil, r.busy("%s is already held by this command's parent (pid %d)", legible(r.dir), pid)
 	}
 	if r.timeout == 0 {
-		return nil, r.busy("%s is busy: held by %v", r.dir, who)
+		return nil, r.busy("%s is busy: held by %v", legible(r.dir), who)
 	}
+	// If this process has the lock before it waits, it is the heir of somebody
+	// who took it. Later, it has just been granted what it waited for.
+	heir := who.self
 
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -53,18 +56,26 @@ func (r *runner) acquire(lock *packlock.Lock, signals <-chan os.Signal) (*packlo
 		select {
 		case got := <-results:
 			if errors.Is(got.err, context.DeadlineExceeded) {
-				return nil, r.busy("%s is still busy after %v: held by %v",
-					r.dir, r.timeout, findHolder(lock.Path()))
+				who := findHolder(lock.Path())
+				if who.self && !heir {
+					return nil, r.busy("%s was still busy after %v", legible(r.dir), r.timeout)
+				}
+				return nil, r.busy("%s is still busy after %v: held by %v", legible(r.dir), r.timeout, who)
 			}
 			return got.hold, got.err
 		case s := <-signals:
-			return nil, exit{status: signalStatus(s)}
+			return nil, ending{signal: s}
 		case <-notice.C:
-			if !r.quiet {
-				fmt.Fprintf(os.Stderr, "packlock: run: waited %v for %s so far: held by %v\n",
-					time.Since(started).Round(time.Second), r.dir, findHolder(lock.Path()))
-			}
 			notice.Reset(nextNotice)
+			if r.quiet {
+				continue
+			}
+			who := findHolder(lock.Path())
+			if who.self && !heir || len(results) > 0 {
+				continue // the wait is over
+			}
+			fmt.Fprintf(os.Stderr, "packlock: run: waited %v for %s so far: held by %v\n",
+				time.Since(started).Round(time.Second), legible(r.dir), who)
 		}
 	}
 }

@@ -1,0 +1,136 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// duration is the value of a flag that takes a time. Unlike that of the flag
+// package, it says what is wrong with another.
+type duration time.Duration
+
+func (d *duration) String() string { return time.Duration(*d).String() }
+
+func (d *duration) Set(s string) error {
+	parsed, err := parseDuration(s)
+	if err == nil {
+		*d = duration(parsed)
+	}
+	return err
+}
+
+// wellFormed matches what is a time, be it too long to be had.
+var wellFormed = regexp.MustCompile(`^[+-]?(([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+$`)
+
+// parseDuration parses a time that is not negative.
+func parseDuration(s string) (time.Duration, error) {
+	const longest = time.Duration(1<<63 - 1)
+	d, err := time.ParseDuration(s)
+	switch {
+	case err == nil && d >= 0:
+		return d, nil
+	case err == nil || wellFormed.MatchString(s) && s[0] == '-':
+		return 0, errors.New("a time is not negative")
+	case wellFormed.MatchString(s):
+		return 0, fmt.Errorf("that is too long, the longest time is %v", longest.Truncate(time.Hour))
+	}
+	if _, err := strconv.ParseFloat(s, 64); err == nil {
+		return 0, errors.New("a time has a unit, as in 5s")
+	}
+	return 0, errors.New("that is not a time, such as 5s or 1m30s")
+}
+
+// number is the value of a flag that takes a number. One too large for an int
+// becomes the largest, so that the limits of the flag say what is wrong.
+type number int
+
+func (n *number) String() string { return strconv.Itoa(int(*n)) }
+
+func (n *number) Set(s string) error {
+	parsed, err := strconv.ParseInt(s, 0, strconv.IntSize)
+	if err != nil && !errors.Is(err, strconv.ErrRange) {
+		return errors.New("that is not a number, such as 3")
+	}
+	*n = number(parsed)
+	return nil
+}
+
+// dirs parses a command line of flags and directories in any order and returns
+// the directories: at least one, and none of them "". What follows "--" are
+// directories, whatever they look like.
+func (v *verb) dirs(args []string) (dirs []string, err error) {
+	var plain []string
+	if dashes := slices.Index(args, "--"); dashes >= 0 {
+		args, plain = args[:dashes], args[dashes+1:]
+	}
+	for {
+		if args, err = v.parse(args); err != nil {
+			return nil, err
+		}
+		if len(args) == 0 {
+			break
+		}
+		dirs, args = append(dirs, args[0]), args[1:]
+	}
+	dirs = append(dirs, plain...)
+	switch {
+	case len(dirs) == 0:
+		return nil, usageError("which directory? as in: packlock %s DIR", v.name)
+	case slices.Contains(dirs, ""):
+		return nil, emptyDir(v.name + " .")
+	}
+	return dirs, nil
+}
+
+// oneDir is dirs for a verb that takes one directory.
+func (v *verb) oneDir(args []string) (dir string, err error) {
+	dirs, err := v.dirs(args)
+	switch {
+	case err != nil:
+		return "", err
+	case len(dirs) > 1:
+		return "", usageError("one directory at a time, not also %q; type: packlock help %s", dirs[1], v.name)
+	}
+	return dirs[0], nil
+}
+
+// emptyDir returns the error for a DIR that is "": next to always it is a
+// variable of a script that is not set, and not to be taken for the current
+// directory, as most of what takes a path would.
+func emptyDir(instead string) error {
+	return usageError("DIR is empty; for the current directory type: packlock %s", instead)
+}
+
+// noDirectory returns the error for a dir that does not exist.
+func noDirectory(dir string) error {
+	if link := danglingLink(dir); link != "" {
+		return fmt.Errorf("%s is a symbolic link to nothing", legible(link))
+	}
+	return fmt.Errorf("there is no directory %s", legible(dir))
+}
+
+// danglingLink returns the part of dir that is a symbolic link to nothing, "" if
+// there is none. The system says that such a dir does not exist, but also that
+// it cannot be created because it does.
+func danglingLink(dir string) string {
+	for part := filepath.Clean(dir); ; part = filepath.Dir(part) {
+		info, err := os.Lstat(part)
+		switch {
+		case err != nil && part != filepath.Dir(part):
+			continue
+		case err != nil || info.Mode()&fs.ModeSymlink == 0:
+			return ""
+		}
+		if _, err := os.Stat(part); !errors.Is(err, fs.ErrNotExist) {
+			return ""
+		}
+		return part
+	}
+}

@@ -1,0 +1,41 @@
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"slices"
+)
+
+// An ending is the error of a verb that was ended by a signal. packlock dies of
+// it, too: a shell that runs a script learns only from that whether Ctrl-C was
+// for the script as well, or meant something to the command alone.
+type ending struct {
+	signal os.Signal
+	said   string // what to print, "" for nothing
+}
+
+func (e ending) Error() string { return "ended by signal: " + e.signal.String() }
+
+// interruptible returns a context that ends with the first signal that is to end
+// packlock, such as Ctrl-C; its cause is then the error, an ending, for the verb
+// to return when it has cleaned up. A signal that was ignored when packlock was
+// started stays ignored.
+func interruptible() (ctx context.Context, stop func()) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	c := make(chan os.Signal, 1)
+	for _, s := range slices.DeleteFunc(slices.Clone(endings), signal.Ignored) {
+		signal.Notify(c, s)
+	}
+	go func() {
+		select {
+		case s := <-c:
+			cancel(ending{s, "interrupted"})
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() {
+		signal.Stop(c)
+		cancel(nil)
+	}
+}
