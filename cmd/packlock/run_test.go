@@ -60,6 +60,9 @@ func TestTroubleWithTheLockExits1(t *testing.T) {
 }
 
 func TestLinkToNothingIsCalledThat(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("not every user of Windows may make a symbolic link, and Wine shows one to nothing as something else")
+	}
 	dir := t.TempDir()
 	link := filepath.Join(dir, "link")
 	if err := os.Symlink(filepath.Join(dir, "nothing"), link); err != nil {
