@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -95,7 +94,7 @@ func TestInterruptedBenchLeavesNothing(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("a process cannot be interrupted from a program on Windows, only from its console")
 	}
-	for _, s := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP} {
+	for _, s := range endings {
 		dir := t.TempDir()
 		c := command(t, "bench", "-duration", "1h", dir).start()
 		c.readLine(c.stdout) // the head of the table

@@ -13,7 +13,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 
 	"packlock"
@@ -421,7 +420,7 @@ func TestInterruptedDoctorLeavesNothing(t *testing.T) {
 		t.Skip("a process cannot be interrupted from a program on Windows, only from its console")
 	}
 	for _, args := range [][]string{{"doctor"}, {"doctor", "-peer"}} {
-		for s, status := range map[os.Signal]int{os.Interrupt: 130, syscall.SIGTERM: 143, syscall.SIGHUP: 129} {
+		for _, s := range endings {
 			dir := t.TempDir()
 			c := command(t, append(args, dir)...)
 			c.cmd.Env = append(c.cmd.Env, stuckVariable+"=1")
@@ -436,8 +435,8 @@ func TestInterruptedDoctorLeavesNothing(t *testing.T) {
 			if line := c.readLine(c.stderr); line != "packlock: doctor: interrupted" {
 				t.Errorf("%q, %v: said %q", args, s, line)
 			}
-			if got := c.wait(); got != status {
-				t.Errorf("%q, %v: status %d, want %d", args, s, got, status)
+			if got := c.wait(); got != signalStatus(s) {
+				t.Errorf("%q, %v: status %d, want %d", args, s, got, signalStatus(s))
 			}
 			checkEmpty(t, dir)
 		}
