@@ -259,34 +259,45 @@ func TestCancelWinsOverGrant(t *testing.T) {
 	}
 }
 
+// grantedInVain has a waiter be granted the lock whose context has ended, with
+// another one behind it, after meanwhile has been called. It returns the latter,
+// which is next.
+func (e *engine) grantedInVain(meanwhile func(*entry)) (next *acquiring) {
+	e.Helper()
+	h := e.try(e.l)
+	entry := e.l.entry.Load()
+	a := acquisition{lock: e.l.lock, hold: &Hold{lock: e.l.lock}}
+	a.needWaiter()
+	entry.mu.Lock()
+	entry.enqueueLocked(a.waiter)
+	entry.mu.Unlock()
+	next = e.acquire(e.l)
+	meanwhile(entry)
+	ctx, cancel := context.WithCancel(e.Context())
+	cancel()
+	entry.mu.Lock()
+	entry.grantLocked(granted)
+	if err := a.waiter.wait(ctx); !errors.Is(err, ErrCancelled) {
+		e.Fatal(err)
+	}
+	if err := h.Release(); !errors.Is(err, ErrReleased) {
+		e.Error(err)
+	}
+	return next
+}
+
 // What the kernel granted and a cancelled waiter gave back is verified by the
 // one who gets it, however short the wait was.
 func TestGrantThatWasGivenBackIsVerified(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
-		h := e.try(e.l)
-		entry := e.l.entry.Load()
-		a := acquisition{lock: e.l.lock, hold: &Hold{lock: e.l.lock}}
-		a.needWaiter()
-		entry.mu.Lock()
-		entry.enqueueLocked(a.waiter)
-		entry.mu.Unlock()
-		second := e.acquire(e.l)
-		e.k.link(fakePath, otherPath) // keeps its link count
-		e.k.unlink(fakePath)
-		ctx, cancel := context.WithCancel(t.Context())
-		cancel()
-		entry.mu.Lock()
-		entry.grantLocked(granted)
-		if err := a.waiter.wait(ctx); !errors.Is(err, ErrCancelled) {
-			t.Fatal(err)
-		}
-		if err := second.got().Check(); err != nil {
+		next := e.grantedInVain(func(*entry) {
+			e.k.link(fakePath, otherPath) // keeps its link count
+			e.k.unlink(fakePath)
+		})
+		if err := next.got().Check(); err != nil {
 			t.Error(err)
 		}
-		e.release(second.hold)
-		if err := h.Release(); !errors.Is(err, ErrReleased) {
-			t.Error(err)
-		}
+		e.release(next.hold)
 	})
 }
 
@@ -294,28 +305,10 @@ func TestGrantThatWasGivenBackIsVerified(t *testing.T) {
 // slice, like those who had it, and not for as long as there are such.
 func TestGrantThatWasGivenBackKeepsToTheSlice(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
-		h := e.try(e.l)
-		entry := e.l.entry.Load()
-		a := acquisition{lock: e.l.lock, hold: &Hold{lock: e.l.lock}}
-		a.needWaiter()
-		entry.mu.Lock()
-		entry.enqueueLocked(a.waiter)
-		entry.mu.Unlock()
-		second := e.acquire(e.l)
-		ctx, cancel := context.WithCancel(t.Context())
-		cancel()
-		entry.mu.Lock()
-		entry.handOvers = sliceHandOvers
-		entry.grantLocked(granted)
-		if err := a.waiter.wait(ctx); !errors.Is(err, ErrCancelled) {
-			t.Fatal(err)
-		}
-		if e.k.called("unlock") == 0 {
-			t.Error("passed on after the end of the slice")
-		}
-		e.release(second.got())
-		if err := h.Release(); !errors.Is(err, ErrReleased) {
-			t.Error(err)
+		next := e.grantedInVain(func(entry *entry) { entry.handOvers = sliceHandOvers })
+		e.release(next.got())
+		if n := e.k.called("unlock"); n != 2 {
+			t.Errorf("unlocked %d times, want at the end of the slice and of the hold", n)
 		}
 	})
 }
