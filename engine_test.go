@@ -305,7 +305,7 @@ func TestGrantThatWasGivenBackIsVerified(t *testing.T) {
 // slice, like those who had it, and not for as long as there are such.
 func TestGrantThatWasGivenBackKeepsToTheSlice(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
-		next := e.grantedInVain(func(entry *entry) { entry.handOvers = sliceHandOvers })
+		next := e.grantedInVain(func(entry *entry) { entry.fair.handOvers = sliceHandOvers })
 		e.release(next.got())
 		if n := e.k.called("unlock"); n != 2 {
 			t.Errorf("unlocked %d times, want at the end of the slice and of the hold", n)
@@ -628,7 +628,7 @@ func TestCloseWhileTheNextTries(t *testing.T) {
 			}
 			return nil
 		})
-		h.entry.handOvers = sliceHandOvers
+		h.entry.fair.handOvers = sliceHandOvers
 		e.release(h)
 		synctest.Wait()
 		if err := e.l.Close(); err != nil {

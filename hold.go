@@ -2,7 +2,6 @@ package packlock
 
 import (
 	"context"
-	"errors"
 	"io/fs"
 	"os"
 )
@@ -125,23 +124,4 @@ func (h *Hold) live() bool {
 
 func (h *Hold) fail(op string, err error) error {
 	return &fs.PathError{Op: op, Path: h.lock.path, Err: err}
-}
-
-// Do calls fn while holding the lock, acquired with ctx, and releases it when
-// fn returns, panics or calls runtime.Goexit. The context that fn gets is ctx,
-// marked by Hold.Context. Do returns the error of the acquire, or those of fn
-// and of the release.
-func (l *Lock) Do(ctx context.Context, fn func(ctx context.Context) error) (err error) {
-	h, err := l.Acquire(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if released := h.Release(); err == nil {
-			err = released
-		} else if released != nil {
-			err = errors.Join(err, released)
-		}
-	}()
-	return fn(h.Context(ctx))
 }

@@ -59,3 +59,10 @@ type fileID struct {
 	volume uint64
 	file   [2]uint64
 }
+
+// epoch is where the clock of now starts.
+var epoch = time.Now()
+
+// now is a monotonic clock in nanoseconds. time.Since reads only that clock,
+// which is half of what time.Now costs.
+func now() int64 { return int64(time.Since(epoch)) }

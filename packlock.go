@@ -43,12 +43,16 @@ package packlock
 
 // Where things are:
 //
-//	packlock.go   this overview; Lock: Open, OpenFile, Close; the errors
-//	hold.go       Hold: Release, Context, Detach, Check, Dup; Do
+//	packlock.go   start here: the overview, the errors, Lock and all its methods
+//	hold.go       Hold: Release, Context, Detach, Check, Dup
+//	acquire.go    an acquire under way, in the order in which it happens; re-entry
+//	entry.go      whose turn it is: taking it, giving it back, passing it on
+//	queue.go      the line of waiters in front of an entry; waiting in it, and giving up
+//	blocking.go   waiting in the kernel: the parked thread, the poller; the leak window
+//	fairness.go   when other processes get their chance
+//	orphan.go     when to look at the path, and moving to the file that is there now
+//	registry.go   the process-wide table, file identity -> entry; opening and closing
 //	stats.go      Stats and its counters
-//	registry.go   the process-wide table: file identity -> entry
-//	blocking.go   the engine: whose turn it is, acquiring, the parked thread, the leak window
-//	queue.go      the line of waiters in front of an entry
 //	kernel.go     the seam to the operating system
 //	lock_unix.go, lock_windows.go, lock_other.go   the three that stand behind it
 //	internal/goid the identity of the running goroutine
@@ -57,11 +61,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"runtime"
-	"strings"
 	"sync"
 	"sync/atomic"
 )
@@ -141,6 +141,83 @@ func OpenFile(lockPath string) (*Lock, error) {
 // Path returns the absolute path of the sidecar.
 func (l *Lock) Path() string { return l.path }
 
+// Acquire waits until the lock is the caller's, first come, first served among
+// the goroutines of this process, and returns the hold.
+//
+// When ctx ends before it has the lock, or has ended already, Acquire returns at
+// once with an error for which errors.Is holds with ErrCancelled, ctx.Err() and
+// context.Cause(ctx); see the package's overview for the parked thread that may
+// be left behind. Only system calls of its own that do not wait for the lock are
+// not interrupted, which matters if the file system is slow to answer. If the
+// calling goroutine or a hold that ctx descends from (see Hold.Context) has the
+// lock, Acquire fails with ErrReentrant. If the pack directory is gone, it fails
+// with fs.ErrNotExist. A sidecar that was merely deleted or replaced is opened
+// anew.
+//
+// It panics if ctx is nil.
+func (l *Lock) Acquire(ctx context.Context) (*Hold, error) {
+	h, err := l.acquire(ctx, parking)
+	runtime.KeepAlive(l) // or the cleanup could close what we wait on
+	return h, err
+}
+
+// TryAcquire returns a hold if that needs no waiting. Otherwise it fails with
+// ErrBusy, or with ErrReentrant if it is the calling goroutine that has the
+// lock.
+func (l *Lock) TryAcquire() (*Hold, error) {
+	h, err := l.acquire(context.Background(), trying)
+	runtime.KeepAlive(l)
+	return h, err
+}
+
+// AcquireBlocking is Acquire without a context. If other goroutines of this
+// process are ahead, it queues behind them; if it is another process that has
+// the lock, it waits in the kernel on the caller's own thread (unless too many
+// threads of the process do that already) and cannot be called off, not even by
+// Close.
+//
+// Deprecated: use Acquire, which can be called off and needs one thread
+// for all that wait.
+func (l *Lock) AcquireBlocking() (*Hold, error) {
+	h, err := l.acquire(context.Background(), blocking)
+	runtime.KeepAlive(l)
+	return h, err
+}
+
+// Do calls fn while holding the lock, acquired with ctx, and releases it when
+// fn returns, panics or calls runtime.Goexit. The context that fn gets is ctx,
+// marked by Hold.Context. Do returns the error of the acquire, or those of fn
+// and of the release.
+func (l *Lock) Do(ctx context.Context, fn func(ctx context.Context) error) (err error) {
+	h, err := l.Acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if released := h.Release(); err == nil {
+			err = released
+		} else if released != nil {
+			err = errors.Join(err, released)
+		}
+	}()
+	return fn(h.Context(ctx))
+}
+
+// WaitDrained waits until no thread is parked on the sidecar with nobody
+// waiting for it: until the one that is, if any, has drained or was adopted by a
+// new acquire. It returns nil at once if there is none. Close does not end it.
+//
+// When ctx ends first, the error is as that of Acquire.
+func (l *Lock) WaitDrained(ctx context.Context) error {
+	err := l.waitDrained(ctx)
+	runtime.KeepAlive(l)
+	return err
+}
+
+// Stats returns the counts and the present state. The counts are read one by
+// one, so those of an acquire under way may be there in part.
+func (l *Lock) Stats() Stats { return l.stats() }
+
 // Close gives up the Lock. Acquires that wait through it fail with fs.ErrClosed,
 // AcquireBlocking not before the kernel answers; one that is just being granted
 // the lock may still get it. Live holds stay valid and are released as ever. The
@@ -149,95 +226,4 @@ func (l *Lock) Path() string { return l.path }
 func (l *Lock) Close() error {
 	l.cleanup.Stop()
 	return l.lock.close()
-}
-
-func (r *registry) openPack(packPath string) (*Lock, error) {
-	dir, err := absolute(packPath)
-	if err != nil {
-		return nil, err
-	}
-	sidecar := strings.TrimRight(dir, separators) + string(filepath.Separator) + FileName
-	l, err := r.openSidecar(sidecar)
-	if !errors.Is(err, fs.ErrNotExist) {
-		return l, err
-	}
-	if err := os.MkdirAll(dir, 0o777); err != nil {
-		return nil, err
-	}
-	return r.openSidecar(sidecar)
-}
-
-func (r *registry) openFile(lockPath string) (*Lock, error) {
-	path, err := absolute(lockPath)
-	if err != nil {
-		return nil, err
-	}
-	return r.openSidecar(path)
-}
-
-// openSidecar opens path, which is absolute.
-func (r *registry) openSidecar(path string) (*Lock, error) {
-	inner := &lock{path: path, reg: r}
-	if err := r.attach(inner); err != nil {
-		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
-	}
-	l := &Lock{lock: inner}
-	l.cleanup = runtime.AddCleanup(l, func(inner *lock) { inner.close() }, inner)
-	return l, nil
-}
-
-// separators is what separates the elements of a path here.
-var separators = func() string {
-	var s strings.Builder
-	for c := range uint8(0x80) {
-		if os.IsPathSeparator(c) {
-			s.WriteByte(c)
-		}
-	}
-	return s.String()
-}()
-
-// absolute returns path, made absolute so that a later chdir does not take the
-// Lock elsewhere. It does not clean it: "link/.." is not "." when link is a
-// symlink.
-func absolute(path string) (string, error) {
-	invalid := func(what string) (string, error) {
-		return "", &fs.PathError{Op: "open", Path: path, Err: fmt.Errorf("%s: %w", what, fs.ErrInvalid)}
-	}
-	switch {
-	case path == "":
-		return invalid("empty path")
-	case strings.IndexByte(path, 0) >= 0:
-		return invalid("path with a NUL byte")
-	case filepath.IsAbs(path):
-		return path, nil
-	case filepath.VolumeName(path) != "" || os.IsPathSeparator(path[0]):
-		// Relative to a drive, or to the root of one: Windows resolves ".."
-		// in the text itself, so cleaning is right there.
-		abs, err := filepath.Abs(path)
-		if err != nil {
-			return "", &fs.PathError{Op: "open", Path: path, Err: err}
-		}
-		return abs, nil
-	}
-	wd, err := os.Getwd()
-	if err != nil {
-		return "", &fs.PathError{Op: "open", Path: path, Err: err}
-	}
-	return wd + string(filepath.Separator) + path, nil
-}
-
-// fail makes the error of an acquire.
-func (l *lock) fail(err error) error {
-	return &fs.PathError{Op: "acquire", Path: l.path, Err: err}
-}
-
-// cancelled returns the error for the end of ctx: an ErrCancelled, and also
-// the context's Err and its Cause.
-func cancelled(ctx context.Context) error {
-	err, cause := ctx.Err(), context.Cause(ctx)
-	if errors.Is(cause, err) {
-		return fmt.Errorf("%w: %w", ErrCancelled, cause)
-	}
-	return fmt.Errorf("%w: %w: %w", ErrCancelled, err, cause)
 }

@@ -1,5 +1,7 @@
 package packlock
 
+import "context"
+
 // waiter is an acquire that has had to wait. Its fields but ready, prev and
 // next belong to the acquiring goroutine; while it is queued they do not
 // change, and whoever takes it out of the queue may set got and err before the
@@ -29,6 +31,60 @@ type waiter struct {
 func (w *waiter) deliver(got progress) {
 	w.got = got
 	w.ready <- struct{}{}
+}
+
+// wait waits until the queued w is taken out of the queue with something to go
+// on with, or gives up when ctx ends. Then w is neither queued nor has anything.
+func (w *waiter) wait(ctx context.Context) error {
+	done := ctx.Done()
+	select {
+	case <-w.ready:
+	case <-done:
+		if w.leave() {
+			return cancelled(ctx)
+		}
+		<-w.ready // it is decided already, and about to be sent
+	}
+	select {
+	case <-done:
+		// The end of ctx may have happened before the grant and wins: what was
+		// granted is passed on as if w had never been there.
+		w.giveBack()
+		return cancelled(ctx)
+	default:
+	}
+	if w.got == failed {
+		return w.err
+	}
+	return nil
+}
+
+// leave takes w out of the queue and reports whether it was still there. If it
+// was, then nobody had decided to take it out, and under mu nobody could.
+func (w *waiter) leave() bool {
+	e := w.lock.lockEntry()
+	defer e.mu.Unlock()
+	if w.next == nil {
+		return false
+	}
+	e.queue.remove(w)
+	e.abandonLocked()
+	e.counts.cancelled.Add(1)
+	return true
+}
+
+// giveBack passes on what w was given and, its context having ended, is not to
+// have.
+func (w *waiter) giveBack() {
+	e := w.lock.entry.Load()
+	e.counts.cancelled.Add(1)
+	switch w.got {
+	case hasTurn:
+		e.pass()
+	case granted, handedOver:
+		e.mu.Lock()
+		e.giveBackLocked(w.got) // what was granted nobody has verified, nor does w
+	}
 }
 
 // queue is the line of waiters in front of one entry, first come, first

@@ -1,9 +1,14 @@
 package packlock
 
 import (
+	"errors"
+	"fmt"
 	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
 	"sync"
-	"sync/atomic"
 )
 
 // process is the registry of this process.
@@ -30,6 +35,82 @@ func newRegistry(k kernel) *registry {
 	r := &registry{kernel: k, entries: make(map[fileID]*entry)}
 	r.waiters.New = func() any { return new(waiter) }
 	return r
+}
+
+func (r *registry) openPack(packPath string) (*Lock, error) {
+	dir, err := absolute(packPath)
+	if err != nil {
+		return nil, err
+	}
+	sidecar := strings.TrimRight(dir, separators) + string(filepath.Separator) + FileName
+	l, err := r.openSidecar(sidecar)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return l, err
+	}
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return nil, err
+	}
+	return r.openSidecar(sidecar)
+}
+
+func (r *registry) openFile(lockPath string) (*Lock, error) {
+	path, err := absolute(lockPath)
+	if err != nil {
+		return nil, err
+	}
+	return r.openSidecar(path)
+}
+
+// openSidecar opens path, which is absolute.
+func (r *registry) openSidecar(path string) (*Lock, error) {
+	inner := &lock{path: path, reg: r}
+	if err := r.attach(inner); err != nil {
+		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	l := &Lock{lock: inner}
+	l.cleanup = runtime.AddCleanup(l, func(inner *lock) { inner.close() }, inner)
+	return l, nil
+}
+
+// separators is what separates the elements of a path here.
+var separators = func() string {
+	var s strings.Builder
+	for c := range uint8(0x80) {
+		if os.IsPathSeparator(c) {
+			s.WriteByte(c)
+		}
+	}
+	return s.String()
+}()
+
+// absolute returns path, made absolute so that a later chdir does not take the
+// Lock elsewhere. It does not clean it: "link/.." is not "." when link is a
+// symlink.
+func absolute(path string) (string, error) {
+	invalid := func(what string) (string, error) {
+		return "", &fs.PathError{Op: "open", Path: path, Err: fmt.Errorf("%s: %w", what, fs.ErrInvalid)}
+	}
+	switch {
+	case path == "":
+		return invalid("empty path")
+	case strings.IndexByte(path, 0) >= 0:
+		return invalid("path with a NUL byte")
+	case filepath.IsAbs(path):
+		return path, nil
+	case filepath.VolumeName(path) != "" || os.IsPathSeparator(path[0]):
+		// Relative to a drive, or to the root of one: Windows resolves ".."
+		// in the text itself, so cleaning is right there.
+		abs, err := filepath.Abs(path)
+		if err != nil {
+			return "", &fs.PathError{Op: "open", Path: path, Err: err}
+		}
+		return abs, nil
+	}
+	wd, err := os.Getwd()
+	if err != nil {
+		return "", &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	return wd + string(filepath.Separator) + path, nil
 }
 
 // attach opens the sidecar of l and makes its entry that of l.
@@ -61,82 +142,6 @@ func (r *registry) entryLocked(f file) *entry {
 		r.entries[e.id] = e
 	}
 	return e
-}
-
-// relocate finds the entry of the file that is at the path of a now, the one of
-// from having been lost, and moves there whatever came to from by that path: the
-// Lock of a, those that share its path, and their waiters in their order. The
-// caller, a, has the turn of from, with nothing locked, and keeps it.
-//
-// If nobody has the turn of the new entry, a gets it. Otherwise its waiter, if it
-// has one, is queued there, ahead of those who had waited behind it. Whoever has
-// the lock of the new file already gets ErrReentrant.
-func (r *registry) relocate(from *entry, a *acquisition) (to *entry, turn bool, err error) {
-	l := a.lock
-	looked := now()
-	f, err := r.kernel.open(l.path)
-	if err != nil {
-		return nil, false, err
-	}
-
-	r.mu.Lock()
-	from.mu.Lock()
-	if l.closed {
-		from.mu.Unlock()
-		r.mu.Unlock()
-		f.close()
-		return nil, false, fs.ErrClosed
-	}
-	to = r.entryLocked(f)
-	if to == from { // renamed away and back again
-		from.mu.Unlock()
-		r.mu.Unlock()
-		f.close()
-		return from, true, nil
-	}
-
-	to.mu.Lock()
-	if !from.dead {
-		to.counts.reopened.Add(1)
-	}
-	for moving := range from.locks {
-		if moving.path == l.path {
-			delete(from.locks, moving)
-			to.locks[moving] = struct{}{}
-			moving.entry.Store(to)
-			moving.looked.Store(looked)
-		}
-	}
-	if len(from.locks) == 0 {
-		to.counts.add(&from.counts)
-	}
-	if to.turn == turnFree {
-		to.takeLocked(a.hold, a.caller)
-		turn = true
-	} else if to.heldByLocked(a.caller, a.marks) {
-		err = ErrReentrant
-	} else if a.waiter != nil {
-		to.enqueueLocked(a.waiter)
-	}
-	var refused []*waiter
-	for _, behind := range from.queue.removeFunc(func(w *waiter) bool { return w.lock.path == l.path }) {
-		if to.heldByLocked(behind.owner, behind.marks) {
-			refused = append(refused, behind)
-		} else {
-			to.enqueueLocked(behind)
-		}
-	}
-	to.mu.Unlock()
-	from.mu.Unlock()
-	r.mu.Unlock()
-	for _, w := range refused {
-		w.err = ErrReentrant
-		w.deliver(failed)
-	}
-	if to.file != f {
-		f.close()
-	}
-	return to, turn, err
 }
 
 // retire closes the file of e and forgets e, if nobody uses it any more.
@@ -208,22 +213,3 @@ func (l *lock) close() error {
 	}
 	return nil
 }
-
-// maxParked bounds the threads of this process that are parked in the kernel.
-// It is far below the 10,000 threads at which the Go runtime gives up, and
-// beyond what a process that waits for its packs one after another comes to.
-const maxParked = 512
-
-// threadCap counts the parked threads.
-type threadCap struct{ n atomic.Int32 }
-
-// take reports whether there is room for one more, and counts it.
-func (t *threadCap) take() bool {
-	if t.n.Add(1) <= maxParked {
-		return true
-	}
-	t.n.Add(-1)
-	return false
-}
-
-func (t *threadCap) give() { t.n.Add(-1) }

@@ -19,9 +19,8 @@ type Stats struct {
 	Draining    bool   // Parked, and nobody waits for it
 }
 
-// Stats returns the counts and the present state. The counts are read one by
-// one, so those of an acquire under way may be there in part.
-func (l *Lock) Stats() Stats {
+// stats is Lock.Stats.
+func (l *lock) stats() Stats {
 	e := l.lockEntry()
 	waiting := e.queue.n
 	if e.turn == turnBlocked {

@@ -1,5 +1,5 @@
 /*
- * The engine of packlock (blocking.go, registry.go, queue.go, hold.go) for the
+ * The engine of packlock (acquire.go, entry.go, queue.go, blocking.go, orphan.go, registry.go, hold.go) for the
  * model checker Spin. ./check runs it in its configurations; README.md says what
  * is stated and what is left out.
  *
@@ -20,7 +20,7 @@
  *					it, as nobody else does
  *	clock				a choice: whenever somebody asks, the slice may be
  *					over, and the last look too old
- *	stepAside, tryAgain		nothing: a delay has no state, and between any two
+ *	stepsAside, asksAgain	nothing: a delay has no state, and between any two
  *					steps the others may make as many as they like
  *
  * A goroutine acquires and releases any number of times, in any manner that the
@@ -226,7 +226,7 @@ inline unlock(e, me) {
 	:: owner[FILE(e)] == e + 1 -> owner[FILE(e)] = 0
 	:: else
 	fi;
-	handOvers[e] = 0	/* says nothing until the next beginSlice */
+	handOvers[e] = 0	/* says nothing until the next begin */
 }
 
 /*
@@ -290,7 +290,7 @@ inline retire(e) {
 	fi
 }
 
-inline beginSlice(e) {
+inline begin(e) {
 	handOvers[e] = 0
 }
 
@@ -328,7 +328,7 @@ inline giveBackLocked(e, g, as) {
 	hold[e] = 0;
 	goes(g);
 	if
-	:: len(queue[e]) > 0 && (handOvers[e] < SLICE || (MUT_GRANT_PAST_SLICE && as == granted)) ->	/* sliceLasts */
+	:: len(queue[e]) > 0 && (handOvers[e] < SLICE || (MUT_GRANT_PAST_SLICE && as == granted)) ->	/* handsOver */
 		if
 		:: handOvers[e] < SLICE -> handOvers[e]++
 		:: else	/* MUT_GRANT_PAST_SLICE */
@@ -456,12 +456,12 @@ end:	do
 		}
 
 	   :: at == hasTurn ->
-		/* try, after stepAside */
+		/* try, after stepsAside */
 		atomic {
 			callTry(e, g + 1);
 			if
 			:: err || (!ok && manner == trying) -> goto passing
-			:: !err && ok -> ok = false; beginSlice(e); at = locked
+			:: !err && ok -> ok = false; begin(e); at = locked
 			:: !err && !ok && manner != trying
 			:: !err && !ok && CTXENDS(g) -> goto passing
 			fi
@@ -473,7 +473,7 @@ end:	do
 			atomic { turn[e] = blocked; hold[e] = 0; onThread = true };
 			callBlock(e, g + 1);
 			atomic {
-				beginSlice(e);
+				begin(e);
 				takeLocked(e, g + 1);
 				if
 				:: err -> goto passing
@@ -629,7 +629,7 @@ end:	do
 wasGranted: skip;
 	atomic {
 		/* granted */
-		beginSlice(e);
+		begin(e);
 		if
 		:: !err && len(queue[e]) > 0 -> grantLocked(e, granted); goto end
 		:: !err && len(queue[e]) == 0 && turn[e] == parked -> turn[e] = draining

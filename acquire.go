@@ -1,0 +1,272 @@
+package packlock
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"packlock/internal/goid"
+)
+
+// progress is how far an acquire has come.
+type progress uint8
+
+const (
+	queued     progress = iota // in the queue
+	hasTurn                    // has the turn; nothing is locked
+	locked                     // has the turn and, by its own call, the kernel's lock
+	granted                    // the same, from the parked thread
+	handedOver                 // the same, from a release
+	lost                       // has the turn of an entry that is not to be used; nothing is locked
+	failed                     // has nothing but an error
+)
+
+// manner is how an acquire waits.
+type manner uint8
+
+const (
+	parking  manner = iota // in the queue, a dedicated thread in the kernel
+	blocking               // in the kernel, on its own thread, when it is the first
+	trying                 // not at all
+)
+
+// acquire is the acquire in all its manners.
+func (l *lock) acquire(ctx context.Context, manner manner) (*Hold, error) {
+	if ctx.Err() != nil {
+		l.entry.Load().counts.cancelled.Add(1)
+		return nil, l.fail(cancelled(ctx))
+	}
+	a := acquisition{lock: l, manner: manner, hold: &Hold{lock: l}, caller: goid.Get()}
+	at, err := a.arrive(ctx)
+	for err == nil {
+		switch at {
+		case queued:
+			at, err = a.wait(ctx)
+		case hasTurn:
+			at, err = a.try(ctx)
+		case locked, granted, handedOver:
+			var same bool
+			if same, err = a.verify(at); same {
+				return a.finish(ctx, at)
+			}
+			at = lost
+		case lost:
+			at, err = a.reopen(ctx)
+		default:
+			panic("packlock: acquire that has nothing goes on")
+		}
+	}
+	return nil, l.fail(err)
+}
+
+// acquisition is an acquire under way. Its methods are the steps between one
+// progress and the next; one that returns an error has given up what it had.
+//
+// What is on the stack while an acquire waits, here and in wait, counts for
+// every waiting goroutine: there is room for little more before its stack
+// doubles from 2 KB.
+type acquisition struct {
+	lock     *lock
+	entry    *entry
+	hold     *Hold
+	waiter   *waiter // made when there is need to wait
+	caller   uint64
+	marks    *mark // once it had to look further than a free turn
+	reopened int
+	manner   manner
+	waited   bool // in the queue or on its own thread
+}
+
+// arrive takes the turn if it is free.
+func (a *acquisition) arrive(ctx context.Context) (progress, error) {
+	l := a.lock
+	e := l.lockEntry()
+	if e.turn == turnFree && !l.closed {
+		a.entry = e
+		e.takeLocked(a.hold, a.caller)
+		e.mu.Unlock()
+		return hasTurn, nil
+	}
+	e.mu.Unlock()
+	return a.queueUp(ctx)
+}
+
+// queueUp takes the turn if it is free and queues up if not.
+func (a *acquisition) queueUp(ctx context.Context) (progress, error) {
+	// The context may be anybody's code and is not asked under mu.
+	a.marks, _ = ctx.Value(markKey{}).(*mark)
+	l := a.lock
+	e := l.lockEntry()
+	defer e.mu.Unlock()
+	a.entry = e
+	switch {
+	case l.closed:
+		return failed, fs.ErrClosed
+	case e.turn == turnFree:
+		e.takeLocked(a.hold, a.caller)
+		return hasTurn, nil
+	case e.heldByLocked(a.caller, a.marks):
+		return failed, ErrReentrant
+	case a.manner == trying:
+		return failed, ErrBusy
+	}
+	a.needWaiter()
+	e.enqueueLocked(a.waiter)
+	return queued, nil
+}
+
+// needWaiter makes the waiter if there is none, and tells it what is new.
+func (a *acquisition) needWaiter() {
+	w := a.waiter
+	if w == nil {
+		w = a.lock.reg.waiters.Get().(*waiter)
+		w.ready = make(chan struct{}, 1)
+		w.lock, w.hold, w.owner = a.lock, a.hold, a.caller
+		a.waiter = w
+	}
+	w.marks = a.marks
+}
+
+// wait waits in the queue.
+func (a *acquisition) wait(ctx context.Context) (progress, error) {
+	w := a.waiter
+	a.waited = true
+	if err := w.wait(ctx); err != nil {
+		a.lock.reg.waiters.Put(w)
+		return failed, err
+	}
+	// Only the owner of its turn takes a Lock away from an entry, and that is us.
+	a.entry = a.lock.entry.Load()
+	return w.got, nil
+}
+
+// try uses the turn to ask the kernel for the lock, and goes to wait if it is
+// another process's.
+func (a *acquisition) try(ctx context.Context) (progress, error) {
+	e := a.entry
+	if e.dead {
+		return lost, nil
+	}
+	if e.fair.timed && e.fair.stepsAside(now(), a.manner != trying) {
+		e.reg.kernel.pause(asideTime)
+		e.fair.shared(now())
+	}
+	ok, err := e.file.try()
+	t := now()
+	if !ok && err == nil {
+		e.fair.busy(t)
+		for n, first := 0, t; !ok && err == nil && a.manner != trying && e.fair.asksAgain(n, t-first); n++ {
+			ok, err = e.file.try()
+			t = now()
+		}
+	}
+	switch {
+	case err != nil:
+		e.pass()
+		return failed, err
+	case ok:
+		e.fair.begin(t)
+		return locked, nil
+	}
+	e.fair.shared(t)
+	switch {
+	case a.manner == trying:
+		e.pass()
+		return failed, ErrBusy
+	case ctx.Err() != nil: // or a thread would park for nobody
+		e.counts.cancelled.Add(1)
+		e.pass()
+		return failed, cancelled(ctx)
+	case a.manner == blocking && a.lock.reg.threads.take():
+		a.waited = true
+		if err := e.block(); err != nil {
+			e.pass()
+			return failed, err
+		}
+		return locked, nil
+	}
+	a.needWaiter()
+	if !e.park(a.waiter) {
+		e.pass()
+		return failed, fs.ErrClosed
+	}
+	return queued, nil
+}
+
+// verify reports whether the locked file is the one at the path of the Lock, as
+// far as it has to be looked at. If not, the lock is let go.
+func (a *acquisition) verify(at progress) (bool, error) {
+	e := a.entry
+	same, err := e.verify(a.lock, at, a.waited)
+	if same && err == nil {
+		return true, nil
+	}
+	e.unlock() // whether a file unlocks that is nobody's sidecar is nobody's concern
+	if err != nil {
+		e.pass()
+	}
+	return false, err
+}
+
+// finish returns the hold, which is ours and verified.
+func (a *acquisition) finish(ctx context.Context, at progress) (*Hold, error) {
+	l, e := a.lock, a.entry
+	if a.waiter != nil {
+		l.reg.waiters.Put(a.waiter)
+	}
+	if ctx.Err() != nil {
+		// It ended while we were about to have the lock, and wins.
+		e.counts.cancelled.Add(1)
+		e.mu.Lock()
+		e.giveBackLocked(handedOver)
+		return nil, l.fail(cancelled(ctx))
+	}
+	if a.waited && at == locked {
+		// It was in no queue where Close could have turned it away.
+		e.mu.Lock()
+		if l.closed {
+			e.giveBackLocked(handedOver)
+			return nil, l.fail(fs.ErrClosed)
+		}
+		e.mu.Unlock()
+	}
+	e.counts.acquired.Add(1)
+	if a.waited {
+		e.counts.contended.Add(1)
+	}
+	if at == handedOver {
+		e.counts.handedOver.Add(1)
+	}
+	return a.hold, nil
+}
+
+// heldByLocked reports whether the lock is held by the goroutine, or by one of
+// the holds that a context is marked with: whoever waits for it then waits for
+// itself.
+func (e *entry) heldByLocked(goroutine uint64, marks *mark) bool {
+	if e.hold == nil {
+		return false
+	}
+	for m := marks; m != nil; m = m.outer {
+		if m.hold == e.hold {
+			return true
+		}
+	}
+	return e.owner == goroutine
+}
+
+// fail makes the error of an acquire.
+func (l *lock) fail(err error) error {
+	return &fs.PathError{Op: "acquire", Path: l.path, Err: err}
+}
+
+// cancelled returns the error for the end of ctx: an ErrCancelled, and also
+// the context's Err and its Cause.
+func cancelled(ctx context.Context) error {
+	err, cause := ctx.Err(), context.Cause(ctx)
+	if errors.Is(cause, err) {
+		return fmt.Errorf("%w: %w", ErrCancelled, cause)
+	}
+	return fmt.Errorf("%w: %w: %w", ErrCancelled, err, cause)
+}
