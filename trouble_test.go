@@ -1,336 +1,130 @@
-//go:build darwin || dragonfly || freebsd || illumos || linux || netbsd || openbsd
-
 package packlock
 
 import (
-	"context"
 	"errors"
 	"io/fs"
-	"path/filepath"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
-// The tests of this file show what becomes of a kernel's trouble: that whoever
-// asked gets the error, that nobody else does, and that nothing is left of it.
+// The tests of trouble show what becomes of a kernel's: that whoever asked gets
+// the error, that nobody else does, and that nothing is left of it.
 
-// troubles are what flock(2) answers on file systems that fail, are out of
-// locks, want other descriptors or do not know how to lock.
-var troubles = []unix.Errno{unix.EIO, unix.ENOLCK, unix.EBADF, unix.ENOSYS, unix.EOPNOTSUPP}
-
-// inTrouble runs test on a fake kernel for each errno.
-func inTrouble(t *testing.T, errnos []unix.Errno, test func(t *testing.T, e *engine, errno unix.Errno)) {
-	for _, errno := range errnos {
-		t.Run(unix.ErrnoName(errno), func(t *testing.T) {
-			onFake(t, func(t *testing.T, e *engine) {
-				test(t, e, errno)
-				e.works()
-			})
-		})
-	}
-}
-
-// works checks that the lock can be had, and that one descriptor is enough.
-func (e *engine) works() {
-	e.Helper()
-	e.k.setHook(nil)
-	h := e.try(e.l)
-	if err := h.Check(); err != nil {
-		e.Error(err)
-	}
-	e.release(h)
-	if n := e.k.descriptors(); n != 1 {
-		e.Errorf("%d descriptors", n)
-	}
-}
-
-// failNext makes the next call of a kind fail.
-func (e *engine) failNext(call string, err error) {
-	e.failNextAfter(nil, call, err)
-}
-
-// failNextAfter makes the next call of a kind fail, but not before answer is
-// closed, unless it is nil.
-func (e *engine) failNextAfter(answer <-chan struct{}, call string, err error) {
-	e.k.setHook(func(c, _ string) error {
-		if c != call {
-			return nil
-		}
-		e.k.setHook(nil)
-		if answer != nil {
-			<-answer
-		}
-		return err
-	})
-}
-
-// lookDue lets time pass until the next acquire looks at the path, if that is
-// the call in question, and not at the link count.
-func (e *engine) lookDue(call string) {
-	if call == "sameAt" {
-		time.Sleep(lookAge + 1)
-	}
-}
-
-// failedAcquire checks the error of an acquire that met with errno.
-func (e *engine) failedAcquire(err error, errno unix.Errno) {
-	e.Helper()
-	checkPathError(e, err, "acquire", fakePath, errno)
-	if got, want := errors.Is(err, errors.ErrUnsupported), errno == unix.ENOSYS || errno == unix.EOPNOTSUPP; got != want {
-		e.Errorf("%v is an errors.ErrUnsupported: %t, want %t", err, got, want)
-	}
-}
-
-func TestInterruptedCallIsRepeated(t *testing.T) {
-	for _, end := range []error{nil, unix.EIO} {
-		calls := 0
-		err := ignoringEINTR(func() error {
-			if calls++; calls <= 10_000 {
-				return unix.EINTR
-			}
-			return end
-		})
-		if err != end || calls != 10_001 {
-			t.Errorf("%v after %d calls, want %v after 10001", err, calls, end)
-		}
-	}
-}
-
-// NFSv4 locks only a descriptor that is open for writing and calls any other
-// bad; the reason to give is why it could not be opened so.
-func TestConflictIsNoError(t *testing.T) {
-	for answer, want := range map[error]struct {
-		taken bool
-		err   error
-	}{
-		nil:              {true, nil},
-		unix.EWOULDBLOCK: {false, nil},
-		unix.EACCES:      {false, nil}, // an SMB mount on Linux
-		unix.ENOLCK:      {false, unix.ENOLCK},
-		unix.EBADF:       {false, unix.EBADF},
-	} {
-		if ok, err := taken(answer); ok != want.taken || err != want.err {
-			t.Errorf("%v: %t, %v", answer, ok, err)
-		}
-	}
-}
-
-func TestReadOnlyDescriptorThatCannotBeLocked(t *testing.T) {
-	f := &osFile{fd: -1, readOnly: unix.EACCES}
-	_, err := f.try()
-	for _, err := range []error{err, f.block()} {
-		if !errors.Is(err, fs.ErrPermission) {
-			t.Errorf("%v, want that of opening", err)
-		}
-	}
-	f = &osFile{fd: -1}
-	if _, err := f.try(); err != unix.EBADF {
-		t.Errorf("%v, want EBADF", err)
-	}
-}
-
-// A context that has ended already is told so at once, whatever the kernel's
-// answer would be, and however long it would take.
-func TestEndedContextAsksForNothing(t *testing.T) {
+func TestKernelErrorGoesToOneWaiter(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		f := e.k.foreigner(t, fakePath)
-		ended, cancel := context.WithCancel(t.Context())
-		cancel()
-		for range 2 {
-			_, err := e.l.Acquire(ended)
-			checkPathError(t, err, "acquire", fakePath, ErrCancelled)
-			f.tryLock()
-		}
-		if n := e.k.called("try"); n != 0 {
-			t.Errorf("%d tries", n)
-		}
-		f.letGo()
-		e.stats(Stats{Cancelled: 2})
-	})
-}
-
-// The call by which an acquire asks for the lock, or looks at it, fails.
-func TestErrorWithoutWaiting(t *testing.T) {
-	for _, call := range []string{"try", "linked", "sameAt"} {
-		t.Run(call, func(t *testing.T) {
-			inTrouble(t, troubles, func(t *testing.T, e *engine, errno unix.Errno) {
-				for _, acquire := range []func(*Lock) *acquiring{e.acquire, e.blocking} {
-					e.lookDue(call)
-					answer := make(chan struct{})
-					e.failNextAfter(answer, call, errno)
-					first, second := acquire(e.l), e.acquire(e.l)
-					second.waits()
-					close(answer)
-					first.failed(errno)
-					e.failedAcquire(first.err, errno)
-					e.release(second.got())
-				}
-				e.lookDue(call)
-				e.failNext(call, errno)
-				_, err := e.l.TryAcquire()
-				e.failedAcquire(err, errno)
-			})
-		})
-	}
-}
-
-// The wait in the kernel fails, when it begins or in the end.
-func TestErrorOfTheWait(t *testing.T) {
-	for _, call := range []string{"block", "blocked"} {
-		t.Run(call, func(t *testing.T) {
-			inTrouble(t, troubles, func(t *testing.T, e *engine, errno unix.Errno) {
-				for _, acquire := range []func(*Lock) *acquiring{e.acquire, e.blocking} {
-					f := e.k.foreigner(t, fakePath)
-					f.lock(t)
-					answer := make(chan struct{})
-					e.failNextAfter(answer, call, errno)
-					first, second := acquire(e.l), e.acquire(e.l)
-					if call == "blocked" {
-						f.letGo()
-					}
-					first.waits()
-					close(answer)
-					first.failed(errno)
-					e.failedAcquire(first.err, errno)
-					if call == "block" {
-						second.waits()
-						f.letGo()
-					}
-					e.release(second.got())
-				}
-			})
-		})
-	}
-}
-
-// The look at the path fails when the lock was granted or handed over: it goes
-// to the next.
-func TestErrorOfTheLookAfterAWait(t *testing.T) {
-	inTrouble(t, troubles, func(t *testing.T, e *engine, errno unix.Errno) {
-		f := e.k.foreigner(t, fakePath)
 		f.lock(t)
-		line := []*acquiring{e.acquire(e.l), e.acquire(e.l), e.acquire(e.l), e.acquire(e.l)}
-		e.failNext("sameAt", errno)
-		f.letGo()
-		line[0].failed(errno)
-		e.failedAcquire(line[0].err, errno)
-		h := line[1].got()
-
-		// Time for a look, but not the end of the slice.
-		e.l.looked.Add(-int64(handOverLookAge))
-		time.Sleep(time.Nanosecond)
-		e.failNext("sameAt", errno)
-		e.release(h)
-		line[2].failed(errno)
-		e.failedAcquire(line[2].err, errno)
-		e.release(line[3].got())
-	})
-}
-
-// fullTroubles are what open(2) answers where something is full.
-var fullTroubles = []unix.Errno{unix.ENOSPC, unix.EMFILE, unix.ENFILE, unix.EIO}
-
-func TestErrorOfOpen(t *testing.T) {
-	inTrouble(t, fullTroubles, func(t *testing.T, e *engine, errno unix.Errno) {
-		for _, path := range []string{fakePath, otherPath} {
-			e.failNext("open", errno)
-			_, err := e.reg.openFile(path)
-			checkPathError(t, err, "open", path, errno)
-			if err := e.open(path).Close(); err != nil {
-				t.Error(err)
+		first, second := e.acquire(e.l), e.acquire(e.l)
+		broken := errors.New("input/output error")
+		fail := true
+		e.k.setHook(func(call, _ string) error {
+			if call == "blocked" && fail {
+				fail = false
+				// The kernel gives no lock with an error.
+				f.k.mu.Lock()
+				f.inode.locked = f.fakeFile
+				f.k.mu.Unlock()
+				return broken
 			}
-		}
-	})
-}
+			return nil
+		})
+		f.letGo()
+		first.failed(broken)
+		second.waits()
+		e.stats(Stats{KernelWaits: 2, Waiting: 1, Parked: true})
+		f.letGo()
+		e.release(second.got())
 
-// The sidecar is lost and cannot be opened anew: the first who needs it is told,
-// the next tries again.
-func TestErrorOfReopening(t *testing.T) {
-	inTrouble(t, fullTroubles, func(t *testing.T, e *engine, errno unix.Errno) {
-		h := e.try(e.l)
-		line := []*acquiring{e.acquire(e.l), e.acquire(e.l), e.acquire(e.l)}
-		e.k.unlink(fakePath)
-		time.Sleep(lookAge)
-		e.failNext("open", errno)
-		e.release(h)
-		line[0].failed(errno)
-		e.failedAcquire(line[0].err, errno)
-		for _, a := range line[1:] {
-			e.release(a.got())
-		}
-
-		e.k.unlink(fakePath)
-		e.failNext("open", errno)
-		_, err := e.l.TryAcquire()
-		e.failedAcquire(err, errno)
-	})
-}
-
-// If the file cannot be unlocked it is closed, which is as good, and everybody
-// goes on with a new descriptor.
-func TestErrorOfUnlock(t *testing.T) {
-	inTrouble(t, troubles, func(t *testing.T, e *engine, errno unix.Errno) {
-		opened := 1
-		reopened := func() {
-			t.Helper()
-			opened++
-			e.works()
-			if n := e.k.called("open"); n != opened {
-				t.Errorf("opened %d times, want %d", n, opened)
+		e.k.setHook(func(call, _ string) error {
+			if call == "try" {
+				return broken
 			}
+			return nil
+		})
+		_, err := e.l.Acquire(t.Context())
+		if pathErr := (*fs.PathError)(nil); !errors.Is(err, broken) || !errors.As(err, &pathErr) || pathErr.Path != fakePath || pathErr.Op != "acquire" {
+			t.Errorf("%v", err)
 		}
-		f := e.k.foreigner(t, fakePath)
-
-		h := e.try(e.l)
-		e.failNext("unlock", errno)
-		checkPathError(t, h.Release(), "release", fakePath, errno)
-		f.lock(t) // it is free
-		f.letGo()
-		checkPathError(t, h.Release(), "release", fakePath, ErrReleased)
-		reopened()
-
-		h = e.try(e.l)
-		line := []*acquiring{e.acquire(e.l), e.acquire(e.l)}
-		time.Sleep(sliceTime)
-		e.failNext("unlock", errno)
-		checkPathError(t, h.Release(), "release", fakePath, errno)
-		for _, a := range line {
-			e.release(a.got())
-		}
-		reopened()
-
-		// Nobody is there to be told.
-		f.lock(t)
-		gone := e.acquire(e.l)
-		gone.cancel()
-		gone.failed(ErrCancelled)
-		drained := make(chan error, 1)
-		go func() { drained <- e.l.WaitDrained(t.Context()) }()
-		synctest.Wait()
-		e.failNext("unlock", errno)
-		f.letGo()
-		if err := <-drained; err != nil {
-			t.Error(err)
-		}
-		reopened()
-
-		// Nor is it of interest that a lost file cannot be unlocked.
-		e.k.unlink(fakePath)
-		e.failNext("unlock", errno)
+		e.k.setHook(nil)
 		e.release(e.try(e.l))
-		reopened()
 	})
 }
 
-func TestErrorOfClose(t *testing.T) {
-	inTrouble(t, []unix.Errno{unix.EIO}, func(t *testing.T, e *engine, errno unix.Errno) {
-		other := e.open(otherPath)
-		e.failNext("close", errno)
-		checkPathError(t, other.Close(), "close", otherPath, errno)
-		checkPathError(t, other.Close(), "close", otherPath, fs.ErrClosed)
+func TestErrorsOfTheLooks(t *testing.T) {
+	for _, call := range []string{"linked", "sameAt"} {
+		onFake(t, func(t *testing.T, e *engine) {
+			broken := errors.New("input/output error")
+			e.k.setHook(func(c, _ string) error {
+				if c == call {
+					return broken
+				}
+				return nil
+			})
+			if call == "sameAt" {
+				time.Sleep(time.Second)
+			}
+			if _, err := e.l.TryAcquire(); !errors.Is(err, broken) {
+				t.Errorf("%v", err)
+			}
+			e.k.setHook(nil)
+			h := e.try(e.l)
+			e.k.setHook(func(string, string) error { return broken })
+			if err := h.Check(); !errors.Is(err, broken) {
+				// Check looks at the path only.
+				t.Errorf("%v", err)
+			}
+			e.k.setHook(nil)
+			e.release(h)
+		})
+	}
+}
+
+// If the kernel refuses to unlock, the file is closed and not used again.
+func TestUnlockFailure(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		h := e.try(e.l)
+		a, b := e.acquire(e.l), e.acquire(e.l)
+		broken := errors.New("input/output error")
+		e.k.setHook(func(call, _ string) error {
+			if call == "unlock" {
+				e.k.setHook(nil)
+				return broken
+			}
+			return nil
+		})
+		time.Sleep(sliceTime)
+		if err := h.Release(); !errors.Is(err, broken) {
+			t.Errorf("%v", err)
+		}
+		if err := h.Release(); !errors.Is(err, ErrReleased) {
+			t.Errorf("%v", err)
+		}
+		e.release(a.got())
+		e.release(b.got())
+		if n := e.k.descriptors(); n != 1 {
+			t.Errorf("%d descriptors", n)
+		}
+		if n := e.k.called("open"); n != 2 {
+			t.Errorf("opened %d times", n)
+		}
+
+		// The same with nobody waiting.
+		h = e.try(e.l)
+		e.k.setHook(func(call, _ string) error {
+			if call == "unlock" {
+				e.k.setHook(nil)
+				return broken
+			}
+			return nil
+		})
+		if err := h.Release(); !errors.Is(err, broken) {
+			t.Errorf("%v", err)
+		}
+		f := e.k.foreigner(t, fakePath)
+		f.lock(t) // it is let go
+		f.letGo()
+		e.release(e.try(e.l))
 	})
 }
 
@@ -405,29 +199,4 @@ func TestSlowCall(t *testing.T) {
 			})
 		})
 	}
-}
-
-// The process has no descriptor to spare, or the disk is full, for a while in
-// which the pack is deleted and made again.
-func TestTroubleThatPasses(t *testing.T) {
-	inTrouble(t, fullTroubles, func(t *testing.T, e *engine, errno unix.Errno) {
-		e.k.removeDir(filepath.Dir(fakePath))
-		_, err := e.l.TryAcquire()
-		checkPathError(t, err, "acquire", fakePath, fs.ErrNotExist)
-		e.k.makeDir(filepath.Dir(fakePath))
-		e.k.setHook(func(call, _ string) error {
-			if call == "open" {
-				return errno
-			}
-			return nil
-		})
-		for range 3 {
-			for _, a := range []*acquiring{e.acquire(e.l), e.blocking(e.l)} {
-				a.failed(errno)
-				e.failedAcquire(a.err, errno)
-			}
-		}
-		e.works()
-		e.stats(Stats{Acquired: 1, Reopened: 1})
-	})
 }

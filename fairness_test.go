@@ -1,0 +1,248 @@
+package packlock
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// While one goroutine after another wants the lock it is handed over, but not
+// longer than the slice: then it is really unlocked, and the other process gets
+// it.
+func TestSliceEnds(t *testing.T) {
+	for _, end := range []string{"by count", "by time"} {
+		onFake(t, func(t *testing.T, e *engine) {
+			h := e.try(e.l)
+			f := e.k.foreigner(t, fakePath)
+			waiting := make(chan struct{})
+			go func() { f.waitForLock(); close(waiting) }()
+			handOvers := sliceHandOvers
+			if end == "by time" {
+				handOvers = 3
+			}
+			for range handOvers {
+				next := e.acquire(e.l)
+				e.release(h)
+				h = next.got()
+			}
+			if n := e.k.called("unlock"); n != 0 {
+				t.Errorf("unlocked %d times within the slice", n)
+			}
+			if end == "by time" {
+				time.Sleep(sliceTime)
+			}
+			next := e.acquire(e.l)
+			e.release(h)
+			synctest.Wait()
+			<-waiting
+			next.waits()
+			if s := e.l.Stats(); s.HandedOver != uint64(handOvers) || !s.Parked {
+				t.Errorf("%+v", s)
+			}
+			f.letGo()
+			e.release(next.got())
+		})
+	}
+}
+
+// Waiters who were granted the lock and have given up pass it on within the
+// slice, like those who had it, and not for as long as there are such.
+func TestGrantThatWasGivenBackKeepsToTheSlice(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		next := e.grantedInVain(func(entry *entry) { entry.fair.handOvers = sliceHandOvers })
+		e.release(next.got())
+		if n := e.k.called("unlock"); n != 2 {
+			t.Errorf("unlocked %d times, want at the end of the slice and of the hold", n)
+		}
+	})
+}
+
+// A process that competes with another for the lock steps aside when it has had
+// it for a slice: before it asks for it again, it pauses.
+func TestStepsAsideForARival(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		f := e.k.foreigner(t, fakePath)
+		f.lock(t)
+		a := e.acquire(e.l) // sees the rival, and waits
+		f.letGo()
+		e.release(a.got())
+
+		// For the rest of the second, each slice ends with a pause.
+		const section = sliceTime / 4
+		start := time.Now()
+		pauses := 0
+		for time.Since(start) < rivalMemory-2*sliceTime {
+			for range 4 {
+				e.lockFor(section)
+				e.paused(&pauses, 0)
+			}
+			before := time.Now()
+			h, err := e.l.Acquire(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if paused := time.Since(before); paused != asideTime {
+				t.Fatalf("paused for %v", paused)
+			}
+			e.paused(&pauses, 1)
+			e.release(h)
+		}
+
+		// Then, with nobody seen any more, it only probes.
+		time.Sleep(rivalMemory)
+		probed := e.k.called("pause")
+		for range 400 { // 100 ms
+			e.lockFor(section)
+		}
+		if n := e.k.called("pause") - probed; n != 9 {
+			t.Errorf("%d probes in 100 ms, want 9", n)
+		}
+	})
+}
+
+// To let the lock go takes its time on some file systems. Nobody else has had
+// a chance meanwhile.
+func TestStepsAsideWhereUnlockIsSlow(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		e.k.setHook(func(call, _ string) error {
+			if call == "unlock" {
+				time.Sleep(2 * asideTime)
+			}
+			return nil
+		})
+		for range 100 {
+			e.lockFor(probeTime)
+		}
+		if n := e.k.called("pause"); n < 99 {
+			t.Errorf("%d pauses", n)
+		}
+	})
+}
+
+// Where no rival is known, whoever has the lock most of the time offers it once
+// in a while, be it for one long hold after the other or with short ones between.
+func TestOffersTheLockNowAndThen(t *testing.T) {
+	for _, sections := range [][]time.Duration{
+		{10 * time.Millisecond},
+		{0, 100 * time.Millisecond},
+		{100 * time.Millisecond, 0, 0, asideTime, 0},
+	} {
+		onFake(t, func(t *testing.T, e *engine) {
+			const rounds = 100
+			for range rounds {
+				for _, section := range sections {
+					e.lockFor(section)
+				}
+			}
+			if n := e.k.called("pause"); n < rounds-1 {
+				t.Errorf("sections of %v: %d pauses, want one a round", sections, n)
+			}
+		})
+	}
+}
+
+// Nobody pauses who lets the lock go all the time or leaves it free for a
+// moment, and TryAcquire never does.
+func TestDoesNotStepAside(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		for range 100_000 { // a second in all, without knowing of a rival
+			e.lockFor(10 * time.Microsecond)
+		}
+		pauses := 0
+		e.paused(&pauses, 0)
+
+		f := e.k.foreigner(t, fakePath)
+		f.lock(t)
+		a := e.acquire(e.l) // from now on with a rival
+		f.letGo()
+		e.release(a.got())
+		for range 100 {
+			e.lockFor(sliceTime)
+			time.Sleep(asideTime + 1)
+		}
+		e.paused(&pauses, 0)
+		for range 100 {
+			h := e.try(e.l)
+			time.Sleep(sliceTime)
+			e.release(h)
+		}
+		e.paused(&pauses, 0)
+	})
+}
+
+// Who holds the lock for no time asks a few times more before it parks, and who
+// holds it for longer does not.
+func TestAsksAgainWhereHoldsAreShort(t *testing.T) {
+	for _, section := range []time.Duration{0, shortHold} {
+		onFake(t, func(t *testing.T, e *engine) {
+			f := e.k.foreigner(t, fakePath)
+			e.lockFor(section)
+			f.lock(t)
+			before, release := e.k.called("try"), 0
+			e.k.setHook(func(call, _ string) error {
+				if call == "try" && e.k.called("try") == release {
+					f.letGo()
+				}
+				return nil
+			})
+
+			if _, err := e.l.TryAcquire(); !errors.Is(err, ErrBusy) {
+				t.Fatal(err)
+			}
+			if n := e.k.called("try") - before; n != 1 {
+				t.Errorf("TryAcquire asked %d times", n)
+			}
+
+			release = before + 1 + 1 + tryAgainMax // the last that a short hold asks
+			a := e.acquire(e.l)
+			if section > 0 {
+				e.stats(Stats{Acquired: 1, KernelWaits: 1, Waiting: 1, Parked: true})
+				f.letGo()
+			}
+			e.release(a.got())
+			want := Stats{Acquired: 2}
+			if section > 0 {
+				want.Contended, want.KernelWaits = 1, 1
+			}
+			e.stats(want)
+
+			// Never let go in time: it parks.
+			release = 0
+			f.lock(t)
+			a = e.acquire(e.l)
+			want.Waiting, want.Parked = 1, true
+			want.KernelWaits++
+			e.stats(want)
+			f.letGo()
+			e.release(a.got())
+		})
+	}
+}
+
+// Where a try takes long, nobody asks many times more, nor parks for whom it has
+// taken too long.
+func TestAsksAgainOnceWhereItTakesLong(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		f := e.k.foreigner(t, fakePath)
+		e.lockFor(0)
+		f.lock(t)
+		e.k.setHook(func(call, _ string) error {
+			if call == "try" {
+				time.Sleep(20 * time.Millisecond)
+			}
+			return nil
+		})
+		before := e.k.called("try")
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
+		defer cancel()
+		if _, err := e.l.Acquire(ctx); !errors.Is(err, ErrCancelled) {
+			t.Error(err)
+		}
+		if n := e.k.called("try") - before; n != 2 {
+			t.Errorf("asked %d times", n)
+		}
+		e.stats(Stats{Acquired: 1, Cancelled: 1})
+	})
+}

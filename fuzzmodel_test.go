@@ -1,0 +1,386 @@
+package packlock
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+)
+
+// What is known in a schedule: the reference model.
+
+// explained checks that an error is an *fs.PathError of the operation, and one
+// that was to be expected: one that the kernel gave, and to nobody else, or one
+// that the caller knows.
+func (w *world) explained(err error, op, path string, expected func(err error) bool) {
+	pathErr, ok := err.(*fs.PathError)
+	if !ok || pathErr.Op != op || pathErr.Path != path {
+		w.fail("%v is no error of %s on %s", err, op, path)
+	}
+	if injected := (*fuzzError)(nil); errors.As(err, &injected) {
+		if !injected.seen || injected.delivered {
+			w.fail("%v comes from nowhere, or twice", err)
+		}
+		injected.delivered = true
+	} else if !expected(err) {
+		w.fail("unexpected: %v", err)
+	}
+}
+
+// endOf reports whether err is as it has to be when ctx has ended.
+func (w *world) endOf(ctx *fuzzContext, err error) bool {
+	return ctx.Err() != nil && errors.Is(err, ErrCancelled) && errors.Is(err, ctx.Err()) && errors.Is(err, context.Cause(ctx))
+}
+
+// frozen calls look with all that it may look at locked: without it, the race
+// detector would not know that whoever goes on because of the time does so after
+// look.
+func (w *world) frozen(look func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.reg.mu.Lock()
+	defer w.reg.mu.Unlock()
+	entries := w.entries()
+	for _, e := range entries {
+		e.mu.Lock()
+	}
+	w.k.mu.Lock()
+	defer func() {
+		w.k.mu.Unlock()
+		for _, e := range entries {
+			e.mu.Unlock()
+		}
+	}()
+	look()
+}
+
+// entries returns all that are of interest, each once.
+func (w *world) entries() []*entry {
+	var entries []*entry
+	add := func(e *entry) {
+		if !slices.Contains(entries, e) {
+			entries = append(entries, e)
+		}
+	}
+	for _, e := range w.reg.entries {
+		add(e)
+	}
+	for _, l := range w.slots {
+		if l != nil {
+			add(l.Lock.entry.Load())
+		}
+	}
+	for _, h := range w.holds {
+		add(h.entry)
+	}
+	for _, a := range w.acquires {
+		add(a.lock.Lock.entry.Load())
+	}
+	return entries
+}
+
+// The following are for use in frozen only.
+
+// rivals reports whether somebody has the lock of l, or is about to, or has
+// that of the file at its path.
+func (w *world) rivals(l *fuzzLock) bool {
+	e := l.Lock.entry.Load()
+	inodes := []*fakeInode{e.file.(*fakeFile).inode, w.k.files[l.path]}
+	for _, other := range w.reg.entries {
+		if other.turn != turnFree && slices.Contains(inodes, other.file.(*fakeFile).inode) {
+			return true
+		}
+	}
+	return e.turn != turnFree || slices.ContainsFunc(inodes, func(i *fakeInode) bool { return i != nil && i.locked != nil })
+}
+
+// itself reports whether what the acquire is for is held by its own goroutine, or
+// by a hold that its context is marked by.
+func (w *world) itself(a *fuzzAcquire) bool {
+	return slices.ContainsFunc(w.holds, func(h *fuzzHold) bool {
+		mine := h.owner == a.goroutine || a.ctx != nil && slices.Contains(a.ctx.marks, h)
+		return mine && h.entry == a.lock.Lock.entry.Load()
+	})
+}
+
+// queued returns the entry in whose queue the acquire is, if it is in one.
+func (w *world) queued(a *fuzzAcquire) *entry {
+	e := a.lock.Lock.entry.Load()
+	for q := e.queue.sentinel.next; q != &e.queue.sentinel; q = q.next {
+		if q.owner == a.goroutine.id {
+			return e
+		}
+	}
+	return nil
+}
+
+// calling reports whether a call is under way that belongs to no file: then who
+// makes it may have the turn of any entry.
+func (w *world) calling() bool {
+	return w.pausing > 0 || w.hangs("open", "sameAt", "close")
+}
+
+// hangs reports whether one of the calls does not return.
+func (w *world) hangs(calls ...string) bool {
+	return slices.ContainsFunc(w.hanging, func(h hangingCall) bool { return slices.Contains(calls, h.call) })
+}
+
+// acquireDone checks the outcome of an acquire that has returned.
+func (w *world) acquireDone(a *fuzzAcquire) {
+	a.goroutine.busy = false
+	l := a.lock
+	if a.err != nil {
+		if errors.Is(a.err, ErrCancelled) {
+			w.cancelled[l.Lock.entry.Load()]++
+		}
+		w.givenBack = true
+		w.explained(a.err, "acquire", l.path, func(err error) bool {
+			switch {
+			case errors.Is(err, ErrCancelled):
+				return a.ctx != nil && w.endOf(a.ctx, err)
+			case errors.Is(err, fs.ErrClosed):
+				return l.closed
+			case errors.Is(err, ErrReentrant):
+				return a.itself // at first, or where it was led since
+			case errors.Is(err, ErrBusy):
+				return a.manner == trying && a.rivals
+			case errors.Is(err, fs.ErrNotExist):
+				return a.gone
+			}
+			return false
+		})
+		var want error
+		switch {
+		case a.cancelled:
+			want = ErrCancelled
+		case a.ctx != nil && a.ctx.Err() != nil: // which may have been noticed or not
+		case a.closed:
+			want = fs.ErrClosed
+		case a.reentrant:
+			want = ErrReentrant
+		}
+		if want != nil && !errors.Is(a.err, want) {
+			w.fail("%s: %v, want %v", a.what, a.err, want)
+		}
+		if a.hold != nil {
+			w.fail("%s: a hold with an error", a.what)
+		}
+		return
+	}
+	switch {
+	case a.over || a.cancelled || a.ctx != nil && a.ctx.endedBefore(a.returned):
+		w.fail("%s: succeeded, though its context had ended", a.what)
+	case a.closed || a.inVain:
+		w.fail("%s: succeeded, though closed", a.what)
+	case a.reentrant:
+		w.fail("%s: succeeded, though held by itself", a.what)
+	}
+	e := a.hold.entry
+	f := e.file.(*fakeFile)
+	w.acquired[e]++
+	n := e.counts.handedOver.Load()
+	handedOver := n > w.handedOver[e]
+	w.handedOver[e] = n
+	if !handedOver || w.taken[e].IsZero() || w.givenBack {
+		// In the latter cases, somebody may just have had it who did not want it.
+		w.taken[e] = a.returned
+	} else if had := a.returned.Sub(w.taken[e]); had >= sliceTime && !a.slow {
+		w.fail("%s: handed over, though the process has had the lock for %v", a.what, had)
+	}
+	w.holds = append(w.holds, &fuzzHold{a.hold, a.goroutine, f.inode})
+	w.log("%s: succeeds", a.what)
+	for _, b := range w.acquires {
+		sameFile := b.lock.path == l.path || a.arrival == e && b.lock.Lock.entry.Load() == e
+		// One that fails may still be closing a file.
+		waits := b.manner != trying && !b.done.Load() && !w.hangs("close")
+		if b.seq < a.seq && waits && b.arrival == a.arrival && sameFile {
+			w.fail("%s overtook %s", a.what, b.what)
+		}
+	}
+	if w.k.files[l.path] != f.inode && !a.slow {
+		age := a.returned.Sub(w.changed[l.path])
+		switch {
+		case handedOver && age > handOverLookAge, !handedOver && a.waited, age > lookAge:
+			w.fail("%s: got a file that was lost for %v", a.what, age)
+		case !handedOver && f.inode.links == 0:
+			w.fail("%s: got a file without a name", a.what)
+		}
+	}
+}
+
+// check checks the state, in which everybody is where it can get.
+func (w *world) check() {
+	calling := w.calling()
+	for id, e := range w.reg.entries {
+		if e.id != id || e.dead || e.closed {
+			w.fail("%s: an entry that does not belong into the registry", e.file.(*fakeFile).path)
+		}
+		if len(e.locks) == 0 && e.turn == turnFree && e.pins == 0 {
+			w.fail("%s: an entry that nobody uses", e.file.(*fakeFile).path)
+		}
+	}
+	for _, l := range w.slots {
+		if l == nil || l.closed {
+			continue
+		}
+		if _, ok := l.entry.locks[l.lock]; !ok {
+			w.fail("%s: an open Lock that its entry does not know", l.path)
+		}
+		if !l.entry.dead && w.reg.entries[l.entry.id] != l.entry {
+			w.fail("%s: the entry of an open Lock that the registry does not know", l.path)
+		}
+		w.checkStats(l)
+	}
+	for i, h := range w.holds {
+		twice := slices.ContainsFunc(w.holds[:i], func(other *fuzzHold) bool { return other.inode == h.inode })
+		if twice || h.entry.hold != h.Hold || h.inode.locked != h.entry.file.(*fakeFile) {
+			w.fail("%s: a live hold that does not exclude", h.Path())
+		}
+	}
+
+	waiting := int32(0)
+	for _, e := range w.entries() {
+		w.checkEntry(e, calling)
+		if e.turn == turnParked || e.turn == turnBlocked {
+			waiting++
+		}
+	}
+	if w.noThreads {
+		if waiting > w.mostThreads {
+			w.fail("%d threads, %d more than there is room for", waiting, waiting-w.mostThreads)
+		}
+		w.mostThreads = waiting
+		waiting += maxParked
+	}
+	if n := w.reg.threads.n.Load(); n != waiting {
+		w.fail("%d threads counted, want %d", n, waiting)
+	}
+	if len(w.hanging) == 0 && w.k.nopen != len(w.reg.entries) {
+		w.fail("%d descriptors, %d entries", w.k.nopen, len(w.reg.entries))
+	}
+
+	for _, a := range w.acquires {
+		e := w.queued(a)
+		switch {
+		case w.hangs("close"):
+			// It may be closing the lost file that it comes from.
+		case a.tie && w.hangs("unlock"):
+			// It is giving back what it was granted.
+		case a.cancelled || a.closed || a.reentrant:
+			w.fail("%s: has not returned at once", a.what)
+		case e != nil && a.ctx != nil && a.ctx.Err() != nil:
+			w.fail("%s: is queued, though its context has ended", a.what)
+		case e != nil && w.itself(a):
+			w.fail("%s: waits for itself", a.what)
+		case e != nil && a.manner != trying:
+		case a.manner == blocking && a.lock.Lock.entry.Load().turn == turnBlocked:
+		case calling && a.manner != trying || len(w.hanging) > 0:
+		default:
+			w.fail("%s: is forgotten", a.what)
+		}
+	}
+	for _, task := range w.others {
+		if task.ctx == nil && len(w.hanging) == 0 {
+			w.fail("%s: has not returned", task.what)
+		}
+		if task.ctx != nil && task.ctx.Err() != nil {
+			w.fail("%s: has not returned, though its context has ended", task.what)
+		}
+	}
+}
+
+// checkEntry checks what holds of an entry as long as no goroutine runs.
+func (w *world) checkEntry(e *entry, calling bool) {
+	f := e.file.(*fakeFile)
+	bad := func(format string, args ...any) {
+		w.fail("%s, turn %d, %d queued, in call %q: %s", f.path, e.turn, e.queue.n, f.inCall, fmt.Sprintf(format, args...))
+	}
+	n := 0
+	for q := e.queue.sentinel.next; q != &e.queue.sentinel; q = q.next {
+		if n++; q.next.prev != q || q.prev.next != q {
+			bad("the queue is no ring")
+		}
+		if _, ok := e.locks[q.lock]; !ok || q.lock.closed || q.lock.entry.Load() != e {
+			bad("somebody is queued who does not belong here")
+		}
+	}
+	if n != e.queue.n {
+		bad("%d are in the queue", n)
+	}
+	for l := range e.locks {
+		if l.closed || l.entry.Load() != e {
+			bad("it has a Lock that does not belong here")
+		}
+	}
+	if e.drained != nil && !e.drainingLocked() {
+		bad("somebody waits for the end of a draining that has ended")
+	}
+
+	mine := f.inode.locked == f
+	if !mine {
+		delete(w.taken, e)
+	}
+	if e.dead && e.pins > 0 {
+		mine = false // until it is closed, which puts an end to that
+	}
+	switch e.turn {
+	case turnFree:
+		if n > 0 || e.hold != nil || mine || f.inCall != "" {
+			bad("the turn is free, and somebody is waiting for it or has something")
+		}
+	case turnTaken:
+		held := e.hold != nil && slices.ContainsFunc(w.holds, func(h *fuzzHold) bool { return h.Hold == e.hold })
+		switch {
+		case held && !mine:
+			bad("a hold without the lock")
+		case held && f.inCall != "":
+			bad("a call while the lock is held")
+		case !held && !calling && f.inCall == "":
+			bad("the turn is lost")
+		}
+	case turnBlocked, turnParked:
+		switch {
+		case e.hold != nil || f.inCall != "block":
+			bad("who should wait in the kernel does not")
+		case !w.hangs("block", "blocked") && (f.inode.locked == nil || mine):
+			bad("the lock is free, and it still waits")
+		}
+	case turnPolled:
+		if e.hold != nil || f.inCall != "" && f.inCall != "try" || n == 0 && !calling && f.inCall == "" {
+			bad("it should not poll")
+		}
+	case turnDraining:
+		if e.hold != nil || f.inCall != "unlock" && !calling {
+			bad("it should not be draining")
+		}
+	}
+}
+
+func (w *world) checkStats(l *fuzzLock) {
+	s := l.stats
+	bad := s.HandedOver > s.Contended || s.Contended > s.Acquired || s.Draining && !s.Parked ||
+		s.Adopted+s.Drained > s.Cancelled+w.turnedAway
+	if l.before.Draining && s.Parked && !s.Draining && s.KernelWaits == l.before.KernelWaits {
+		bad = bad || s.Adopted == l.before.Adopted
+	}
+	if !w.moved {
+		bad = bad || s.Acquired < w.acquired[l.entry] || s.Cancelled < w.cancelled[l.entry] || s.Reopened > 0
+	}
+	if len(w.hanging) == 0 && w.pausing == 0 {
+		waiting := 0
+		for _, a := range w.acquires {
+			if a.lock.entry == l.entry {
+				waiting++
+			}
+		}
+		bad = bad || s.Waiting != waiting || s.Draining && s.Waiting > 0
+		if !w.moved {
+			bad = bad || s.Acquired != w.acquired[l.entry] || s.Cancelled != w.cancelled[l.entry]
+		}
+	}
+	if bad {
+		w.fail("%s: impossible: %+v\nacquired %d, cancelled %d, moved %t, turned away %d, under way %d", l.path, s,
+			w.acquired[l.entry], w.cancelled[l.entry], w.moved, w.turnedAway, len(w.acquires))
+	}
+}

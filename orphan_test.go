@@ -1,0 +1,514 @@
+package packlock
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestLooksAtThePath(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		looks := func(want int) {
+			t.Helper()
+			if n := e.k.called("sameAt"); n != want {
+				t.Errorf("%d looks, want %d", n, want)
+			}
+		}
+		e.release(e.try(e.l))
+		looks(0) // Open has just looked
+		time.Sleep(lookAge)
+		e.release(e.try(e.l))
+		looks(0)
+		time.Sleep(time.Nanosecond)
+		e.release(e.try(e.l))
+		looks(1)
+		e.release(e.try(e.l))
+		looks(1)
+
+		f := e.k.foreigner(t, fakePath)
+		f.lock(t)
+		a, b := e.acquire(e.l), e.acquire(e.l)
+		f.letGo()
+		h := a.got()
+		looks(2) // after a wait
+		e.release(h)
+		h = b.got()
+		looks(2) // a hand-over, at once
+		c := e.acquire(e.l)
+		time.Sleep(sliceTime - 1)
+		e.release(h)
+		h = c.got()
+		looks(2)
+		e.release(h)
+	})
+}
+
+// The look that was young enough when the kernel was asked is not when it
+// answers.
+func TestSlowTryTrustsNoOldLook(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		e.k.setHook(func(call, _ string) error {
+			if call == "try" {
+				e.k.setHook(nil)
+				time.Sleep(time.Second)
+				e.k.link(fakePath, otherPath)
+				e.k.unlink(fakePath)
+			}
+			return nil
+		})
+		h := e.try(e.l)
+		if err := h.Check(); err != nil {
+			t.Error(err)
+		}
+		e.release(h)
+	})
+}
+
+// What the kernel granted and a cancelled waiter gave back is verified by the
+// one who gets it, however short the wait was.
+func TestGrantThatWasGivenBackIsVerified(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		next := e.grantedInVain(func(*entry) {
+			e.k.link(fakePath, otherPath) // keeps its link count
+			e.k.unlink(fakePath)
+		})
+		if err := next.got().Check(); err != nil {
+			t.Error(err)
+		}
+		e.release(next.hold)
+	})
+}
+
+// In a bubble of testing/synctest the clock is another, and earlier.
+func TestLockIsUsableInsideABubble(t *testing.T) {
+	l := openReal(t, t.TempDir())
+	release(t, acquireReal(t, l))
+	synctest.Test(t, func(t *testing.T) {
+		h, err := l.TryAcquire()
+		if err != nil {
+			t.Fatal(err)
+		}
+		release(t, h)
+	})
+	release(t, acquireReal(t, l))
+}
+
+func TestTryOnALostSidecar(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		e.k.unlink(fakePath)
+		f := e.k.foreigner(t, fakePath)
+		f.lock(t)
+		if _, err := e.l.TryAcquire(); !errors.Is(err, ErrBusy) {
+			t.Fatalf("%v, want ErrBusy", err)
+		}
+		f.letGo()
+		e.release(e.try(e.l))
+
+		e.k.unlink(fakePath)
+		fresh := e.open(fakePath)
+		h := e.try(fresh)
+		if _, err := e.l.TryAcquire(); !errors.Is(err, ErrBusy) {
+			t.Fatalf("%v, want ErrBusy", err)
+		}
+		e.release(h)
+		e.release(e.try(e.l))
+		if s := e.l.Stats(); s.Reopened != 2 {
+			t.Errorf("%+v", s)
+		}
+		fresh.Close()
+	})
+}
+
+func TestSidecarDeletedWhileIdle(t *testing.T) {
+	skipUndeletable(t)
+	dir := t.TempDir()
+	l, same := openReal(t, dir), openReal(t, dir)
+	for n := range uint64(3) {
+		release(t, acquireReal(t, l)) // that looks at the path, so that the next one need not
+		remove(t, l.Path())
+		for _, l := range []*Lock{l, same} {
+			h, err := l.TryAcquire()
+			if err != nil {
+				t.Fatal(err)
+			}
+			checkExcludes(t, h)
+			release(t, h)
+		}
+		if stats := same.Stats(); stats.Reopened != n+1 || stats.Acquired != 3*(n+1) {
+			t.Errorf("got %+v, want %d reopened and %d acquired", stats, n+1, 3*(n+1))
+		}
+	}
+}
+
+func TestSidecarReplacedWhileIdle(t *testing.T) {
+	skipUndeletable(t)
+	dir := t.TempDir()
+	l := openReal(t, dir)
+	release(t, acquireReal(t, l))
+	replacement := filepath.Join(dir, "replacement")
+	if err := os.WriteFile(replacement, []byte("new"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(replacement, l.Path()); err != nil {
+		t.Fatal(err)
+	}
+	h := acquireReal(t, l)
+	checkExcludes(t, h)
+	release(t, h)
+	if content, err := os.ReadFile(l.Path()); err != nil || string(content) != "new" {
+		t.Errorf("the replacement has %q (%v), want it as it was", content, err)
+	}
+	if got := l.Stats().Reopened; got != 1 {
+		t.Errorf("reopened %d times, want 1", got)
+	}
+}
+
+// A file that was moved away still has a link, and it is only the path that
+// gives it away. An acquire without a wait looks there now and then.
+func TestSidecarMovedAwayIsNoticedSoon(t *testing.T) {
+	skipUndeletable(t)
+	dir := t.TempDir()
+	l := openReal(t, dir)
+	release(t, acquireReal(t, l))
+	if err := os.Rename(l.Path(), filepath.Join(dir, "moved")); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "an acquire to look at the path", func() bool {
+		h := acquireReal(t, l)
+		defer release(t, h)
+		return h.Check() == nil
+	})
+	if got := l.Stats().Reopened; got != 1 {
+		t.Errorf("reopened %d times, want 1", got)
+	}
+}
+
+func TestSidecarMovedAwayDuringWaitIsNoticed(t *testing.T) {
+	skipUndeletable(t)
+	dir := t.TempDir()
+	l := openReal(t, dir)
+	unlock, err := rawLock(l.Path(), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := bounded(t)
+	wg := queueUp(t, l, 1, func(int) {
+		h, err := l.Acquire(ctx)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		checkExcludes(t, h)
+		release(t, h)
+	})
+	if err := os.Rename(l.Path(), filepath.Join(dir, "moved")); err != nil {
+		t.Fatal(err)
+	}
+	unlock()
+	wg.Wait()
+}
+
+func TestSidecarDeletedWhileHeld(t *testing.T) {
+	skipUndeletable(t)
+	dir := t.TempDir()
+	l := openReal(t, dir)
+	h := acquireReal(t, l)
+	if err := h.Check(); err != nil {
+		t.Error(err)
+	}
+	remove(t, l.Path())
+	checkPathError(t, h.Check(), "check", l.Path(), ErrLost)
+
+	other := childHolder(t, dir) // has the new file
+	checkPathError(t, h.Check(), "check", l.Path(), ErrLost)
+	release(t, h)
+	checkBusy(t, l)
+	other.finish()
+	h = acquireReal(t, l)
+	checkExcludes(t, h)
+	release(t, h)
+}
+
+// The sidecar is replaced while a queue waits for the old one: all go on, in
+// their order, with the new one.
+func TestOrphanWithAQueue(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		old := e.k.foreigner(t, fakePath)
+		old.lock(t)
+		samePath := e.open(fakePath)
+		idle := e.open(fakePath)
+		line := []*acquiring{e.acquire(e.l), e.acquire(samePath), e.acquire(e.l), e.acquire(samePath)}
+		e.k.unlink(fakePath)
+		replaced := e.k.foreigner(t, fakePath)
+		replaced.lock(t)
+		old.letGo()
+		for _, a := range line {
+			a.waits()
+		}
+		e.stats(Stats{KernelWaits: 2, Reopened: 1, Waiting: 4, Parked: true})
+		replaced.letGo()
+		for i, a := range line {
+			h := a.got()
+			if err := h.Check(); err != nil {
+				t.Error(err)
+			}
+			if replaced.tryLock() {
+				t.Error("the hold is of another file")
+			}
+			for _, behind := range line[i+1:] {
+				behind.waits()
+			}
+			e.release(h)
+		}
+		want := Stats{Acquired: 4, Contended: 4, HandedOver: 3, KernelWaits: 2, Reopened: 1}
+		e.stats(want)
+		for _, l := range []*Lock{samePath, idle} {
+			if got := l.Stats(); got != want {
+				t.Errorf("%+v", got)
+			}
+			if err := l.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+		if n := e.k.descriptors(); n != 1 {
+			t.Errorf("%d descriptors", n)
+		}
+	})
+}
+
+// Somebody in the process has opened the new file already, and waits there.
+func TestOrphanJoinsTheQueueOfTheNewFile(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		h := e.try(e.l)
+		a, b := e.acquire(e.l), e.acquire(e.l)
+		e.k.unlink(fakePath)
+		fresh := e.open(fakePath)
+		freshHold := e.try(fresh)
+		c := e.acquire(fresh)
+		time.Sleep(time.Second)
+		e.release(h)
+		for _, waiting := range []*acquiring{a, b, c} {
+			waiting.waits()
+		}
+		e.release(freshHold)
+		for _, next := range []*acquiring{c, a, b} {
+			e.release(next.got())
+		}
+		if got, want := fresh.Stats(), e.l.Stats(); got != want || got.Reopened != 1 || got.Acquired != 5 {
+			t.Errorf("%+v and %+v", got, want)
+		}
+		fresh.Close()
+	})
+}
+
+func TestSidecarDeletedWhileOthersQueue(t *testing.T) {
+	skipUndeletable(t)
+	dir := t.TempDir()
+	l, same := openReal(t, dir), openReal(t, dir)
+	old := childHolder(t, dir)
+	ctx := bounded(t)
+	var order []int // guarded by the lock
+	const n = 20
+	wg := queueUp(t, l, n, func(i int) {
+		h, err := []*Lock{l, same}[i%2].Acquire(ctx)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		checkExcludes(t, h)
+		order = append(order, i)
+		release(t, h)
+	})
+	remove(t, l.Path())
+	other := childHolder(t, dir) // has the new file
+
+	old.finish()
+	until(t, "the queue to move on to the new file", func() bool {
+		stats := l.Stats()
+		return stats.Reopened == 1 && stats.Parked && stats.Waiting == n
+	})
+	if stats := same.Stats(); stats.Acquired != 0 || stats.KernelWaits != 2 {
+		t.Errorf("got %+v, want nobody served before the new file is free", stats)
+	}
+	other.finish()
+	wg.Wait()
+	if len(order) != n || !slices.IsSorted(order) {
+		t.Errorf("%d goroutines queued and were served in the order %v", n, order)
+	}
+	if stats := same.Stats(); stats.Reopened != 1 || stats.Acquired != n {
+		t.Errorf("got %+v, want 1 reopened and %d acquired", stats, n)
+	}
+}
+
+// A file with two names loses one: those who came by the other stay.
+func TestOrphanByOneOfTwoNames(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		e.k.link(fakePath, otherPath)
+		other := e.open(otherPath)
+		h := e.try(e.l)
+		if _, err := other.TryAcquire(); !errors.Is(err, ErrReentrant) {
+			t.Fatalf("two names, two locks: %v", err)
+		}
+		line := []*acquiring{e.acquire(e.l), e.acquire(other), e.acquire(e.l), e.acquire(other)}
+		e.k.unlink(fakePath)
+		time.Sleep(time.Second)
+		e.release(h)
+		// Both files are locked now, each by the first who waited by its name.
+		first, second := line[0].got(), line[1].got()
+		line[2].waits()
+		line[3].waits()
+		for _, h := range []*Hold{first, second} {
+			if err := h.Check(); err != nil {
+				t.Error(err)
+			}
+			e.release(h)
+		}
+		e.release(line[2].got())
+		e.release(line[3].got())
+		if s := other.Stats(); s.Reopened != 0 {
+			t.Errorf("%+v", s)
+		}
+		if s := e.l.Stats(); s.Reopened != 1 {
+			t.Errorf("%+v", s)
+		}
+		other.Close()
+	})
+}
+
+// The file is renamed away and back while it is being looked for.
+func TestOrphanThatComesBack(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		e.k.link(fakePath, otherPath)
+		time.Sleep(time.Second)
+		e.k.unlink(fakePath)
+		e.k.setHook(func(call, _ string) error {
+			if call == "open" {
+				e.k.setHook(nil)
+				e.k.link(otherPath, fakePath)
+			}
+			return nil
+		})
+		e.release(e.try(e.l))
+		e.stats(Stats{Acquired: 1})
+	})
+}
+
+// A file system that does not know link counts, or gives a file a new identity
+// each time.
+func TestOddFileSystems(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		e.k.files[fakePath].links = 0
+		e.release(e.try(e.l))
+		e.stats(Stats{Acquired: 1})
+		e.k.setHook(func(call, path string) error {
+			if call == "sameAt" {
+				e.k.unlink(path)
+				if _, err := e.k.openFile(path); err != nil {
+					return err
+				}
+				e.k.mu.Lock()
+				e.k.nopen--
+				e.k.files[path].links = 0
+				e.k.mu.Unlock()
+			}
+			return nil
+		})
+		e.k.files[fakePath].links = 0
+		time.Sleep(time.Second)
+		if _, err := e.l.TryAcquire(); !errors.Is(err, ErrLost) {
+			t.Errorf("%v, want ErrLost", err)
+		}
+	})
+}
+
+func TestOrphanWhoseDirectoryIsGone(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		h := e.try(e.l)
+		line := []*acquiring{e.acquire(e.l), e.acquire(e.l)}
+		e.k.removeDir(filepath.Dir(fakePath))
+		time.Sleep(time.Second)
+		if err := h.Check(); !errors.Is(err, ErrLost) {
+			t.Errorf("Check: %v", err)
+		}
+		e.release(h)
+		for _, a := range line {
+			a.failed(fs.ErrNotExist)
+		}
+		for range 2 {
+			if _, err := e.l.TryAcquire(); !errors.Is(err, fs.ErrNotExist) {
+				t.Error(err)
+			}
+		}
+	})
+}
+
+func TestDirectoryGone(t *testing.T) {
+	skipUndeletable(t)
+	dir := filepath.Join(t.TempDir(), "pack")
+	l := openReal(t, dir)
+	elsewhere := childHolder(t, dir)
+	ctx := bounded(t)
+	wg := queueUp(t, l, 10, func(int) {
+		_, err := l.Acquire(ctx)
+		checkPathError(t, err, "acquire", l.Path(), fs.ErrNotExist)
+	})
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	elsewhere.finish()
+	wg.Wait()
+	for _, by := range acquirers {
+		_, err := by.acquire(ctx, l)
+		checkPathError(t, err, "acquire", l.Path(), fs.ErrNotExist)
+	}
+	if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("got %v, want the directory not to be there", err)
+	}
+
+	if err := os.Mkdir(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	h := acquireReal(t, l)
+	checkExcludes(t, h)
+	release(t, h)
+}
+
+func TestSidecarIsNeverWritten(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, FileName)
+	const content = "somebody's notes"
+	if err := os.WriteFile(path, []byte(content), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	long := time.Now().Add(-time.Hour).Truncate(time.Second)
+	if err := os.Chtimes(path, long, long); err != nil {
+		t.Fatal(err)
+	}
+	l := openReal(t, dir)
+	elsewhere := childHolder(t, dir)
+	ctx := bounded(t)
+	wg := queueUp(t, l, 10, func(int) { takeTurn(ctx, t, l) })
+	elsewhere.finish()
+	wg.Wait()
+	for _, by := range acquirers {
+		h, err := by.acquire(ctx, l)
+		if err != nil {
+			t.Fatal(err)
+		}
+		release(t, h)
+	}
+	if err := l.Close(); err != nil {
+		t.Error(err)
+	}
+	if got, err := os.ReadFile(path); err != nil || string(got) != content {
+		t.Errorf("the sidecar has %q (%v), want %q", got, err, content)
+	}
+	if info, err := os.Stat(path); err != nil || !info.ModTime().Equal(long) {
+		t.Errorf("the sidecar is %v (%v), want it modified at %v", info, err, long)
+	}
+}

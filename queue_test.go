@@ -1,0 +1,155 @@
+package packlock
+
+import (
+	"slices"
+	"testing"
+	"testing/synctest"
+)
+
+// Queues are rings: leaving from the middle keeps the order.
+func TestQueue(t *testing.T) {
+	var q queue
+	q.init()
+	var ws [5]waiter
+	for i := range ws {
+		q.pushBack(&ws[i])
+	}
+	q.remove(&ws[2])
+	out := q.removeFunc(func(w *waiter) bool { return w == &ws[1] || w == &ws[4] })
+	if !slices.Equal(out, []*waiter{&ws[1], &ws[4]}) || q.n != 2 {
+		t.Errorf("%v, %d", out, q.n)
+	}
+	q.pushFront(&ws[2])
+	for _, want := range []*waiter{&ws[2], &ws[0], &ws[3], nil} {
+		if w := q.popFront(); w != want {
+			t.Errorf("%p, want %p", w, want)
+		}
+	}
+	for name, misuse := range map[string]func(){
+		"twice": func() { q.pushBack(&ws[0]); q.pushBack(&ws[0]) },
+		"not":   func() { q.remove(&ws[1]) },
+	} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("queued %s: no panic", name)
+				}
+			}()
+			misuse()
+		}()
+	}
+}
+
+func TestQueueIsServedInOrder(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		f := e.k.foreigner(t, fakePath)
+		f.lock(t)
+		var line []*acquiring
+		for range 10 {
+			line = append(line, e.acquire(e.l))
+		}
+		e.stats(Stats{KernelWaits: 1, Waiting: 10, Parked: true})
+		f.letGo()
+		for i, a := range line {
+			h := a.got()
+			for _, behind := range line[i+1:] {
+				behind.waits()
+			}
+			e.release(h)
+		}
+		e.stats(Stats{Acquired: 10, Contended: 10, HandedOver: 9, KernelWaits: 1})
+	})
+}
+
+func TestFirstComeFirstServed(t *testing.T) {
+	dir := t.TempDir()
+	l, same := openReal(t, dir), openReal(t, dir)
+	elsewhere := childHolder(t, dir)
+	ctx := bounded(t)
+	var order []int // guarded by the lock
+	n := scaled(500)
+	wg := queueUp(t, l, n, func(i int) {
+		var h *Hold
+		var err error
+		switch {
+		case i%3 == 0:
+			h, err = l.Acquire(ctx)
+		case i%3 == 1:
+			h, err = same.Acquire(ctx)
+		default:
+			h, err = l.AcquireBlocking()
+		}
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		order = append(order, i)
+		release(t, h)
+	})
+	elsewhere.finish()
+	wg.Wait()
+	if len(order) != n || !slices.IsSorted(order) {
+		t.Errorf("%d goroutines queued and were served in the order %v", n, order)
+	}
+	stats := l.Stats()
+	if stats.Acquired != uint64(n) || stats.Contended != uint64(n) {
+		t.Errorf("got %+v, want %d acquired, all of them contended", stats, n)
+	}
+}
+
+func TestArrivalWhileReleasing(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		h := e.try(e.l)
+		unlock := make(chan struct{})
+		e.k.setHook(func(call, _ string) error {
+			if call == "unlock" {
+				<-unlock
+			}
+			return nil
+		})
+		released := make(chan error, 1)
+		go func() { released <- h.Release() }()
+		synctest.Wait()
+		next := e.acquire(e.l)
+		next.waits()
+		close(unlock)
+		if err := <-released; err != nil {
+			t.Error(err)
+		}
+		e.release(next.got())
+		e.stats(Stats{Acquired: 2, Contended: 1})
+	})
+}
+
+func TestWaitingGoroutinesCostNoThread(t *testing.T) {
+	dir := t.TempDir()
+	l := openReal(t, dir)
+	elsewhere := childHolder(t, dir)
+	ctx := bounded(t)
+	before := threads()
+	served := 0 // guarded by the lock
+	n := scaled(20_000)
+	wg := queueUp(t, l, n, func(i int) {
+		h, err := l.Acquire(ctx)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		if served != i {
+			t.Errorf("goroutine %d was served after %d others", i, served)
+		}
+		served++
+		release(t, h)
+	})
+	if now := threads(); now > before+12 {
+		t.Errorf("%d threads before, %d while %d goroutines wait", before, now, n)
+	}
+	if stats := l.Stats(); stats.Waiting != n || !stats.Parked || stats.Draining || stats.KernelWaits != 1 {
+		t.Errorf("got %+v, want %d waiting for one parked thread", stats, n)
+	}
+	elsewhere.finish()
+	wg.Wait()
+	if served != n {
+		t.Errorf("served %d goroutines, want %d", served, n)
+	}
+}
