@@ -208,26 +208,3 @@ func TestPackBecomesUnreadable(t *testing.T) {
 		release(t, acquireReal(t, l))
 	})
 }
-
-func TestSidecarOfSomebodyElseInStickyDirectory(t *testing.T) {
-	// Where Linux denies O_CREAT on a file that is there: see openSidecar.
-	const env = "PACKLOCK_TEST_STICKY"
-	if os.Getenv(env) == "" {
-		if os.Geteuid() != 0 {
-			t.Skip("only root can make a file somebody else's")
-		}
-		dir := filepath.Join(t.TempDir(), "sticky")
-		mkdir(t, dir, 0o777|fs.ModeSticky)
-		path := filepath.Join(dir, FileName)
-		writeFile(t, path, 0o666)
-		if err := os.Chown(path, 1, 1); err != nil {
-			t.Fatal(err)
-		}
-		// The directory that t.TempDir makes its directories in is for one's own use.
-		if err := os.Chmod(filepath.Dir(filepath.Dir(dir)), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		t.Setenv(env, dir)
-	}
-	unprivileged(t, func(t *testing.T) { checkLockable(t, os.Getenv(env)) })
-}
