@@ -1,7 +1,6 @@
 package packlock
 
 import (
-	"errors"
 	"fmt"
 	"io/fs"
 	"path/filepath"
@@ -33,16 +32,13 @@ func TestAloneOneTryOneLinkCheckOneUnlock(t *testing.T) {
 
 func TestAcquireBlockingWaitsOnItsOwnThread(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
-		f := e.k.foreigner(t, fakePath)
-		f.lock(t)
+		f := e.lockedElsewhere()
 		a := e.blocking(e.l)
 		e.stats(Stats{Waiting: 1})
 		b := e.blocking(e.l)
 		c := e.acquire(e.l)
 		e.stats(Stats{Waiting: 3})
-		if _, err := e.l.TryAcquire(); !errors.Is(err, ErrBusy) {
-			t.Errorf("%v", err)
-		}
+		checkTry(t, e.l, ErrBusy)
 		f.letGo()
 		h := a.got()
 		b.waits()
@@ -52,21 +48,13 @@ func TestAcquireBlockingWaitsOnItsOwnThread(t *testing.T) {
 		e.stats(Stats{Acquired: 3, Contended: 3, HandedOver: 2})
 
 		f.lock(t)
-		broken := errors.New("input/output error")
-		e.k.setHook(func(call, _ string) error {
-			if call == "block" {
-				return broken
-			}
-			return nil
-		})
-		e.blocking(e.l).failed(broken)
+		e.fail("block", errBroken)
+		e.blocking(e.l).failed(errBroken)
 		e.k.setHook(nil)
 
 		// Close cannot call it off, but it gets nothing.
 		a = e.blocking(e.l)
-		if err := e.l.Close(); err != nil {
-			t.Fatal(err)
-		}
+		e.close(e.l)
 		a.waits()
 		f.letGo()
 		a.failed(fs.ErrClosed)
@@ -128,23 +116,15 @@ func TestThreadCap(t *testing.T) {
 		polled.a = e.acquire(polled.Lock)
 		polled.Lock.entry.Load().abandoned <- struct{}{}
 		polled.a.waits()
-		if err := polled.Lock.Close(); err != nil {
-			t.Error(err)
-		}
+		e.close(polled.Lock)
 		polled.a.failed(fs.ErrClosed)
 		polled.foreigner.letGo()
 
 		// An error ends polling as it ends parking.
 		last := &packs[maxParked+1]
-		broken := errors.New("input/output error")
-		e.k.setHook(func(call, _ string) error {
-			if call == "try" {
-				return broken
-			}
-			return nil
-		})
+		e.fail("try", errBroken)
 		time.Sleep(pollMax)
-		last.a.failed(broken)
+		last.a.failed(errBroken)
 		e.k.setHook(nil)
 
 		// A thread becomes free for who polls.

@@ -58,17 +58,14 @@ func TestCancelWinsOverGrant(t *testing.T) {
 func TestCancelAgainstGrant(t *testing.T) {
 	for _, others := range []int{0, 1} {
 		onFake(t, func(t *testing.T, e *engine) {
-			f := e.k.foreigner(t, fakePath)
-			f.lock(t)
+			f := e.lockedElsewhere()
 			first := e.acquire(e.l)
 			var second *acquiring
 			if others > 0 {
 				second = e.acquire(e.l)
 			}
-			e.k.setHook(func(call, _ string) error {
-				if call == "blocked" {
-					first.cancel()
-				}
+			e.before("blocked", func() error {
+				first.cancel()
 				return nil
 			})
 			f.letGo()
@@ -97,10 +94,8 @@ func TestCancelDuringTheAcquiresOwnCalls(t *testing.T) {
 			case "open":
 				e.k.unlink(fakePath)
 			}
-			e.k.setHook(func(call, _ string) error {
-				if call == during {
-					cancel()
-				}
+			e.before(during, func() error {
+				cancel()
 				return nil
 			})
 			if _, err := e.l.Acquire(ctx); !errors.Is(err, ErrCancelled) {
@@ -117,11 +112,9 @@ func TestCancelDuringTheAcquiresOwnCalls(t *testing.T) {
 
 func TestCancelOfTheHeadWithOthersQueued(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
-		f := e.k.foreigner(t, fakePath)
-		f.lock(t)
+		f := e.lockedElsewhere()
 		first, second, third := e.acquire(e.l), e.acquire(e.l), e.acquire(e.l)
-		first.cancel()
-		first.failed(ErrCancelled)
+		first.givesUp()
 		e.stats(Stats{KernelWaits: 1, Cancelled: 1, Waiting: 2, Parked: true})
 		f.letGo()
 		h := second.got()
@@ -180,9 +173,7 @@ func TestEndedContextAsksForNothing(t *testing.T) {
 			checkPathError(t, err, "acquire", fakePath, ErrCancelled)
 			f.tryLock()
 		}
-		if n := e.k.called("try"); n != 0 {
-			t.Errorf("%d tries", n)
-		}
+		e.called("try", 0)
 		f.letGo()
 		e.stats(Stats{Cancelled: 2})
 	})

@@ -11,38 +11,26 @@ import (
 
 func TestCloseWhileParked(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
-		f := e.k.foreigner(t, fakePath)
-		f.lock(t)
+		f := e.lockedElsewhere()
 		other := e.open(fakePath)
 		mine, theirs := e.acquire(e.l), e.acquire(other)
-		if err := e.l.Close(); err != nil {
-			t.Fatal(err)
-		}
+		e.close(e.l)
 		mine.failed(fs.ErrClosed)
 		theirs.waits()
-		if err := other.Close(); err != nil {
-			t.Fatal(err)
-		}
+		e.close(other)
 		theirs.failed(fs.ErrClosed)
-		if n := e.k.descriptors(); n != 1 {
-			t.Errorf("%d descriptors while the thread is parked, want its own", n)
-		}
+		e.descriptors(1)
 
 		again := e.open(fakePath) // finds the parked wait
 		next := e.acquire(again)
 		if s := again.Stats(); s.KernelWaits != 1 || s.Adopted != 1 {
 			t.Errorf("%+v", s)
 		}
-		next.cancel()
-		next.returns()
-		if err := again.Close(); err != nil {
-			t.Fatal(err)
-		}
+		next.givesUp()
+		e.close(again)
 		f.letGo() // the thread drains, and closes the file behind itself
 		synctest.Wait()
-		if n := e.k.descriptors(); n != 0 {
-			t.Errorf("%d descriptors after the drain", n)
-		}
+		e.descriptors(0)
 		f.lock(t)
 		f.letGo()
 	})
@@ -58,9 +46,7 @@ func TestCloseLeavesParkedThreadItsDescriptor(t *testing.T) {
 		checkPathError(t, err, "acquire", l.Path(), fs.ErrClosed)
 	})
 	until(t, "the thread to park", func() bool { return l.Stats().Parked })
-	if err := l.Close(); err != nil {
-		t.Error(err)
-	}
+	closeLock(t, l)
 	turnedAway.Wait()
 
 	// Whoever opens the sidecar now comes to the same parked thread.
@@ -68,9 +54,7 @@ func TestCloseLeavesParkedThreadItsDescriptor(t *testing.T) {
 	if stats := again.Stats(); !stats.Parked || !stats.Draining {
 		t.Errorf("got %+v, want the thread still parked", stats)
 	}
-	if err := again.Close(); err != nil {
-		t.Error(err)
-	}
+	closeLock(t, again)
 	elsewhere.finish()
 	checkNotOpen(t, l.Path())
 	until(t, "the thread to drain", func() bool { return !isLocked(t, l.Path()) })
@@ -87,9 +71,7 @@ func TestCloseWakesItsWaiters(t *testing.T) {
 		checkPathError(t, err, "acquire", l.Path(), fs.ErrClosed)
 	})
 	stays := queueUp(t, other, 1, func(int) { takeTurn(ctx, t, other) })
-	if err := l.Close(); err != nil {
-		t.Error(err)
-	}
+	closeLock(t, l)
 	turnedAway.Wait() // although nobody has let go
 	elsewhere.finish()
 	stays.Wait()
@@ -98,24 +80,13 @@ func TestCloseWakesItsWaiters(t *testing.T) {
 // Close comes while an acquire is asking the kernel, before it is queued.
 func TestCloseWhileTrying(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
-		f := e.k.foreigner(t, fakePath)
-		f.lock(t)
-		answer := make(chan struct{})
-		e.k.setHook(func(call, _ string) error {
-			if call == "try" {
-				<-answer
-			}
-			return nil
-		})
+		f := e.lockedElsewhere()
+		goOn := e.holdUp("try")
 		a := e.acquire(e.l)
-		if err := e.l.Close(); err != nil {
-			t.Fatal(err)
-		}
-		close(answer)
+		e.close(e.l)
+		goOn()
 		a.failed(fs.ErrClosed)
-		if n := e.k.called("block"); n != 0 {
-			t.Error("parked for a closed Lock")
-		}
+		e.called("block", 0)
 		f.letGo()
 	})
 }
@@ -126,45 +97,27 @@ func TestCloseWhileTheNextTries(t *testing.T) {
 		other := e.open(fakePath)
 		h := e.try(other)
 		a := e.acquire(e.l)
-		answer := make(chan struct{})
-		e.k.setHook(func(call, _ string) error {
-			if call == "try" {
-				<-answer
-			}
-			return nil
-		})
+		goOn := e.holdUp("try")
 		h.entry.fair.handOvers = sliceHandOvers
 		e.release(h)
 		synctest.Wait()
-		if err := e.l.Close(); err != nil {
-			t.Fatal(err)
-		}
-		close(answer)
+		e.close(e.l)
+		goOn()
 		a.failed(fs.ErrClosed)
 		e.release(e.try(other))
-		if err := other.Close(); err != nil {
-			t.Error(err)
-		}
+		e.close(other)
 	})
 }
 
 func TestCloseWhileReopening(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		e.k.unlink(fakePath)
-		reopen := make(chan struct{})
-		e.k.setHook(func(call, _ string) error {
-			if call == "open" {
-				<-reopen
-			}
-			return nil
-		})
+		goOn := e.holdUp("open")
 		a := e.acquire(e.l)
 		b := e.acquire(e.l)
-		if err := e.l.Close(); err != nil {
-			t.Fatal(err)
-		}
+		e.close(e.l)
 		b.failed(fs.ErrClosed)
-		close(reopen)
+		goOn()
 		a.failed(fs.ErrClosed)
 	})
 }
@@ -172,21 +125,15 @@ func TestCloseWhileReopening(t *testing.T) {
 func TestCloseLeavesHoldsValid(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		h := e.try(e.l)
-		if err := e.l.Close(); err != nil {
-			t.Fatal(err)
-		}
+		e.close(e.l)
 		again := e.open(fakePath)
-		if _, err := again.TryAcquire(); !errors.Is(err, ErrReentrant) {
-			t.Errorf("a hold did not survive Close: %v", err)
-		}
+		checkTry(t, again, ErrReentrant)
 		if err := h.Check(); err != nil {
 			t.Error(err)
 		}
 		e.release(h)
 		e.release(e.try(again))
-		if err := again.Close(); err != nil {
-			t.Fatal(err)
-		}
+		e.close(again)
 		for _, err := range []error{
 			again.Close(),
 			again.WaitDrained(t.Context()),
@@ -206,17 +153,11 @@ func TestCloseLeavesLiveHoldValid(t *testing.T) {
 	dir := t.TempDir()
 	l := openReal(t, dir)
 	h := acquireReal(t, l)
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
+	closeLock(t, l)
 	checkExcludes(t, h)
 	other := openReal(t, dir)
-	if _, err := other.TryAcquire(); !errors.Is(err, ErrReentrant) {
-		t.Errorf("got %v, want %v", err, ErrReentrant)
-	}
-	if err := other.Close(); err != nil {
-		t.Fatal(err)
-	}
+	checkTry(t, other, ErrReentrant)
+	closeLock(t, other)
 	waiter := childWaiter(t, dir)
 	release(t, h)
 	waiter.expect("locked")
@@ -226,9 +167,7 @@ func TestCloseLeavesLiveHoldValid(t *testing.T) {
 
 func TestClosedLockRefuses(t *testing.T) {
 	l := openReal(t, t.TempDir())
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
+	closeLock(t, l)
 	checkPathError(t, l.Close(), "close", l.Path(), fs.ErrClosed)
 	for _, by := range acquirers {
 		_, err := by.acquire(bounded(t), l)

@@ -48,9 +48,7 @@ func onFake(t *testing.T, test func(t *testing.T, e *engine)) {
 			t.Error(err)
 		}
 		synctest.Wait()
-		if n := k.descriptors(); n != 0 {
-			t.Errorf("%d descriptors left open", n)
-		}
+		e.descriptors(0)
 		if n := len(e.reg.entries); n != 0 {
 			t.Errorf("%d entries left", n)
 		}
@@ -69,6 +67,22 @@ func (e *engine) open(path string) *Lock {
 	return l
 }
 
+func (e *engine) close(l *Lock) {
+	e.Helper()
+	if err := l.Close(); err != nil {
+		e.Fatal(err)
+	}
+}
+
+// lockedElsewhere returns another process that has the lock of fakePath.
+func (e *engine) lockedElsewhere() foreigner {
+	e.Helper()
+	f := e.k.foreigner(e, fakePath)
+	f.lock(e)
+	return f
+}
+
+// try acquires l, which needs no waiting.
 func (e *engine) try(l *Lock) *Hold {
 	e.Helper()
 	h, err := l.TryAcquire()
@@ -96,24 +110,46 @@ func (e *engine) lockFor(section time.Duration) {
 	e.release(h)
 }
 
-// failNext makes the next call of a kind fail.
-func (e *engine) failNext(call string, err error) {
-	e.failNextAfter(nil, call, err)
-}
+// errBroken is what a kernel answers that is not in order.
+var errBroken = errors.New("input/output error")
 
-// failNextAfter makes the next call of a kind fail, but not before answer is
-// closed, unless it is nil.
-func (e *engine) failNextAfter(answer <-chan struct{}, call string, err error) {
+// before has do be called before each call of a kind. An error that it returns
+// is the answer to the call.
+func (e *engine) before(call string, do func() error) {
 	e.k.setHook(func(c, _ string) error {
 		if c != call {
 			return nil
 		}
-		e.k.setHook(nil)
-		if answer != nil {
-			<-answer
-		}
-		return err
+		return do()
 	})
+}
+
+// beforeNext has do be called before the next call of a kind.
+func (e *engine) beforeNext(call string, do func() error) {
+	e.before(call, func() error {
+		e.k.setHook(nil)
+		return do()
+	})
+}
+
+// fail makes each call of a kind fail.
+func (e *engine) fail(call string, err error) {
+	e.before(call, func() error { return err })
+}
+
+// failNext makes the next call of a kind fail.
+func (e *engine) failNext(call string, err error) {
+	e.beforeNext(call, func() error { return err })
+}
+
+// holdUp lets no call of a kind go on until goOn is called.
+func (e *engine) holdUp(call string) (goOn func()) {
+	answer := make(chan struct{})
+	e.before(call, func() error {
+		<-answer
+		return nil
+	})
+	return func() { close(answer) }
 }
 
 // stats compares the Stats of e.l.
@@ -124,12 +160,19 @@ func (e *engine) stats(want Stats) {
 	}
 }
 
-// paused checks that there were n more pauses than *seen.
-func (e *engine) paused(seen *int, n int) {
+// called checks how often a call was made.
+func (e *engine) called(call string, want int) {
 	e.Helper()
-	*seen += n
-	if got := e.k.called("pause"); got != *seen {
-		e.Fatalf("%d pauses, want %d", got, *seen)
+	if n := e.k.called(call); n != want {
+		e.Fatalf("%d × %s, want %d", n, call, want)
+	}
+}
+
+// descriptors checks how many are open.
+func (e *engine) descriptors(want int) {
+	e.Helper()
+	if n := e.k.descriptors(); n != want {
+		e.Errorf("%d descriptors are open, want %d", n, want)
 	}
 }
 
@@ -142,12 +185,10 @@ func (e *engine) works() {
 		e.Error(err)
 	}
 	e.release(h)
-	if n := e.k.descriptors(); n != 1 {
-		e.Errorf("%d descriptors", n)
-	}
+	e.descriptors(1)
 }
 
-// acquiring is an acquire on a goroutine of its own.
+// acquiring is an acquire, or another call that may wait, on a goroutine of its own.
 type acquiring struct {
 	e      *engine
 	cancel context.CancelFunc
@@ -156,27 +197,30 @@ type acquiring struct {
 	err    error
 }
 
-// acquire starts an Acquire and waits until it is where it can get.
-func (e *engine) acquire(l *Lock) *acquiring {
+// start makes a call on a goroutine of its own and waits until it is where it can
+// get.
+func (e *engine) start(call func(ctx context.Context) (*Hold, error)) *acquiring {
 	ctx, cancel := context.WithCancel(context.Background())
 	a := &acquiring{e: e, cancel: cancel, done: make(chan struct{})}
 	go func() {
 		defer close(a.done)
-		a.hold, a.err = l.Acquire(ctx)
+		a.hold, a.err = call(ctx)
 	}()
 	synctest.Wait()
 	return a
 }
 
-// blocking starts an AcquireBlocking in the same way.
+// acquire starts an Acquire.
+func (e *engine) acquire(l *Lock) *acquiring { return e.start(l.Acquire) }
+
+// blocking starts an AcquireBlocking.
 func (e *engine) blocking(l *Lock) *acquiring {
-	a := &acquiring{e: e, done: make(chan struct{})}
-	go func() {
-		defer close(a.done)
-		a.hold, a.err = l.AcquireBlocking()
-	}()
-	synctest.Wait()
-	return a
+	return e.start(func(context.Context) (*Hold, error) { return l.AcquireBlocking() })
+}
+
+// drain starts a WaitDrained, which gets no hold.
+func (e *engine) drain(l *Lock) *acquiring {
+	return e.start(func(ctx context.Context) (*Hold, error) { return nil, l.WaitDrained(ctx) })
 }
 
 // waits checks that the acquire has not returned.
@@ -202,13 +246,19 @@ func (a *acquiring) returns() {
 	synctest.Wait() // for what it left behind to be where it can get, too
 }
 
-// got checks that the acquire has succeeded and returns its hold.
-func (a *acquiring) got() *Hold {
+// succeeds checks that there is no error.
+func (a *acquiring) succeeds() {
 	a.e.Helper()
 	a.returns()
 	if a.err != nil {
 		a.e.Fatal(a.err)
 	}
+}
+
+// got checks that the acquire has succeeded and returns its hold.
+func (a *acquiring) got() *Hold {
+	a.e.Helper()
+	a.succeeds()
 	return a.hold
 }
 
@@ -222,6 +272,13 @@ func (a *acquiring) failed(want error) {
 	if a.hold != nil {
 		a.e.Fatal("a hold with an error")
 	}
+}
+
+// givesUp cancels the acquire, which has waited in vain.
+func (a *acquiring) givesUp() {
+	a.e.Helper()
+	a.cancel()
+	a.failed(ErrCancelled)
 }
 
 // grantedInVain has a waiter be granted the lock whose context has ended, with

@@ -27,9 +27,7 @@ func TestSliceEnds(t *testing.T) {
 				e.release(h)
 				h = next.got()
 			}
-			if n := e.k.called("unlock"); n != 0 {
-				t.Errorf("unlocked %d times within the slice", n)
-			}
+			e.called("unlock", 0)
 			if end == "by time" {
 				time.Sleep(sliceTime)
 			}
@@ -53,9 +51,7 @@ func TestGrantThatWasGivenBackKeepsToTheSlice(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		next := e.grantedInVain(func(entry *entry) { entry.fair.handOvers = sliceHandOvers })
 		e.release(next.got())
-		if n := e.k.called("unlock"); n != 2 {
-			t.Errorf("unlocked %d times, want at the end of the slice and of the hold", n)
-		}
+		e.called("unlock", 2)
 	})
 }
 
@@ -63,8 +59,7 @@ func TestGrantThatWasGivenBackKeepsToTheSlice(t *testing.T) {
 // it for a slice: before it asks for it again, it pauses.
 func TestStepsAsideForARival(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
-		f := e.k.foreigner(t, fakePath)
-		f.lock(t)
+		f := e.lockedElsewhere()
 		a := e.acquire(e.l) // sees the rival, and waits
 		f.letGo()
 		e.release(a.got())
@@ -76,7 +71,7 @@ func TestStepsAsideForARival(t *testing.T) {
 		for time.Since(start) < rivalMemory-2*sliceTime {
 			for range 4 {
 				e.lockFor(section)
-				e.paused(&pauses, 0)
+				e.called("pause", pauses)
 			}
 			before := time.Now()
 			h, err := e.l.Acquire(t.Context())
@@ -86,7 +81,8 @@ func TestStepsAsideForARival(t *testing.T) {
 			if paused := time.Since(before); paused != asideTime {
 				t.Fatalf("paused for %v", paused)
 			}
-			e.paused(&pauses, 1)
+			pauses++
+			e.called("pause", pauses)
 			e.release(h)
 		}
 
@@ -106,10 +102,8 @@ func TestStepsAsideForARival(t *testing.T) {
 // a chance meanwhile.
 func TestStepsAsideWhereUnlockIsSlow(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
-		e.k.setHook(func(call, _ string) error {
-			if call == "unlock" {
-				time.Sleep(2 * asideTime)
-			}
+		e.before("unlock", func() error {
+			time.Sleep(2 * asideTime)
 			return nil
 		})
 		for range 100 {
@@ -150,11 +144,9 @@ func TestDoesNotStepAside(t *testing.T) {
 		for range 100_000 { // a second in all, without knowing of a rival
 			e.lockFor(10 * time.Microsecond)
 		}
-		pauses := 0
-		e.paused(&pauses, 0)
+		e.called("pause", 0)
 
-		f := e.k.foreigner(t, fakePath)
-		f.lock(t)
+		f := e.lockedElsewhere()
 		a := e.acquire(e.l) // from now on with a rival
 		f.letGo()
 		e.release(a.got())
@@ -162,13 +154,13 @@ func TestDoesNotStepAside(t *testing.T) {
 			e.lockFor(sliceTime)
 			time.Sleep(asideTime + 1)
 		}
-		e.paused(&pauses, 0)
+		e.called("pause", 0)
 		for range 100 {
 			h := e.try(e.l)
 			time.Sleep(sliceTime)
 			e.release(h)
 		}
-		e.paused(&pauses, 0)
+		e.called("pause", 0)
 	})
 }
 
@@ -181,8 +173,8 @@ func TestAsksAgainWhereHoldsAreShort(t *testing.T) {
 			e.lockFor(section)
 			f.lock(t)
 			before, release := e.k.called("try"), 0
-			e.k.setHook(func(call, _ string) error {
-				if call == "try" && e.k.called("try") == release {
+			e.before("try", func() error {
+				if e.k.called("try") == release {
 					f.letGo()
 				}
 				return nil
@@ -228,10 +220,8 @@ func TestAsksAgainOnceWhereItTakesLong(t *testing.T) {
 		f := e.k.foreigner(t, fakePath)
 		e.lockFor(0)
 		f.lock(t)
-		e.k.setHook(func(call, _ string) error {
-			if call == "try" {
-				time.Sleep(20 * time.Millisecond)
-			}
+		e.before("try", func() error {
+			time.Sleep(20 * time.Millisecond)
 			return nil
 		})
 		before := e.k.called("try")

@@ -55,9 +55,7 @@ func TestDupAgainstRelease(t *testing.T) {
 	for _, unlock := range []error{nil, errors.New("input/output error")} {
 		onFake(t, func(t *testing.T, e *engine) {
 			h := e.try(e.l)
-			if err := e.l.Close(); err != nil {
-				t.Fatal(err)
-			}
+			e.close(e.l)
 			dup := make(chan struct{})
 			e.k.setHook(func(call, _ string) error {
 				switch call {
@@ -74,9 +72,7 @@ func TestDupAgainstRelease(t *testing.T) {
 			if err := h.Release(); !errors.Is(err, unlock) {
 				t.Error(err)
 			}
-			if n := e.k.descriptors(); n != 1 {
-				t.Errorf("%d descriptors during Dup", n)
-			}
+			e.descriptors(1)
 			close(dup)
 			if err := <-done; !errors.Is(err, ErrReleased) {
 				t.Error(err)
@@ -97,17 +93,11 @@ func TestDo(t *testing.T) {
 		if err != own {
 			t.Errorf("%v", err)
 		}
-		broken := errors.New("input/output error")
-		e.k.setHook(func(call, _ string) error {
-			if call == "unlock" {
-				return broken
-			}
-			return nil
-		})
-		if err := e.l.Do(t.Context(), func(context.Context) error { return nil }); !errors.Is(err, broken) {
+		e.fail("unlock", errBroken)
+		if err := e.l.Do(t.Context(), func(context.Context) error { return nil }); !errors.Is(err, errBroken) {
 			t.Errorf("%v", err)
 		}
-		if err := e.l.Do(t.Context(), func(context.Context) error { return own }); !errors.Is(err, broken) || !errors.Is(err, own) {
+		if err := e.l.Do(t.Context(), func(context.Context) error { return own }); !errors.Is(err, errBroken) || !errors.Is(err, own) {
 			t.Errorf("%v", err)
 		}
 		e.k.setHook(nil)

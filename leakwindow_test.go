@@ -10,25 +10,14 @@ import (
 
 func TestCancelOfTheLastWaiterDrainsLater(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
-		f := e.k.foreigner(t, fakePath)
-		f.lock(t)
-		only := e.acquire(e.l)
-		only.cancel()
-		only.failed(ErrCancelled)
+		f := e.lockedElsewhere()
+		e.acquire(e.l).givesUp()
 		e.stats(Stats{KernelWaits: 1, Cancelled: 1, Parked: true, Draining: true})
-		if _, err := e.l.TryAcquire(); !errors.Is(err, ErrBusy) || errors.Is(err, ErrReentrant) {
-			t.Errorf("TryAcquire in the leak window: %v, want ErrBusy", err)
-		}
-		drained := make(chan error, 1)
-		go func() { drained <- e.l.WaitDrained(t.Context()) }()
-		synctest.Wait()
-		if len(drained) != 0 {
-			t.Error("WaitDrained returned before the drain")
-		}
+		checkBusy(t, e.l)
+		drained := e.drain(e.l)
+		drained.waits()
 		f.letGo()
-		if err := <-drained; err != nil {
-			t.Error(err)
-		}
+		drained.succeeds()
 		e.release(e.try(e.l))
 		e.stats(Stats{Acquired: 1, KernelWaits: 1, Cancelled: 1, Drained: 1})
 		if err := e.l.WaitDrained(t.Context()); err != nil {
@@ -39,8 +28,7 @@ func TestCancelOfTheLastWaiterDrainsLater(t *testing.T) {
 
 func TestTenThousandCancelledLeaveOneParked(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
-		f := e.k.foreigner(t, fakePath)
-		f.lock(t)
+		f := e.lockedElsewhere()
 		for range 10_000 {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 			if _, err := e.l.Acquire(ctx); !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, ErrCancelled) {
@@ -49,9 +37,7 @@ func TestTenThousandCancelledLeaveOneParked(t *testing.T) {
 			cancel()
 		}
 		e.stats(Stats{KernelWaits: 1, Cancelled: 10_000, Adopted: 9_999, Parked: true, Draining: true})
-		if n := e.k.descriptors(); n != 1 {
-			t.Errorf("%d descriptors", n)
-		}
+		e.descriptors(1)
 		f.letGo()
 	})
 }
@@ -114,11 +100,8 @@ func TestCancelledAcquiresLeaveOneThread(t *testing.T) {
 
 func TestWaitDrainedEndsWithItsContextOrByAdoption(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
-		f := e.k.foreigner(t, fakePath)
-		f.lock(t)
-		first := e.acquire(e.l)
-		first.cancel()
-		first.returns()
+		f := e.lockedElsewhere()
+		e.acquire(e.l).givesUp()
 
 		cause := errors.New("enough")
 		ctx, cancel := context.WithCancelCause(t.Context())
@@ -127,13 +110,9 @@ func TestWaitDrainedEndsWithItsContextOrByAdoption(t *testing.T) {
 			t.Error(err)
 		}
 
-		drained := make(chan error, 1)
-		go func() { drained <- e.l.WaitDrained(t.Context()) }()
-		synctest.Wait()
+		drained := e.drain(e.l)
 		second := e.acquire(e.l) // adopts
-		if err := <-drained; err != nil {
-			t.Error(err)
-		}
+		drained.succeeds()
 		e.stats(Stats{KernelWaits: 1, Cancelled: 1, Adopted: 1, Waiting: 1, Parked: true})
 		f.letGo()
 		e.release(second.got())
@@ -184,36 +163,20 @@ func TestOrphanedWaitIsAdopted(t *testing.T) {
 // busy, those who queue are served when it has unlocked.
 func TestArrivalsWhileDraining(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
-		f := e.k.foreigner(t, fakePath)
-		f.lock(t)
-		gone := e.acquire(e.l)
-		gone.cancel()
-		gone.returns()
-		unlock := make(chan struct{})
-		e.k.setHook(func(call, _ string) error {
-			if call == "unlock" {
-				<-unlock
-			}
-			return nil
-		})
+		f := e.lockedElsewhere()
+		e.acquire(e.l).givesUp()
+		goOn := e.holdUp("unlock")
 		f.letGo()
 		synctest.Wait()
 		e.stats(Stats{KernelWaits: 1, Cancelled: 1, Parked: true, Draining: true})
-		if _, err := e.l.TryAcquire(); !errors.Is(err, ErrBusy) {
-			t.Errorf("TryAcquire while draining: %v", err)
-		}
-		drained := make(chan error, 1)
-		go func() { drained <- e.l.WaitDrained(t.Context()) }()
+		checkTry(t, e.l, ErrBusy)
+		drained := e.drain(e.l)
 		next := e.acquire(e.l)
 		next.waits()
-		if len(drained) != 0 {
-			t.Error("WaitDrained returned before the drain had released")
-		}
-		close(unlock)
+		drained.waits()
+		goOn()
 		e.release(next.got())
-		if err := <-drained; err != nil {
-			t.Error(err)
-		}
+		drained.succeeds()
 		e.stats(Stats{Acquired: 1, Contended: 1, KernelWaits: 1, Cancelled: 1, Drained: 1})
 	})
 }
@@ -221,27 +184,12 @@ func TestArrivalsWhileDraining(t *testing.T) {
 // The parked thread gets an error when nobody waits for it any more.
 func TestKernelErrorWhileDraining(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
-		f := e.k.foreigner(t, fakePath)
-		f.lock(t)
-		gone := e.acquire(e.l)
-		gone.cancel()
-		gone.returns()
-		e.k.setHook(func(call, _ string) error {
-			if call == "blocked" {
-				f.k.mu.Lock()
-				f.inode.locked = nil
-				f.k.mu.Unlock()
-				return errors.New("input/output error")
-			}
-			return nil
-		})
-		drained := make(chan error, 1)
-		go func() { drained <- e.l.WaitDrained(t.Context()) }()
-		synctest.Wait()
+		f := e.lockedElsewhere()
+		e.acquire(e.l).givesUp()
+		e.fail("blocked", errBroken)
+		drained := e.drain(e.l)
 		f.letGo()
-		if err := <-drained; err != nil {
-			t.Error(err)
-		}
+		drained.succeeds()
 		e.k.setHook(nil)
 		e.release(e.try(e.l))
 		e.stats(Stats{Acquired: 1, KernelWaits: 1, Cancelled: 1})

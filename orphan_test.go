@@ -17,9 +17,7 @@ func TestLooksAtThePath(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		looks := func(want int) {
 			t.Helper()
-			if n := e.k.called("sameAt"); n != want {
-				t.Errorf("%d looks, want %d", n, want)
-			}
+			e.called("sameAt", want)
 		}
 		e.release(e.try(e.l))
 		looks(0) // Open has just looked
@@ -32,8 +30,7 @@ func TestLooksAtThePath(t *testing.T) {
 		e.release(e.try(e.l))
 		looks(1)
 
-		f := e.k.foreigner(t, fakePath)
-		f.lock(t)
+		f := e.lockedElsewhere()
 		a, b := e.acquire(e.l), e.acquire(e.l)
 		f.letGo()
 		h := a.got()
@@ -54,13 +51,9 @@ func TestLooksAtThePath(t *testing.T) {
 // answers.
 func TestSlowTryTrustsNoOldLook(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
-		e.k.setHook(func(call, _ string) error {
-			if call == "try" {
-				e.k.setHook(nil)
-				time.Sleep(time.Second)
-				e.k.link(fakePath, otherPath)
-				e.k.unlink(fakePath)
-			}
+		e.beforeNext("try", func() error {
+			time.Sleep(time.Second)
+			e.k.rename(fakePath, otherPath)
 			return nil
 		})
 		h := e.try(e.l)
@@ -76,8 +69,7 @@ func TestSlowTryTrustsNoOldLook(t *testing.T) {
 func TestGrantThatWasGivenBackIsVerified(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		next := e.grantedInVain(func(*entry) {
-			e.k.link(fakePath, otherPath) // keeps its link count
-			e.k.unlink(fakePath)
+			e.k.rename(fakePath, otherPath) // keeps its link count
 		})
 		if err := next.got().Check(); err != nil {
 			t.Error(err)
@@ -123,20 +115,15 @@ func TestLockIsUsableInsideABubble(t *testing.T) {
 func TestTryOnALostSidecar(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		e.k.unlink(fakePath)
-		f := e.k.foreigner(t, fakePath)
-		f.lock(t)
-		if _, err := e.l.TryAcquire(); !errors.Is(err, ErrBusy) {
-			t.Fatalf("%v, want ErrBusy", err)
-		}
+		f := e.lockedElsewhere()
+		checkTry(t, e.l, ErrBusy)
 		f.letGo()
 		e.release(e.try(e.l))
 
 		e.k.unlink(fakePath)
 		fresh := e.open(fakePath)
 		h := e.try(fresh)
-		if _, err := e.l.TryAcquire(); !errors.Is(err, ErrBusy) {
-			t.Fatalf("%v, want ErrBusy", err)
-		}
+		checkTry(t, e.l, ErrBusy)
 		e.release(h)
 		e.release(e.try(e.l))
 		if s := e.l.Stats(); s.Reopened != 2 {
@@ -297,9 +284,7 @@ func TestOrphanWithAQueue(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		if n := e.k.descriptors(); n != 1 {
-			t.Errorf("%d descriptors", n)
-		}
+		e.descriptors(1)
 	})
 }
 
@@ -373,9 +358,7 @@ func TestOrphanByOneOfTwoNames(t *testing.T) {
 		e.k.link(fakePath, otherPath)
 		other := e.open(otherPath)
 		h := e.try(e.l)
-		if _, err := other.TryAcquire(); !errors.Is(err, ErrReentrant) {
-			t.Fatalf("two names, two locks: %v", err)
-		}
+		checkTry(t, other, ErrReentrant)
 		line := []*acquiring{e.acquire(e.l), e.acquire(other), e.acquire(e.l), e.acquire(other)}
 		e.k.unlink(fakePath)
 		time.Sleep(time.Second)
@@ -405,14 +388,10 @@ func TestOrphanByOneOfTwoNames(t *testing.T) {
 // The file is renamed away and back while it is being looked for.
 func TestOrphanThatComesBack(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
-		e.k.link(fakePath, otherPath)
 		time.Sleep(time.Second)
-		e.k.unlink(fakePath)
-		e.k.setHook(func(call, _ string) error {
-			if call == "open" {
-				e.k.setHook(nil)
-				e.k.link(otherPath, fakePath)
-			}
+		e.k.rename(fakePath, otherPath)
+		e.beforeNext("open", func() error {
+			e.k.rename(otherPath, fakePath)
 			return nil
 		})
 		e.release(e.try(e.l))
@@ -427,24 +406,16 @@ func TestOddFileSystems(t *testing.T) {
 		e.k.files[fakePath].links = 0
 		e.release(e.try(e.l))
 		e.stats(Stats{Acquired: 1})
-		e.k.setHook(func(call, path string) error {
-			if call == "sameAt" {
-				e.k.unlink(path)
-				if _, err := e.k.openFile(path); err != nil {
-					return err
-				}
-				e.k.mu.Lock()
-				e.k.nopen--
-				e.k.files[path].links = 0
-				e.k.mu.Unlock()
-			}
+		e.before("sameAt", func() error {
+			e.k.replace(fakePath)
+			e.k.mu.Lock()
+			e.k.files[fakePath].links = 0
+			e.k.mu.Unlock()
 			return nil
 		})
 		e.k.files[fakePath].links = 0
 		time.Sleep(time.Second)
-		if _, err := e.l.TryAcquire(); !errors.Is(err, ErrLost) {
-			t.Errorf("%v, want ErrLost", err)
-		}
+		checkTry(t, e.l, ErrLost)
 	})
 }
 
@@ -462,9 +433,7 @@ func TestOrphanWhoseDirectoryIsGone(t *testing.T) {
 			a.failed(fs.ErrNotExist)
 		}
 		for range 2 {
-			if _, err := e.l.TryAcquire(); !errors.Is(err, fs.ErrNotExist) {
-				t.Error(err)
-			}
+			checkTry(t, e.l, fs.ErrNotExist)
 		}
 	})
 }

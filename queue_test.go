@@ -42,8 +42,7 @@ func TestQueue(t *testing.T) {
 
 func TestQueueIsServedInOrder(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
-		f := e.k.foreigner(t, fakePath)
-		f.lock(t)
+		f := e.lockedElsewhere()
 		var line []*acquiring
 		for range 10 {
 			line = append(line, e.acquire(e.l))
@@ -100,19 +99,13 @@ func TestFirstComeFirstServed(t *testing.T) {
 func TestArrivalWhileReleasing(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		h := e.try(e.l)
-		unlock := make(chan struct{})
-		e.k.setHook(func(call, _ string) error {
-			if call == "unlock" {
-				<-unlock
-			}
-			return nil
-		})
+		goOn := e.holdUp("unlock")
 		released := make(chan error, 1)
 		go func() { released <- h.Release() }()
 		synctest.Wait()
 		next := e.acquire(e.l)
 		next.waits()
-		close(unlock)
+		goOn()
 		if err := <-released; err != nil {
 			t.Error(err)
 		}

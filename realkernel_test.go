@@ -144,6 +144,13 @@ func release(t testing.TB, h *Hold) {
 	}
 }
 
+func closeLock(t testing.TB, l *Lock) {
+	t.Helper()
+	if err := l.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 // takeTurn acquires l and releases it, on a goroutine that may not end the test.
 func takeTurn(ctx context.Context, t testing.TB, l *Lock) {
 	h, err := l.Acquire(ctx)
@@ -206,12 +213,18 @@ func checkPathError(t testing.TB, err error, op, path string, targets ...error) 
 	}
 }
 
+// checkTry checks that TryAcquire fails with want.
+func checkTry(t testing.TB, l *Lock, want error) error {
+	t.Helper()
+	_, err := l.TryAcquire()
+	checkPathError(t, err, "acquire", l.Path(), want)
+	return err
+}
+
 // checkBusy checks that somebody other than the caller has the lock.
 func checkBusy(t testing.TB, l *Lock) {
 	t.Helper()
-	_, err := l.TryAcquire()
-	checkPathError(t, err, "acquire", l.Path(), ErrBusy)
-	if errors.Is(err, ErrReentrant) {
+	if err := checkTry(t, l, ErrBusy); errors.Is(err, ErrReentrant) {
 		t.Errorf("got %v, want an error that is not %v", err, ErrReentrant)
 	}
 }

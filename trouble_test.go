@@ -13,37 +13,25 @@ import (
 
 func TestKernelErrorGoesToOneWaiter(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
-		f := e.k.foreigner(t, fakePath)
-		f.lock(t)
+		f := e.lockedElsewhere()
 		first, second := e.acquire(e.l), e.acquire(e.l)
-		broken := errors.New("input/output error")
-		fail := true
-		e.k.setHook(func(call, _ string) error {
-			if call == "blocked" && fail {
-				fail = false
-				// The kernel gives no lock with an error.
-				f.k.mu.Lock()
-				f.inode.locked = f.fakeFile
-				f.k.mu.Unlock()
-				return broken
-			}
-			return nil
+		e.beforeNext("blocked", func() error {
+			// The kernel gives no lock with an error.
+			f.k.mu.Lock()
+			f.inode.locked = f.fakeFile
+			f.k.mu.Unlock()
+			return errBroken
 		})
 		f.letGo()
-		first.failed(broken)
+		first.failed(errBroken)
 		second.waits()
 		e.stats(Stats{KernelWaits: 2, Waiting: 1, Parked: true})
 		f.letGo()
 		e.release(second.got())
 
-		e.k.setHook(func(call, _ string) error {
-			if call == "try" {
-				return broken
-			}
-			return nil
-		})
+		e.fail("try", errBroken)
 		_, err := e.l.Acquire(t.Context())
-		if pathErr := (*fs.PathError)(nil); !errors.Is(err, broken) || !errors.As(err, &pathErr) || pathErr.Path != fakePath || pathErr.Op != "acquire" {
+		if pathErr := (*fs.PathError)(nil); !errors.Is(err, errBroken) || !errors.As(err, &pathErr) || pathErr.Path != fakePath || pathErr.Op != "acquire" {
 			t.Errorf("%v", err)
 		}
 		e.k.setHook(nil)
@@ -54,23 +42,15 @@ func TestKernelErrorGoesToOneWaiter(t *testing.T) {
 func TestErrorsOfTheLooks(t *testing.T) {
 	for _, call := range []string{"linked", "sameAt"} {
 		onFake(t, func(t *testing.T, e *engine) {
-			broken := errors.New("input/output error")
-			e.k.setHook(func(c, _ string) error {
-				if c == call {
-					return broken
-				}
-				return nil
-			})
+			e.fail(call, errBroken)
 			if call == "sameAt" {
 				time.Sleep(time.Second)
 			}
-			if _, err := e.l.TryAcquire(); !errors.Is(err, broken) {
-				t.Errorf("%v", err)
-			}
+			checkTry(t, e.l, errBroken)
 			e.k.setHook(nil)
 			h := e.try(e.l)
-			e.k.setHook(func(string, string) error { return broken })
-			if err := h.Check(); !errors.Is(err, broken) {
+			e.k.setHook(func(string, string) error { return errBroken })
+			if err := h.Check(); !errors.Is(err, errBroken) {
 				// Check looks at the path only.
 				t.Errorf("%v", err)
 			}
@@ -85,16 +65,9 @@ func TestUnlockFailure(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		h := e.try(e.l)
 		a, b := e.acquire(e.l), e.acquire(e.l)
-		broken := errors.New("input/output error")
-		e.k.setHook(func(call, _ string) error {
-			if call == "unlock" {
-				e.k.setHook(nil)
-				return broken
-			}
-			return nil
-		})
+		e.failNext("unlock", errBroken)
 		time.Sleep(sliceTime)
-		if err := h.Release(); !errors.Is(err, broken) {
+		if err := h.Release(); !errors.Is(err, errBroken) {
 			t.Errorf("%v", err)
 		}
 		if err := h.Release(); !errors.Is(err, ErrReleased) {
@@ -102,23 +75,13 @@ func TestUnlockFailure(t *testing.T) {
 		}
 		e.release(a.got())
 		e.release(b.got())
-		if n := e.k.descriptors(); n != 1 {
-			t.Errorf("%d descriptors", n)
-		}
-		if n := e.k.called("open"); n != 2 {
-			t.Errorf("opened %d times", n)
-		}
+		e.descriptors(1)
+		e.called("open", 2)
 
 		// The same with nobody waiting.
 		h = e.try(e.l)
-		e.k.setHook(func(call, _ string) error {
-			if call == "unlock" {
-				e.k.setHook(nil)
-				return broken
-			}
-			return nil
-		})
-		if err := h.Release(); !errors.Is(err, broken) {
+		e.failNext("unlock", errBroken)
+		if err := h.Release(); !errors.Is(err, errBroken) {
 			t.Errorf("%v", err)
 		}
 		f := e.k.foreigner(t, fakePath)
@@ -138,11 +101,8 @@ func TestSlowCall(t *testing.T) {
 				f := e.k.foreigner(t, fakePath)
 				e.lookDue(call)
 				slow := func() {
-					e.k.setHook(func(c, path string) error {
-						if c == call && path == fakePath {
-							e.k.setHook(nil)
-							time.Sleep(delay)
-						}
+					e.beforeNext(call, func() error {
+						time.Sleep(delay)
 						return nil
 					})
 				}
@@ -168,23 +128,16 @@ func TestSlowCall(t *testing.T) {
 				}
 
 				start := time.Now()
-				if _, err := e.l.TryAcquire(); !errors.Is(err, ErrBusy) {
-					t.Errorf("TryAcquire: %v, want ErrBusy", err)
-				}
+				checkTry(t, e.l, ErrBusy)
 				cancelled, patient := e.acquire(e.l), e.acquire(e.l)
-				cancelled.cancel()
-				cancelled.failed(ErrCancelled)
+				cancelled.givesUp()
 				e.release(e.try(other))
 				if s := e.l.Stats(); s.Cancelled != 1 {
 					t.Errorf("%+v", s)
 				}
 				closed := e.open(fakePath)
-				if err := closed.Close(); err != nil {
-					t.Error(err)
-				}
-				if err := other.Close(); err != nil {
-					t.Error(err)
-				}
+				e.close(closed)
+				e.close(other)
 				if took := time.Since(start); took != 0 {
 					t.Errorf("the others waited for %v", took)
 				}

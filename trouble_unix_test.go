@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"path/filepath"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -49,7 +48,10 @@ func TestErrorWithoutWaiting(t *testing.T) {
 				for _, acquire := range []func(*Lock) *acquiring{e.acquire, e.blocking} {
 					e.lookDue(call)
 					answer := make(chan struct{})
-					e.failNextAfter(answer, call, errno)
+					e.beforeNext(call, func() error {
+						<-answer
+						return errno
+					})
 					first, second := acquire(e.l), e.acquire(e.l)
 					second.waits()
 					close(answer)
@@ -72,10 +74,12 @@ func TestErrorOfTheWait(t *testing.T) {
 		t.Run(call, func(t *testing.T) {
 			inTrouble(t, troubles, func(t *testing.T, e *engine, errno unix.Errno) {
 				for _, acquire := range []func(*Lock) *acquiring{e.acquire, e.blocking} {
-					f := e.k.foreigner(t, fakePath)
-					f.lock(t)
+					f := e.lockedElsewhere()
 					answer := make(chan struct{})
-					e.failNextAfter(answer, call, errno)
+					e.beforeNext(call, func() error {
+						<-answer
+						return errno
+					})
 					first, second := acquire(e.l), e.acquire(e.l)
 					if call == "blocked" {
 						f.letGo()
@@ -99,8 +103,7 @@ func TestErrorOfTheWait(t *testing.T) {
 // to the next.
 func TestErrorOfTheLookAfterAWait(t *testing.T) {
 	inTrouble(t, troubles, func(t *testing.T, e *engine, errno unix.Errno) {
-		f := e.k.foreigner(t, fakePath)
-		f.lock(t)
+		f := e.lockedElsewhere()
 		line := []*acquiring{e.acquire(e.l), e.acquire(e.l), e.acquire(e.l), e.acquire(e.l)}
 		e.failNext("sameAt", errno)
 		f.letGo()
@@ -128,9 +131,7 @@ func TestErrorOfUnlock(t *testing.T) {
 			t.Helper()
 			opened++
 			e.works()
-			if n := e.k.called("open"); n != opened {
-				t.Errorf("opened %d times, want %d", n, opened)
-			}
+			e.called("open", opened)
 		}
 		f := e.k.foreigner(t, fakePath)
 
@@ -154,17 +155,11 @@ func TestErrorOfUnlock(t *testing.T) {
 
 		// Nobody is there to be told.
 		f.lock(t)
-		gone := e.acquire(e.l)
-		gone.cancel()
-		gone.failed(ErrCancelled)
-		drained := make(chan error, 1)
-		go func() { drained <- e.l.WaitDrained(t.Context()) }()
-		synctest.Wait()
+		e.acquire(e.l).givesUp()
+		drained := e.drain(e.l)
 		e.failNext("unlock", errno)
 		f.letGo()
-		if err := <-drained; err != nil {
-			t.Error(err)
-		}
+		drained.succeeds()
 		reopened()
 
 		// Nor is it of interest that a lost file cannot be unlocked.
@@ -228,12 +223,7 @@ func TestTroubleThatPasses(t *testing.T) {
 		_, err := e.l.TryAcquire()
 		checkPathError(t, err, "acquire", fakePath, fs.ErrNotExist)
 		e.k.makeDir(filepath.Dir(fakePath))
-		e.k.setHook(func(call, _ string) error {
-			if call == "open" {
-				return errno
-			}
-			return nil
-		})
+		e.fail("open", errno)
 		for range 3 {
 			for _, a := range []*acquiring{e.acquire(e.l), e.blocking(e.l)} {
 				a.failed(errno)
