@@ -2,9 +2,6 @@ package packlock
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"io/fs"
 
 	"packlock/internal/goid"
 )
@@ -72,10 +69,15 @@ type acquisition struct {
 	hold     *Hold
 	waiter   *waiter // made when there is need to wait
 	caller   uint64
-	marks    *mark // once it had to look further than a free turn
 	reopened int
 	manner   manner
 	waited   bool // in the queue or on its own thread
+
+	// What consult found out, once there was need to look further than a free
+	// turn.
+	consulted bool
+	marks     *mark
+	done      <-chan struct{}
 }
 
 // arrive takes the turn if it is free.
@@ -92,28 +94,46 @@ func (a *acquisition) arrive(ctx context.Context) (progress, error) {
 	return a.queueUp(ctx)
 }
 
-// queueUp takes the turn if it is free and queues up if not.
+// queueUp takes the turn if it is free and queues up if not. Before it is refused,
+// or waits, because of somebody outside of this process, it looks at the path.
 func (a *acquisition) queueUp(ctx context.Context) (progress, error) {
 	// The context may be anybody's code and is not asked under mu.
-	a.marks, _ = ctx.Value(markKey{}).(*mark)
+	a.consult(ctx)
+	at, look, err := a.queueUpOrLook(true)
+	for look && err == nil {
+		if err = a.lock.lookFrom(a.entry); err == nil {
+			at, look, err = a.queueUpOrLook(false)
+		}
+	}
+	return at, err
+}
+
+// queueUpOrLook is queueUp, unless the caller may look at the path and has to: then
+// it has done nothing.
+func (a *acquisition) queueUpOrLook(mayLook bool) (at progress, look bool, err error) {
 	l := a.lock
 	e := l.lockEntry()
 	defer e.mu.Unlock()
 	a.entry = e
+	held := e.heldByLocked(a.caller, a.marks)
 	switch {
 	case l.closed:
-		return failed, fs.ErrClosed
+		return failed, false, errClosed
 	case e.turn == turnFree:
 		e.takeLocked(a.hold, a.caller)
-		return hasTurn, nil
-	case e.heldByLocked(a.caller, a.marks):
-		return failed, ErrReentrant
+		return hasTurn, false, nil
+	case mayLook && (e.turn != turnTaken || held || a.manner == trying) && l.lookIsDue(now()):
+		// Who queues behind a goroutine of this process leaves it to the watch
+		// and saves the clock: between goroutines, a lock changes hands too fast.
+		return failed, true, nil
+	case held:
+		return failed, false, ErrReentrant
 	case a.manner == trying:
-		return failed, ErrBusy
+		return failed, false, ErrBusy
 	}
 	a.needWaiter()
 	e.enqueueLocked(a.waiter)
-	return queued, nil
+	return queued, false, nil
 }
 
 // needWaiter makes the waiter if there is none, and tells it what is new.
@@ -125,7 +145,7 @@ func (a *acquisition) needWaiter() {
 		w.lock, w.hold, w.owner = a.lock, a.hold, a.caller
 		a.waiter = w
 	}
-	w.marks = a.marks
+	w.marks, w.done = a.marks, a.done
 }
 
 // wait waits in the queue.
@@ -136,8 +156,7 @@ func (a *acquisition) wait(ctx context.Context) (progress, error) {
 		a.lock.reg.waiters.Put(w)
 		return failed, err
 	}
-	// Only the owner of its turn takes a Lock away from an entry, and that is us.
-	a.entry = a.lock.entry.Load()
+	a.entry = a.hold.entry // which its Lock may have left already
 	return w.got, nil
 }
 
@@ -162,6 +181,8 @@ func (a *acquisition) try(ctx context.Context) (progress, error) {
 		}
 	}
 	switch {
+	case err == errStale:
+		return lost, nil
 	case err != nil:
 		e.pass()
 		return failed, err
@@ -170,26 +191,42 @@ func (a *acquisition) try(ctx context.Context) (progress, error) {
 		return locked, nil
 	}
 	e.fair.shared(t)
+	if a.lock.lookIsDue(t) {
+		switch same, err := a.lock.look(e, t); {
+		case err != nil:
+			e.pass()
+			return failed, err
+		case !same:
+			return lost, nil
+		}
+	}
 	switch {
 	case a.manner == trying:
 		e.pass()
 		return failed, ErrBusy
-	case ctx.Err() != nil: // or a thread would park for nobody
+	case a.ended(ctx, hasTurn): // or a thread would park for nobody
 		e.counts.cancelled.Add(1)
 		e.pass()
 		return failed, cancelled(ctx)
 	case a.manner == blocking && a.lock.reg.threads.take():
 		a.waited = true
-		if err := e.block(); err != nil {
+		switch err := e.block(); err {
+		case nil:
+			return locked, nil
+		case errStale:
+			return lost, nil
+		default:
 			e.pass()
 			return failed, err
 		}
-		return locked, nil
+	}
+	if !a.consulted {
+		a.asking(hasTurn, func() { a.consult(ctx) })
 	}
 	a.needWaiter()
 	if !e.park(a.waiter) {
 		e.pass()
-		return failed, fs.ErrClosed
+		return failed, errClosed
 	}
 	return queued, nil
 }
@@ -215,21 +252,18 @@ func (a *acquisition) finish(ctx context.Context, at progress) (*Hold, error) {
 	if a.waiter != nil {
 		l.reg.waiters.Put(a.waiter)
 	}
-	if ctx.Err() != nil {
+	if a.ended(ctx, at) {
 		// It ended while we were about to have the lock, and wins.
 		e.counts.cancelled.Add(1)
 		e.mu.Lock()
 		e.giveBackLocked(handedOver)
 		return nil, l.fail(cancelled(ctx))
 	}
-	if a.waited && at == locked {
+	if a.waited && at == locked && l.isClosed() {
 		// It was in no queue where Close could have turned it away.
 		e.mu.Lock()
-		if l.closed {
-			e.giveBackLocked(handedOver)
-			return nil, l.fail(fs.ErrClosed)
-		}
-		e.mu.Unlock()
+		e.giveBackLocked(handedOver)
+		return nil, l.fail(errClosed)
 	}
 	e.counts.acquired.Add(1)
 	if a.waited {
@@ -238,35 +272,6 @@ func (a *acquisition) finish(ctx context.Context, at progress) (*Hold, error) {
 	if at == handedOver {
 		e.counts.handedOver.Add(1)
 	}
+	a.hold.returned.Store(true)
 	return a.hold, nil
-}
-
-// heldByLocked reports whether the lock is held by the goroutine, or by one of
-// the holds that a context is marked with: whoever waits for it then waits for
-// itself.
-func (e *entry) heldByLocked(goroutine uint64, marks *mark) bool {
-	if e.hold == nil {
-		return false
-	}
-	for m := marks; m != nil; m = m.outer {
-		if m.hold == e.hold {
-			return true
-		}
-	}
-	return e.owner == goroutine
-}
-
-// fail makes the error of an acquire.
-func (l *lock) fail(err error) error {
-	return &fs.PathError{Op: "acquire", Path: l.path, Err: err}
-}
-
-// cancelled returns the error for the end of ctx: an ErrCancelled, and also
-// the context's Err and its Cause.
-func cancelled(ctx context.Context) error {
-	err, cause := ctx.Err(), context.Cause(ctx)
-	if errors.Is(cause, err) {
-		return fmt.Errorf("%w: %w", ErrCancelled, cause)
-	}
-	return fmt.Errorf("%w: %w: %w", ErrCancelled, err, cause)
 }

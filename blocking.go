@@ -65,6 +65,7 @@ func (e *entry) park(w *waiter) bool {
 		return false
 	}
 	e.queue.pushFront(w)
+	e.watchLocked()
 	e.hold = nil
 	if e.reg.threads.take() {
 		e.startThreadLocked()
@@ -103,6 +104,8 @@ func (e *entry) granted(err error) {
 	switch {
 	case err == nil && e.queue.n > 0:
 		e.grantLocked(granted)
+	case err == errStale && e.queue.n > 0:
+		e.grantLocked(lost)
 	case err == nil:
 		drains := e.turn == turnParked // a poller only came too late to stop
 		e.turn = turnTaken
@@ -188,10 +191,11 @@ func (e *entry) endDrainLocked() {
 
 // waitDrained is Lock.WaitDrained.
 func (l *lock) waitDrained(ctx context.Context) error {
+	done := ctx.Done() // anybody's code: not asked under mu
 	e := l.lockEntry()
 	if l.closed {
 		e.mu.Unlock()
-		return &fs.PathError{Op: "drain", Path: l.path, Err: fs.ErrClosed}
+		return &fs.PathError{Op: "drain", Path: l.path, Err: errClosed}
 	}
 	if !e.drainingLocked() {
 		e.mu.Unlock()
@@ -205,7 +209,7 @@ func (l *lock) waitDrained(ctx context.Context) error {
 	select {
 	case <-drained:
 		return nil
-	case <-ctx.Done():
+	case <-done:
 		return &fs.PathError{Op: "drain", Path: l.path, Err: cancelled(ctx)}
 	}
 }

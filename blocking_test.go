@@ -21,7 +21,7 @@ func TestAloneOneTryOneLinkCheckOneUnlock(t *testing.T) {
 			}
 			e.release(h)
 		}
-		for call, want := range map[string]int{"open": 1, "try": 10, "linked": 10, "unlock": 10, "sameAt": 0, "block": 0} {
+		for call, want := range map[string]int{"open": 1, "try": 10, "stat": 10, "unlock": 10, "sameAt": 1, "block": 0} {
 			if n := e.k.called(call); n != want {
 				t.Errorf("%d × %s, want %d", n, call, want)
 			}

@@ -39,6 +39,7 @@ func TestCancelWinsOverGrant(t *testing.T) {
 					entry.mu.Lock()
 					entry.grantLocked(way)
 				}
+				first.done = ctx.Done()
 				if err := first.wait(ctx); !errors.Is(err, ErrCancelled) {
 					t.Fatalf("error %v, want ErrCancelled", err)
 				}
@@ -84,12 +85,12 @@ func TestCancelAgainstGrant(t *testing.T) {
 // The context ends while the acquire, which has no need to wait, is asking the
 // kernel or looking at the path.
 func TestCancelDuringTheAcquiresOwnCalls(t *testing.T) {
-	for _, during := range []string{"try", "linked", "sameAt", "open"} {
+	for _, during := range []string{"try", "stat", "sameAt", "open"} {
 		onFake(t, func(t *testing.T, e *engine) {
 			ctx, cancel := context.WithCancel(t.Context())
 			time.Sleep(time.Second)
 			switch during {
-			case "linked":
+			case "stat":
 				e.release(e.try(e.l)) // looks at the path
 			case "open":
 				e.k.unlink(fakePath)

@@ -299,6 +299,7 @@ func (e *engine) grantedInVain(meanwhile func(*entry)) (next *acquiring) {
 	cancel()
 	entry.mu.Lock()
 	entry.grantLocked(granted)
+	a.waiter.done = ctx.Done()
 	if err := a.waiter.wait(ctx); !errors.Is(err, ErrCancelled) {
 		e.Fatal(err)
 	}

@@ -1,6 +1,9 @@
 package packlock
 
-import "sync"
+import (
+	"sync"
+	"time"
+)
 
 // An entry is one sidecar as this process has it open.
 //
@@ -61,6 +64,9 @@ type entry struct {
 	drained chan struct{}
 	// abandoned tells the poller that the queue may have become empty.
 	abandoned chan struct{}
+	// watcher calls watch when it is due, and watched says that it will.
+	watcher *time.Timer
+	watched bool
 }
 
 type turn uint8
@@ -78,6 +84,13 @@ func newEntry(r *registry, f file) *entry {
 	e := &entry{reg: r, file: f, id: f.id(), fair: newFairness(now()), locks: make(map[*lock]struct{})}
 	e.queue.init()
 	return e
+}
+
+// isClosed reports whether l is.
+func (l *lock) isClosed() bool {
+	e := l.lockEntry()
+	defer e.mu.Unlock()
+	return l.closed
 }
 
 // lockEntry returns the entry of l with its mu locked.
@@ -108,6 +121,7 @@ func (e *entry) enqueueLocked(w *waiter) {
 		e.endDrainLocked()
 	}
 	e.queue.pushBack(w)
+	e.watchLocked()
 }
 
 // giveBackLocked gives up the turn and the kernel's lock, both of which the

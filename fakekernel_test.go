@@ -29,9 +29,10 @@ type fakeKernel struct {
 }
 
 type fakeInode struct {
-	id     fileID
-	links  int
-	locked *fakeFile
+	id      fileID
+	links   int
+	changed int64 // how often its names have changed
+	locked  *fakeFile
 	// waiting is first come, first served, unlike a real kernel's.
 	waiting []*fakeFile
 }
@@ -95,7 +96,7 @@ func (k *fakeKernel) openFile(path string) (*fakeFile, error) {
 
 func (k *fakeKernel) createLocked(path string) {
 	k.inodes++
-	k.files[path] = &fakeInode{id: fileID{volume: 1, file: [2]uint64{k.inodes}}, links: 1}
+	k.files[path] = &fakeInode{id: fileID{volume: 1, file: [2]uint64{k.inodes}}, links: 1, changed: 1}
 }
 
 func (k *fakeKernel) sameAt(path string, id fileID) (bool, error) {
@@ -124,6 +125,7 @@ func (k *fakeKernel) unlink(path string) {
 func (k *fakeKernel) unlinkLocked(path string) {
 	if inode := k.files[path]; inode != nil {
 		inode.links--
+		inode.changed++
 		delete(k.files, path)
 	}
 }
@@ -133,6 +135,7 @@ func (k *fakeKernel) link(path, name string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.files[path].links++
+	k.files[path].changed++
 	k.files[name] = k.files[path]
 }
 
@@ -171,6 +174,9 @@ func (k *fakeKernel) rename(path, to string) {
 	k.unlinkLocked(to)
 	delete(k.files, path)
 	k.files[to] = inode
+	if inode != nil {
+		inode.changed++
+	}
 }
 
 // inode returns the file that is at path, nil if there is none.
@@ -294,14 +300,14 @@ func (f *fakeFile) letGoLocked() {
 	}
 }
 
-func (f *fakeFile) linked() (bool, error) {
+func (f *fakeFile) stat() (linked bool, changed int64, err error) {
 	defer f.finish()
-	if err := f.begin("linked"); err != nil {
-		return false, err
+	if err := f.begin("stat"); err != nil {
+		return false, 0, err
 	}
 	f.k.mu.Lock()
 	defer f.k.mu.Unlock()
-	return f.inode.links > 0, nil
+	return f.inode.links > 0, f.inode.changed, nil
 }
 
 // dup returns another file, because none of the fake is an os.File.

@@ -74,7 +74,7 @@ const (
 
 var (
 	fuzzPaths  = [numPaths]string{fakePath, otherPath, fakeAbs("/pack/alias")}
-	fuzzCalls  = [...]string{"try", "block", "blocked", "unlock", "linked", "sameAt", "open", "close", "dup"}
+	fuzzCalls  = [...]string{"try", "block", "blocked", "unlock", "stat", "sameAt", "open", "close", "dup"}
 	fuzzSleeps = [...]time.Duration{10 * time.Microsecond, asideTime + 1, sliceTime + 1, 3*sliceTime + 1, lookAge + 1, 100 * time.Millisecond, 2 * time.Second}
 )
 

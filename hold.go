@@ -4,6 +4,7 @@ import (
 	"context"
 	"io/fs"
 	"os"
+	"sync/atomic"
 )
 
 // A Hold is one successful acquire: the lock is held until Release. A Hold that
@@ -14,6 +15,18 @@ import (
 type Hold struct {
 	lock  *lock
 	entry *entry // where it was granted, which lock may have left since
+
+	// returned says that the acquire is over: until then whoever makes it finds
+	// out by itself whether the sidecar is lost.
+	returned atomic.Bool
+}
+
+// granted returns the entry of a Hold that an acquire returned.
+func (h *Hold) granted() *entry {
+	if h == nil || h.entry == nil {
+		panic("packlock: use of a Hold that no acquire returned")
+	}
+	return h.entry
 }
 
 // Release lets the lock go: to the first waiter of this process or, now and
@@ -22,7 +35,7 @@ type Hold struct {
 // has ended all the same: the kernel refused to unlock the file, so the file was
 // closed, which lets go unless a duplicate (see Dup) is still open.
 func (h *Hold) Release() error {
-	e := h.entry
+	e := h.granted()
 	e.mu.Lock()
 	if e.hold != h {
 		e.mu.Unlock()
@@ -35,7 +48,7 @@ func (h *Hold) Release() error {
 }
 
 // Path returns the absolute path of the sidecar.
-func (h *Hold) Path() string { return h.lock.path }
+func (h *Hold) Path() string { h.granted(); return h.lock.path }
 
 // Context returns ctx, marked as running under this hold: an Acquire of the
 // same sidecar with it, or with a context that descends from it, fails with
@@ -48,20 +61,11 @@ func (h *Hold) Context(ctx context.Context) context.Context {
 	return context.WithValue(ctx, markKey{}, &mark{h, outer})
 }
 
-// mark is one of the holds that a context runs under.
-type mark struct {
-	hold  *Hold
-	outer *mark
-}
-
-// markKey is the context key of the innermost mark.
-type markKey struct{}
-
 // Detach says that the hold no longer belongs to the goroutine that acquired
 // it: it is going to be released by another, and the first one may wait for the
 // lock again.
 func (h *Hold) Detach() {
-	e := h.entry
+	e := h.granted()
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.hold == h {
@@ -96,7 +100,7 @@ func (h *Hold) Check() error {
 // Unix only: elsewhere the error is an errors.ErrUnsupported. After Release it
 // is an ErrReleased.
 func (h *Hold) Dup() (*os.File, error) {
-	e := h.entry
+	e := h.granted()
 	e.mu.Lock()
 	if e.hold != h {
 		e.mu.Unlock()
@@ -117,9 +121,10 @@ func (h *Hold) Dup() (*os.File, error) {
 }
 
 func (h *Hold) live() bool {
-	h.entry.mu.Lock()
-	defer h.entry.mu.Unlock()
-	return h.entry.hold == h
+	e := h.granted()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.hold == h
 }
 
 func (h *Hold) fail(op string, err error) error {

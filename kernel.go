@@ -9,7 +9,8 @@ import (
 // and the operating system, which does. Tests put a fake behind it.
 //
 // Every error is the bare cause (an errno); the portable part adds operation
-// and path.
+// and path. Of a file that a server no longer knows, try and block answer
+// errStale, stat that it has no name.
 type kernel interface {
 	// open opens the sidecar at path, which is absolute, and creates it if it
 	// is missing, but never its directory. It follows no symlink in the last
@@ -43,8 +44,10 @@ type file interface {
 
 	unlock() error
 
-	// linked reports whether the file still has a name somewhere.
-	linked() (bool, error)
+	// stat reports whether the file still has a name somewhere, and a number
+	// that is another one, as far as the system can tell, after a name was
+	// added, taken away or changed: the time of the inode's last change.
+	stat() (linked bool, changed int64, err error)
 
 	// dup returns a duplicate, close-on-exec, of the descriptor: the same open
 	// file description, and so the same lock.

@@ -28,12 +28,20 @@ func (osKernel) open(path string) (file, error) {
 	if err != nil {
 		return nil, explain(path, err)
 	}
+	if fd, err = aboveStandard(fd); err != nil {
+		return nil, err
+	}
 	var st unix.Stat_t
 	if err := ignoringEINTR(func() error { return unix.Fstat(fd, &st) }); err != nil {
 		unix.Close(fd)
 		return nil, err
 	}
 	if err := checkRegular(&st); err != nil {
+		unix.Close(fd)
+		return nil, err
+	}
+	// Not what Dup's os.File is to inherit: it would start the runtime's poller.
+	if err := unix.SetNonblock(fd, false); err != nil {
 		unix.Close(fd)
 		return nil, err
 	}
@@ -49,9 +57,11 @@ func openSidecar(path string) (fd int, readOnly, err error) {
 	// terminal does not become ours, before either is turned away.
 	const flags = unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_CLOEXEC
 	openWith := func(mode int) error {
-		return ignoringEINTR(func() error {
-			fd, err = unix.Open(path, mode|flags, 0o666)
-			return err
+		return awaitingLease(path, func() error {
+			return ignoringEINTR(func() error {
+				fd, err = unix.Open(path, mode|flags, 0o666)
+				return err
+			})
 		})
 	}
 	// Somebody may create or delete the file between two of the calls; each
@@ -67,6 +77,8 @@ func openSidecar(path string) (fd int, readOnly, err error) {
 		break
 	}
 	switch err {
+	case unix.ESTALE:
+		return -1, nil, worded{"the directory was deleted on the server", unix.ENOENT}
 	case unix.EACCES, unix.EPERM, unix.EROFS:
 		denied := err
 		switch openWith(unix.O_RDONLY) {
@@ -77,6 +89,49 @@ func openSidecar(path string) (fd int, readOnly, err error) {
 		}
 	}
 	return fd, nil, err
+}
+
+// leaseTime bounds the wait for a lease to be broken. Linux takes it away after
+// /proc/sys/fs/lease-break-time, which is 45 seconds.
+const leaseTime = time.Minute
+
+// awaitingLease calls open until no lease on the file is in the way: that of
+// another process (F_SETLEASE), a client of Samba's, or one of an NFS server's.
+// The kernel has asked its holder to give it up, and O_NONBLOCK says not to wait
+// for that.
+func awaitingLease(path string, open func() error) error {
+	delay := time.Millisecond
+	for waited := time.Duration(0); ; waited += delay {
+		err := open()
+		if err != unix.EWOULDBLOCK || explain(path, err) != err {
+			return err
+		}
+		if waited > leaseTime {
+			return fmt.Errorf("another process has a lease on it and does not give it up: %w", err)
+		}
+		osKernel{}.pause(delay)
+		delay = min(2*delay, 50*time.Millisecond)
+	}
+}
+
+// aboveStandard returns fd, moved away from the first three descriptors: in a
+// program that closed one of these, what is printed, if only by a panic, would be
+// written into the sidecar.
+func aboveStandard(fd int) (int, error) {
+	if fd > 2 {
+		return fd, nil
+	}
+	defer unix.Close(fd)
+	return duplicate(fd)
+}
+
+// duplicate returns a duplicate of fd that is none of the first three descriptors.
+func duplicate(fd int) (dup int, err error) {
+	err = ignoringEINTR(func() error {
+		dup, err = unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
+		return err
+	})
+	return dup, err
 }
 
 // explain makes the error of a failed open say what is in the way, where the
@@ -99,7 +154,7 @@ func checkRegular(st *unix.Stat_t) error {
 	case unix.S_IFREG:
 		return nil
 	case unix.S_IFLNK:
-		return fmt.Errorf("is a symbolic link, which is not followed: %w", unix.ELOOP)
+		return worded{"is a symbolic link, which is not followed", unix.ELOOP}
 	case unix.S_IFDIR:
 		return unix.EISDIR
 	case unix.S_IFIFO:
@@ -115,7 +170,7 @@ func checkRegular(st *unix.Stat_t) error {
 func (osKernel) sameAt(path string, id fileID) (bool, error) {
 	var st unix.Stat_t
 	err := ignoringEINTR(func() error { return unix.Lstat(path, &st) })
-	if err == unix.ENOENT || err == unix.ENOTDIR {
+	if err == unix.ENOENT || err == unix.ENOTDIR || err == unix.ESTALE {
 		return false, nil
 	}
 	return err == nil && identify(&st) == id, err
@@ -164,25 +219,35 @@ func (f *osFile) unlock() error {
 // is a system call that the Go scheduler knows of.
 func (f *osFile) flock(how int) error {
 	err := ignoringEINTR(func() error { return unix.Flock(f.fd, how) })
-	if err == unix.EBADF && f.readOnly != nil {
+	switch {
+	case err == unix.ESTALE:
+		return errStale
+	case err == unix.EBADF && f.readOnly != nil:
 		// NFSv4 on a descriptor that is not open for writing.
 		return fmt.Errorf("the file system locks only a file that may be written: %w", f.readOnly)
+	case err == unix.ENOLCK:
+		return worded{"the file system has no lock manager that answers (NFSv3 needs lockd and statd, on the client and the server)", err}
+	case err == enotsupp:
+		return fmt.Errorf("%w by this file system", errors.ErrUnsupported)
 	}
 	return err
 }
 
-func (f *osFile) linked() (bool, error) {
+// enotsupp is the kernel's own ENOTSUPP, which is not meant for programs. NFS and
+// Lustre let it through all the same.
+const enotsupp = unix.Errno(524)
+
+func (f *osFile) stat() (linked bool, changed int64, err error) {
 	var st unix.Stat_t
-	err := ignoringEINTR(func() error { return unix.Fstat(f.fd, &st) })
-	return st.Nlink > 0, err
+	err = ignoringEINTR(func() error { return unix.Fstat(f.fd, &st) })
+	if err == unix.ESTALE {
+		return false, 0, nil
+	}
+	return st.Nlink > 0, st.Ctim.Nano(), err
 }
 
 func (f *osFile) dup(name string) (*os.File, error) {
-	var fd int
-	err := ignoringEINTR(func() (err error) {
-		fd, err = unix.FcntlInt(uintptr(f.fd), unix.F_DUPFD_CLOEXEC, 0)
-		return err
-	})
+	fd, err := duplicate(f.fd)
 	if err != nil {
 		return nil, err
 	}

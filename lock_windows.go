@@ -99,7 +99,7 @@ func checkRegular(h windows.Handle) error {
 	}
 	switch tag.reparse {
 	case windows.IO_REPARSE_TAG_SYMLINK, windows.IO_REPARSE_TAG_MOUNT_POINT:
-		return fmt.Errorf("is a symbolic link, which is not followed: %w", syscall.ELOOP)
+		return worded{"is a symbolic link, which is not followed", syscall.ELOOP}
 	}
 	return nil // deduplicated, in the cloud, ...: a regular file all the same
 }
@@ -177,10 +177,11 @@ func supported(err error) error {
 	return err
 }
 
-func (f *osFile) linked() (bool, error) {
+// stat always says the same of changes: an open file is not renamed here.
+func (f *osFile) stat() (linked bool, changed int64, err error) {
 	var info windows.ByHandleFileInformation
-	err := windows.GetFileInformationByHandle(f.handle, &info)
-	return info.NumberOfLinks > 0, err
+	err = windows.GetFileInformationByHandle(f.handle, &info)
+	return info.NumberOfLinks > 0, 0, err
 }
 
 func (f *osFile) dup(name string) (*os.File, error) {

@@ -2,6 +2,7 @@ package packlock
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"time"
@@ -9,8 +10,15 @@ import (
 
 // A sidecar is lost when the file at its path is no longer the one that is open
 // here: it was deleted, replaced or renamed. Whoever opens the path then locks
-// another file. An acquire that notices lets go, and moves to the new file
-// together with all who came by the same path.
+// another file. Who notices moves to that file, together with all who came by the
+// same path. These look at the path:
+//
+//   - who got the kernel's lock, before it is a hold (verify);
+//   - who would be refused, or wait, because another process has the lock (look, by
+//     whoever has the turn, lookFrom, by whoever arrives);
+//   - once in watchTime, one for all who wait for the same file (watch).
+//
+// A thread that is parked on the lost file stays there, and drains.
 
 const (
 	// The look at the path costs a system call as dear as the lock itself. An
@@ -21,11 +29,81 @@ const (
 	lookAge         = 10 * time.Millisecond
 	handOverLookAge = time.Millisecond
 
+	// The watch looks so often. A look takes a microsecond or two, so that a
+	// thousand packs cost some thousandth of a processor.
+	watchTime = time.Second
+
 	// maxReopened bounds how often one acquire reopens a lost sidecar. So many
 	// in a row are not somebody's deletions but a file system that does not
 	// give a file the same identity twice.
 	maxReopened = 1000
 )
+
+// lookIsDue reports whether at time t the last look is too old to be trusted.
+func (l *lock) lookIsDue(t int64) bool {
+	age := time.Duration(t - l.looked.Load())
+	return age > lookAge ||
+		age < 0 // another clock: a Lock was taken into a testing/synctest bubble
+}
+
+// look reports whether the file at the path of l is that of e. Time t is before
+// the look.
+func (l *lock) look(e *entry, t int64) (bool, error) {
+	same, err := l.reg.kernel.sameAt(l.path, e.id)
+	if same {
+		l.looked.Store(t)
+	}
+	return same, err
+}
+
+// lookFrom looks at the path of l and, if the file of e is lost, moves on to the
+// one that is there with all who came by that path. Anybody may call it, with
+// nothing locked.
+func (l *lock) lookFrom(e *entry) error {
+	same, err := l.look(e, now())
+	if same || err != nil {
+		return err
+	}
+	_, _, err = l.reg.relocate(e, l, nil)
+	return err
+}
+
+// watchLocked sees to it that somebody looks for those in the queue.
+func (e *entry) watchLocked() {
+	switch {
+	case e.watched:
+		return
+	case e.watcher == nil:
+		e.watcher = time.AfterFunc(watchTime, e.watch)
+	default:
+		e.watcher.Reset(watchTime)
+	}
+	e.watched = true
+}
+
+// watch looks at the paths by which the file is waited for. What it cannot find
+// out now it finds out the next time.
+func (e *entry) watch() {
+	e.mu.Lock()
+	byPath := make(map[string]*lock)
+	if e.queue.n > 0 {
+		for l := range e.locks {
+			if l.lookIsDue(now()) {
+				byPath[l.path] = l
+			}
+		}
+	}
+	e.mu.Unlock()
+	for _, l := range byPath {
+		l.lookFrom(e)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.watched = false
+	if e.queue.n > 0 {
+		e.watchLocked()
+	}
+}
 
 // verify reports whether the locked file is the one at l's path, as far as it
 // has to be looked at. The caller has the turn and the kernel's lock.
@@ -33,33 +111,33 @@ func (e *entry) verify(l *lock, at progress, waited bool) (bool, error) {
 	// Read when the lock changed hands, just now; reading the clock again would
 	// cost a tenth of a hand-over.
 	t := e.fair.changedAt
-	age := time.Duration(t - l.looked.Load())
 	switch {
-	case age < 0: // another clock: a Lock was taken into a testing/synctest bubble
 	case at == handedOver:
-		if age <= handOverLookAge {
+		if age := time.Duration(t - l.looked.Load()); 0 <= age && age <= handOverLookAge {
 			return true, nil
 		}
-	case !waited && age <= lookAge:
-		linked, err := e.file.linked()
-		if err != nil || linked {
-			return linked, err
+	case !waited && !l.lookIsDue(t):
+		linked, changed, err := e.file.stat()
+		if err != nil || linked && changed == l.changed.Load() {
+			return err == nil, err
 		}
-		// The look at the path decides: some file systems have no idea of
-		// link counts.
+		// The look at the path decides: some file systems have no idea of link
+		// counts, and a file changes for other reasons, too. What the file said
+		// before the look is what the look confirms.
+		same, err := l.look(e, t)
+		if same {
+			l.changed.Store(changed)
+		}
+		return same, err
 	}
-	same, err := e.reg.kernel.sameAt(l.path, e.id)
-	if same {
-		l.looked.Store(t)
-	}
-	return same, err
+	return l.look(e, t)
 }
 
 // reopen leaves the entry, whose sidecar is lost, for that of the file that is
 // at the path now.
 func (a *acquisition) reopen(ctx context.Context) (progress, error) {
 	from := a.entry
-	a.marks, _ = ctx.Value(markKey{}).(*mark)
+	a.asking(hasTurn, func() { a.consult(ctx) })
 	if a.reopened++; a.reopened > maxReopened {
 		from.pass()
 		return failed, fmt.Errorf("%w %d times in a row", ErrLost, maxReopened)
@@ -67,7 +145,7 @@ func (a *acquisition) reopen(ctx context.Context) (progress, error) {
 	if a.manner != trying {
 		a.needWaiter()
 	}
-	to, turn, err := a.lock.reg.relocate(from, a)
+	to, turn, err := a.lock.reg.relocate(from, a.lock, a)
 	if to != from {
 		from.pass()
 	}
@@ -75,6 +153,8 @@ func (a *acquisition) reopen(ctx context.Context) (progress, error) {
 	switch {
 	case err != nil:
 		return failed, err
+	case to == nil:
+		return a.arrive(ctx)
 	case turn:
 		return hasTurn, nil
 	case a.manner == trying:
@@ -83,78 +163,120 @@ func (a *acquisition) reopen(ctx context.Context) (progress, error) {
 	return queued, nil
 }
 
-// relocate finds the entry of the file that is at the path of a now, the one of
+// relocate finds the entry of the file that is at the path of l now, the one of
 // from having been lost, and moves there whatever came to from by that path: the
-// Lock of a, those that share its path, and their waiters in their order. The
-// caller, a, has the turn of from, with nothing locked, and keeps it.
+// Locks, and their waiters in their order.
 //
-// If nobody has the turn of the new entry, a gets it. Otherwise its waiter, if it
-// has one, is queued there, ahead of those who had waited behind it. Whoever has
-// the lock of the new file already gets ErrReentrant.
-func (r *registry) relocate(from *entry, a *acquisition) (to *entry, turn bool, err error) {
-	l := a.lock
-	looked := now()
+// Either a is an acquire of l that has the turn of from, with nothing locked, and
+// keeps it. If nobody has the turn of the new entry, a gets it. Otherwise its
+// waiter, if it has one, is queued there, ahead of those who had waited behind
+// it. Whoever has the lock of the new file already gets ErrReentrant.
+//
+// Or a is nil, and the turn of from may be anybody's. Then nothing is moved from
+// under an acquire that is under way: it looks for itself, and goes first.
+//
+// If to is nil without an error, nothing was moved.
+func (r *registry) relocate(from *entry, l *lock, a *acquisition) (to *entry, turn bool, err error) {
+	t := now()
 	f, err := r.kernel.open(l.path)
 	if err != nil {
+		if a == nil && errors.Is(err, fs.ErrNotExist) {
+			from.turnAway(l.path, fs.ErrNotExist)
+		}
 		return nil, false, err
 	}
 
 	r.mu.Lock()
 	from.mu.Lock()
-	if l.closed {
-		from.mu.Unlock()
-		r.mu.Unlock()
-		f.close()
-		return nil, false, fs.ErrClosed
+	switch {
+	case l.entry.Load() != from: // somebody else has moved it
+	case l.closed:
+		err = errClosed
+	case r.entries[f.id()] == from: // renamed away and back again
+		to, turn = from, a != nil
+		l.looked.Store(t)
+	case a == nil && from.acquiringLocked():
+	default:
+		return r.moveLocked(from, f, l.path, t, a)
 	}
-	to = r.entryLocked(f)
-	if to == from { // renamed away and back again
-		from.mu.Unlock()
-		r.mu.Unlock()
-		f.close()
-		return from, true, nil
-	}
+	from.mu.Unlock()
+	r.mu.Unlock()
+	f.close()
+	return to, turn, err
+}
 
+// moveLocked is the moving of relocate, to the entry of f, which was opened at
+// time t. It unlocks the registry's mu and that of from.
+func (r *registry) moveLocked(from *entry, f file, path string, t int64, a *acquisition) (to *entry, turn bool, err error) {
+	to = r.entryLocked(f)
 	to.mu.Lock()
 	if !from.dead {
 		to.counts.reopened.Add(1)
 	}
 	for moving := range from.locks {
-		if moving.path == l.path {
+		if moving.path == path {
 			delete(from.locks, moving)
 			to.locks[moving] = struct{}{}
 			moving.entry.Store(to)
-			moving.looked.Store(looked)
+			moving.looked.Store(t)
+			moving.changed.Store(0)
 		}
 	}
 	if len(from.locks) == 0 {
 		to.counts.add(&from.counts)
 	}
-	if to.turn == turnFree {
+	switch {
+	case a == nil:
+	case to.turn == turnFree:
 		to.takeLocked(a.hold, a.caller)
 		turn = true
-	} else if to.heldByLocked(a.caller, a.marks) {
+	case to.heldByLocked(a.caller, a.marks):
 		err = ErrReentrant
-	} else if a.waiter != nil {
+	case a.waiter != nil:
 		to.enqueueLocked(a.waiter)
 	}
+	var first *waiter // has the turn of to
 	var refused []*waiter
-	for _, behind := range from.queue.removeFunc(func(w *waiter) bool { return w.lock.path == l.path }) {
-		if to.heldByLocked(behind.owner, behind.marks) {
-			refused = append(refused, behind)
-		} else {
-			to.enqueueLocked(behind)
+	for _, w := range from.queue.removeFunc(func(w *waiter) bool { return w.lock.path == path }) {
+		switch {
+		case to.turn == turnFree:
+			to.takeLocked(w.hold, w.owner)
+			first = w
+		case to.heldByLocked(w.owner, w.marks):
+			refused = append(refused, w)
+		default:
+			to.enqueueLocked(w)
 		}
 	}
+	from.abandonLocked()
+	retired := r.retireLocked(from)
 	to.mu.Unlock()
 	from.mu.Unlock()
 	r.mu.Unlock()
-	for _, w := range refused {
-		w.err = ErrReentrant
-		w.deliver(failed)
+	if first != nil {
+		first.deliver(hasTurn)
+	}
+	deliverError(refused, ErrReentrant)
+	if retired {
+		from.file.close()
 	}
 	if to.file != f {
 		f.close()
 	}
 	return to, turn, err
+}
+
+// acquiringLocked reports whether the turn is that of an acquire, or of a release,
+// under way.
+func (e *entry) acquiringLocked() bool {
+	return e.turn == turnTaken && (e.hold == nil || !e.hold.returned.Load())
+}
+
+// turnAway tells those who wait by the given path that they wait in vain.
+func (e *entry) turnAway(path string, err error) {
+	e.mu.Lock()
+	line := e.queue.removeFunc(func(w *waiter) bool { return w.lock.path == path })
+	e.abandonLocked()
+	e.mu.Unlock()
+	deliverError(line, err)
 }

@@ -20,29 +20,29 @@ func TestLooksAtThePath(t *testing.T) {
 			e.called("sameAt", want)
 		}
 		e.release(e.try(e.l))
-		looks(0) // Open has just looked
+		looks(1) // to have something to compare with
 		time.Sleep(lookAge)
 		e.release(e.try(e.l))
-		looks(0)
+		looks(1)
 		time.Sleep(time.Nanosecond)
 		e.release(e.try(e.l))
-		looks(1)
+		looks(2)
 		e.release(e.try(e.l))
-		looks(1)
+		looks(2)
 
 		f := e.lockedElsewhere()
 		a, b := e.acquire(e.l), e.acquire(e.l)
 		f.letGo()
 		h := a.got()
-		looks(2) // after a wait
+		looks(3) // after a wait
 		e.release(h)
 		h = b.got()
-		looks(2) // a hand-over, at once
+		looks(3) // a hand-over, at once
 		c := e.acquire(e.l)
 		time.Sleep(sliceTime - 1)
 		e.release(h)
 		h = c.got()
-		looks(2)
+		looks(3)
 		e.release(h)
 	})
 }

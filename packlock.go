@@ -32,6 +32,15 @@
 // orphaned wait instead of beginning another; Stats shows it, and WaitDrained
 // waits for its end.
 //
+// # Testing with synctest
+//
+// A Lock may be used in a testing/synctest bubble: opened there, or opened outside
+// and used by goroutines of that bubble alone while it lasts. Goroutines inside and
+// outside that wait for one file at the same time end the program: a channel of a
+// bubble must not be used outside of it. Waiting for another process is not durably
+// blocking, so that the bubble's time stands still meanwhile, and its deadlines do
+// not come.
+//
 // # Errors
 //
 // Every error is an *fs.PathError (but what a function run by Do returns is
@@ -45,7 +54,8 @@ package packlock
 //
 //	packlock.go   start here: the overview, the errors, Lock and all its methods
 //	hold.go       Hold: Release, Context, Detach, Check, Dup
-//	acquire.go    an acquire under way, in the order in which it happens; re-entry
+//	acquire.go    an acquire under way, in the order in which it happens
+//	context.go    what an acquire asks its caller's context; re-entry
 //	entry.go      whose turn it is: taking it, giving it back, passing it on
 //	queue.go      the line of waiters in front of an entry; waiting in it, and giving up
 //	blocking.go   waiting in the kernel: the parked thread, the poller; the leak window
@@ -53,6 +63,7 @@ package packlock
 //	orphan.go     when to look at the path, and moving to the file that is there now
 //	registry.go   the process-wide table, file identity -> entry; opening and closing
 //	stats.go      Stats and its counters
+//	errors.go     how errors are made
 //	kernel.go     the seam to the operating system
 //	lock_unix.go, lock_windows.go, lock_other.go   the three that stand behind it
 //	internal/goid the identity of the running goroutine
@@ -60,7 +71,6 @@ package packlock
 import (
 	"context"
 	"errors"
-	"fmt"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -77,7 +87,7 @@ var (
 	// ErrReentrant is why an acquire fails that could only wait for its own
 	// caller: the calling goroutine, or a hold that its context descends from,
 	// has the lock already. It is an ErrBusy.
-	ErrReentrant = fmt.Errorf("already held by the caller: %w", ErrBusy)
+	ErrReentrant error = worded{"already held by the caller", ErrBusy}
 
 	// ErrCancelled is why an acquire or WaitDrained fails whose context ended.
 	// The error is also the context's Err and its Cause.
@@ -110,14 +120,24 @@ type lock struct {
 	reg  *registry
 
 	// looked is when the file at path was last seen to be the entry's, on the
-	// clock of now. Whoever has the turn of the entry reads and writes it.
-	looked atomic.Int64
+	// clock of now, and changed what its file.stat said before that look, 0 if
+	// nobody asked. Whoever looks writes them.
+	looked  atomic.Int64
+	changed atomic.Int64
 
 	// entry changes when the sidecar is found lost, under the registry's mu
 	// and that of both the old and the new entry. It is never nil.
 	entry atomic.Pointer[entry]
 
 	closed bool // guarded by the mu of entry
+}
+
+// opened returns what is behind a Lock that was opened.
+func (l *Lock) opened() *lock {
+	if l == nil || l.lock == nil {
+		panic("packlock: use of a Lock that Open did not return")
+	}
+	return l.lock
 }
 
 // Open returns the Lock of the pack at packPath, that is, of the sidecar
@@ -139,24 +159,29 @@ func OpenFile(lockPath string) (*Lock, error) {
 }
 
 // Path returns the absolute path of the sidecar.
-func (l *Lock) Path() string { return l.path }
+func (l *Lock) Path() string { return l.opened().path }
 
 // Acquire waits until the lock is the caller's, first come, first served among
 // the goroutines of this process, and returns the hold.
 //
 // When ctx ends before it has the lock, or has ended already, Acquire returns at
 // once with an error for which errors.Is holds with ErrCancelled, ctx.Err() and
-// context.Cause(ctx); see the package's overview for the parked thread that may
+// context.Cause(ctx). The package's overview tells of the parked thread that may
 // be left behind. Only system calls of its own that do not wait for the lock are
-// not interrupted, which matters if the file system is slow to answer. If the
-// calling goroutine or a hold that ctx descends from (see Hold.Context) has the
-// lock, Acquire fails with ErrReentrant. If the pack directory is gone, it fails
-// with fs.ErrNotExist. A sidecar that was merely deleted or replaced is opened
-// anew.
+// not interrupted, which matters if the file system is slow to answer.
+//
+// If the calling goroutine or a hold that ctx descends from (see Hold.Context) has
+// the lock, Acquire fails with ErrReentrant. A function that C code calls, on a
+// thread that Go did not start, runs on a goroutine that serves other such calls
+// later: a hold that outlives the call has to be detached (Hold.Detach).
+//
+// If the sidecar was deleted, replaced or renamed, Acquire goes on with the file
+// that is at the path then, also if it waits already, within a second. If the pack
+// directory is gone, it fails with fs.ErrNotExist.
 //
 // It panics if ctx is nil.
 func (l *Lock) Acquire(ctx context.Context) (*Hold, error) {
-	h, err := l.acquire(ctx, parking)
+	h, err := l.opened().acquire(ctx, parking)
 	runtime.KeepAlive(l) // or the cleanup could close what we wait on
 	return h, err
 }
@@ -165,7 +190,7 @@ func (l *Lock) Acquire(ctx context.Context) (*Hold, error) {
 // ErrBusy, or with ErrReentrant if it is the calling goroutine that has the
 // lock.
 func (l *Lock) TryAcquire() (*Hold, error) {
-	h, err := l.acquire(context.Background(), trying)
+	h, err := l.opened().acquire(context.Background(), trying)
 	runtime.KeepAlive(l)
 	return h, err
 }
@@ -174,12 +199,12 @@ func (l *Lock) TryAcquire() (*Hold, error) {
 // process are ahead, it queues behind them; if it is another process that has
 // the lock, it waits in the kernel on the caller's own thread (unless too many
 // threads of the process do that already) and cannot be called off, not even by
-// Close.
+// Close or the loss of the sidecar.
 //
 // Deprecated: use Acquire, which can be called off and needs one thread
 // for all that wait.
 func (l *Lock) AcquireBlocking() (*Hold, error) {
-	h, err := l.acquire(context.Background(), blocking)
+	h, err := l.opened().acquire(context.Background(), blocking)
 	runtime.KeepAlive(l)
 	return h, err
 }
@@ -205,18 +230,19 @@ func (l *Lock) Do(ctx context.Context, fn func(ctx context.Context) error) (err 
 
 // WaitDrained waits until no thread is parked on the sidecar with nobody
 // waiting for it: until the one that is, if any, has drained or was adopted by a
-// new acquire. It returns nil at once if there is none. Close does not end it.
+// new acquire. It returns nil at once if there is none. Close does not end it. A
+// thread that is parked on a sidecar that was lost drains unseen.
 //
-// When ctx ends first, the error is as that of Acquire.
+// When ctx ends first, the error is as that of Acquire. It panics if ctx is nil.
 func (l *Lock) WaitDrained(ctx context.Context) error {
-	err := l.waitDrained(ctx)
+	err := l.opened().waitDrained(ctx)
 	runtime.KeepAlive(l)
 	return err
 }
 
 // Stats returns the counts and the present state. The counts are read one by
 // one, so those of an acquire under way may be there in part.
-func (l *Lock) Stats() Stats { return l.stats() }
+func (l *Lock) Stats() Stats { return l.opened().stats() }
 
 // Close gives up the Lock. Acquires that wait through it fail with fs.ErrClosed,
 // AcquireBlocking not before the kernel answers; one that is just being granted
@@ -224,6 +250,7 @@ func (l *Lock) Stats() Stats { return l.stats() }
 // sidecar's descriptor is closed when no Lock, hold or parked thread of the
 // process uses it any more. A second Close fails with fs.ErrClosed.
 func (l *Lock) Close() error {
+	inner := l.opened()
 	l.cleanup.Stop()
-	return l.lock.close()
+	return inner.close()
 }

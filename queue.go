@@ -11,6 +11,7 @@ type waiter struct {
 	hold  *Hold // in the making
 	owner uint64
 	marks *mark
+	done  <-chan struct{} // of the context
 
 	// ready gets one send for each time the waiter is taken out of the queue by
 	// another. It is made anew for each acquire, although waiters are pooled: a
@@ -33,20 +34,30 @@ func (w *waiter) deliver(got progress) {
 	w.ready <- struct{}{}
 }
 
+// deliverError tells waiters, which the caller has taken out of a queue, that they
+// wait in vain.
+func deliverError(line []*waiter, err error) {
+	for _, w := range line {
+		w.err = err
+		w.deliver(failed)
+	}
+}
+
 // wait waits until the queued w is taken out of the queue with something to go
 // on with, or gives up when ctx ends. Then w is neither queued nor has anything.
 func (w *waiter) wait(ctx context.Context) error {
-	done := ctx.Done()
+	// What was delivered happened before the receive from ready. That the end of
+	// ctx happened before the delivery cannot be excluded, so it is asked for last.
 	select {
 	case <-w.ready:
-	case <-done:
+	case <-w.done:
 		if w.leave() {
 			return cancelled(ctx)
 		}
 		<-w.ready // it is decided already, and about to be sent
 	}
 	select {
-	case <-done:
+	case <-w.done:
 		// The end of ctx may have happened before the grant and wins: what was
 		// granted is passed on as if w had never been there.
 		w.giveBack()
@@ -76,10 +87,10 @@ func (w *waiter) leave() bool {
 // giveBack passes on what w was given and, its context having ended, is not to
 // have.
 func (w *waiter) giveBack() {
-	e := w.lock.entry.Load()
+	e := w.hold.entry // which its Lock may have left already
 	e.counts.cancelled.Add(1)
 	switch w.got {
-	case hasTurn:
+	case hasTurn, lost:
 		e.pass()
 	case granted, handedOver:
 		e.mu.Lock()

@@ -192,7 +192,7 @@ func (l *lock) close() error {
 	if l.closed {
 		e.mu.Unlock()
 		r.mu.Unlock()
-		return &fs.PathError{Op: "close", Path: l.path, Err: fs.ErrClosed}
+		return &fs.PathError{Op: "close", Path: l.path, Err: errClosed}
 	}
 	l.closed = true
 	delete(e.locks, l)
@@ -202,10 +202,7 @@ func (l *lock) close() error {
 	e.mu.Unlock()
 	r.mu.Unlock()
 
-	for _, w := range turnedAway {
-		w.err = fs.ErrClosed
-		w.deliver(failed)
-	}
+	deliverError(turnedAway, errClosed)
 	if retired {
 		if err := e.file.close(); err != nil {
 			return &fs.PathError{Op: "close", Path: l.path, Err: err}

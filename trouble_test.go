@@ -40,7 +40,7 @@ func TestKernelErrorGoesToOneWaiter(t *testing.T) {
 }
 
 func TestErrorsOfTheLooks(t *testing.T) {
-	for _, call := range []string{"linked", "sameAt"} {
+	for _, call := range []string{"stat", "sameAt"} {
 		onFake(t, func(t *testing.T, e *engine) {
 			e.fail(call, errBroken)
 			if call == "sameAt" {
@@ -94,7 +94,7 @@ func TestUnlockFailure(t *testing.T) {
 // While the kernel takes its time over a call, nobody waits who need not.
 func TestSlowCall(t *testing.T) {
 	const delay = 100 * time.Millisecond
-	for _, call := range []string{"try", "linked", "sameAt", "open", "blocked", "unlock"} {
+	for _, call := range []string{"try", "stat", "sameAt", "open", "blocked", "unlock"} {
 		t.Run(call, func(t *testing.T) {
 			onFake(t, func(t *testing.T, e *engine) {
 				other := e.open(otherPath)

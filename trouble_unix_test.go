@@ -42,7 +42,7 @@ func (e *engine) failedAcquire(err error, errno unix.Errno) {
 
 // The call by which an acquire asks for the lock, or looks at it, fails.
 func TestErrorWithoutWaiting(t *testing.T) {
-	for _, call := range []string{"try", "linked", "sameAt"} {
+	for _, call := range []string{"try", "stat", "sameAt"} {
 		t.Run(call, func(t *testing.T) {
 			inTrouble(t, troubles, func(t *testing.T, e *engine, errno unix.Errno) {
 				for _, acquire := range []func(*Lock) *acquiring{e.acquire, e.blocking} {

@@ -1,0 +1,58 @@
+package packlock
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+)
+
+// errClosed is why a closed Lock refuses.
+var errClosed error = worded{"lock is closed", fs.ErrClosed}
+
+// errStale is what the kernel answers to a call on a file that a server no longer
+// knows: it is lost.
+var errStale = errors.New("file deleted on the server")
+
+// fail makes the error of an acquire.
+func (l *lock) fail(err error) error {
+	return &fs.PathError{Op: "acquire", Path: l.path, Err: err}
+}
+
+// cancelled returns the error for the end of ctx: an ErrCancelled, and also the
+// context's Err and its Cause.
+func cancelled(ctx context.Context) error {
+	err, cause := ctx.Err(), context.Cause(ctx)
+	switch {
+	case err == nil: // a context of the caller's own making that is Done without a reason
+		return ErrCancelled
+	case errors.Is(cause, err):
+		err = fmt.Errorf("%w: %w", ErrCancelled, cause)
+	case cause == nil:
+		err = fmt.Errorf("%w: %w", ErrCancelled, err)
+	default:
+		err = fmt.Errorf("%w: %w: %w", ErrCancelled, err, cause)
+	}
+	if os.IsTimeout(ctx.Err()) {
+		return timeout{err}
+	}
+	return err
+}
+
+// timeout is an error that os.IsTimeout, and whoever asks as package net does,
+// takes for the end of a deadline. They do not ask what fmt.Errorf wraps.
+type timeout struct{ error }
+
+func (timeout) Timeout() bool   { return true }
+func (t timeout) Unwrap() error { return t.error }
+
+// worded is an error that is its cause but says so in words of its own, where
+// those of the cause mislead.
+type worded struct {
+	words string
+	error
+}
+
+func (w worded) Error() string { return w.words }
+func (w worded) Unwrap() error { return w.error }
