@@ -11,6 +11,8 @@ import (
 	"runtime"
 	"strings"
 	"time"
+
+	"packlock/internal/fsinfo"
 )
 
 // doctor is the verb doctor.
@@ -25,14 +27,14 @@ type doctor struct {
 
 // doctorReport is what doctor -json prints.
 type doctorReport struct {
-	Directory  string        `json:"directory"`
-	System     string        `json:"system"`
-	FileSystem fileSystem    `json:"file_system,omitzero"`
-	Peer       *peerName     `json:"peer,omitempty"`
-	Checks     []doctorCheck `json:"checks"`
-	Trusted    bool          `json:"trusted"`
-	Verdict    string        `json:"verdict,omitempty"`
-	Error      string        `json:"error,omitempty"` // instead of a verdict
+	Directory  string            `json:"directory"`
+	System     string            `json:"system"`
+	FileSystem fsinfo.FileSystem `json:"file_system,omitzero"`
+	Peer       *peerName         `json:"peer,omitempty"`
+	Checks     []doctorCheck     `json:"checks"`
+	Trusted    bool              `json:"trusted"`
+	Verdict    string            `json:"verdict,omitempty"`
+	Error      string            `json:"error,omitempty"` // instead of a verdict
 }
 
 // doctorCheck is how one check went.
@@ -154,7 +156,7 @@ func (d *doctor) examine(ctx context.Context, dir string) error {
 	case !info.IsDir():
 		return fmt.Errorf("%s is not a directory", legible(dir))
 	}
-	d.report.FileSystem = findFileSystem(dir)
+	d.report.FileSystem = fsinfo.Find(dir)
 	d.say("directory", legible(dir))
 	d.say("file system", d.report.FileSystem.String())
 	if d.peer {
@@ -249,8 +251,7 @@ func (d *doctor) examineAlone(ctx context.Context) error {
 		}
 	}
 	bad := d.failed()
-	detail, err := d.report.FileSystem.acrossMachines()
-	d.record("across machines", detail, err)
+	err = d.recordAcrossMachines()
 
 	d.report.Trusted = len(d.failed()) == 0
 	dir := legible(d.report.Directory)
@@ -269,6 +270,20 @@ func (d *doctor) examineAlone(ctx context.Context) error {
 		d.report.Verdict = fmt.Sprintf("A lock in %s can be trusted.", dir)
 	}
 	return nil
+}
+
+// recordAcrossMachines returns why locks do not keep out other machines, or may
+// not.
+func (d *doctor) recordAcrossMachines() (err error) {
+	excludes, says := d.report.FileSystem.AcrossMachines()
+	switch excludes {
+	case fsinfo.KeptLocal:
+		err = errors.New(says)
+	case fsinfo.NotKnown:
+		err = skip(says)
+	}
+	d.record("across machines", says, err)
+	return err
 }
 
 // The colours of a terminal.

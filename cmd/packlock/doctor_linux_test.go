@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"os"
-	"reflect"
 	"strings"
 	"testing"
 
@@ -11,29 +10,6 @@ import (
 
 	"packlock"
 )
-
-func TestMountOptionsAreFound(t *testing.T) {
-	const mountinfo = `22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/root rw,discard
-36 22 0:45 / /mnt/two\040words rw,noatime shared:7 master:2 - nfs4 server:/export rw,vers=4.2,local_lock=none
-37 22 0:46 / /mnt/bare rw - tmpfs none
-`
-	for id, want := range map[string]fileSystem{
-		"36": {Type: "nfs4", Source: "server:/export", Mount: "/mnt/two words",
-			Options: []string{"rw", "noatime", "vers=4.2", "local_lock=none"}},
-		"37": {Type: "tmpfs", Source: "none", Mount: "/mnt/bare", Options: []string{"rw"}},
-		"38": {},
-	} {
-		if got := parseMount(mountinfo, id); !reflect.DeepEqual(got, want) {
-			t.Errorf("%s: %+v, want %+v", id, got, want)
-		}
-	}
-}
-
-func TestFileSystemIsNamed(t *testing.T) {
-	if f := findFileSystem("/proc"); f.Type != "proc" || f.Mount != "/proc" || f.local {
-		t.Errorf("/proc: %+v", f)
-	}
-}
 
 func TestDoctorHasColoursOnATerminalOnly(t *testing.T) {
 	onTerminal := func(env ...string) string {

@@ -442,35 +442,3 @@ func TestInterruptedDoctorLeavesNothing(t *testing.T) {
 		}
 	}
 }
-
-func TestWhatIsKnownOfLocksAcrossMachines(t *testing.T) {
-	for _, test := range []struct {
-		fs     fileSystem
-		result checkResult
-		says   string
-	}{
-		{fileSystem{Type: "ext4", local: true}, checkOK, "own"},
-		{fileSystem{Type: "nfs4", Options: []string{"rw", "local_lock=none"}}, checkSkipped, "server"},
-		{fileSystem{Type: "nfs", Options: []string{"local_lock=posix"}}, checkSkipped, "server"},
-		{fileSystem{Type: "nfs4", Options: []string{"rw", "local_lock=flock"}}, checkFailed, "local_lock=flock"},
-		{fileSystem{Type: "nfs4", Options: []string{"rw", "local_lock=all"}}, checkFailed, "local_lock=all"},
-		{fileSystem{Type: "nfs", Options: []string{"nolock", "local_lock=all"}}, checkFailed, "nolock"},
-		{fileSystem{Type: "cifs"}, checkSkipped, "server"},
-		{fileSystem{Type: "cifs", Options: []string{"nobrl"}}, checkFailed, "nobrl"},
-		{fileSystem{Type: "ocfs2", Options: []string{"localflocks"}}, checkFailed, "localflocks"},
-		{fileSystem{Type: "fuse.sshfs"}, checkFailed, "fuse.sshfs"},
-		{fileSystem{Type: "fuse.glusterfs"}, checkSkipped, "FUSE"},
-		{fileSystem{Type: "overlay"}, checkSkipped, "upper directory"},
-		{fileSystem{Type: "9p"}, checkSkipped, "9p"},
-		{fileSystem{Type: "NTFS", remote: true}, checkSkipped, "server"},
-		{fileSystem{Type: "newfs"}, checkSkipped, "not known"},
-		{fileSystem{}, checkSkipped, "does not tell"},
-	} {
-		d := doctor{json: true}
-		detail, err := test.fs.acrossMachines()
-		d.record("across machines", detail, err)
-		if got := d.report.Checks[0]; got.Result != test.result || !strings.Contains(got.Detail, test.says) {
-			t.Errorf("%v: %+v, want %s with %q", test.fs, got, test.result, test.says)
-		}
-	}
-}

@@ -21,7 +21,6 @@
 //	bench.go, benchtable.go   bench, on internal/contend
 //	doctor.go     doctor: its flags and its report
 //	doctor_checks.go, doctor_assistant.go   the checks, and the processes that help
-//	doctor_fs.go, doctor_fs_*.go   which file system it is, and what that means
 //	doctor_peer.go   doctor -peer
 //	completion.go completion
 package main

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"os"
 	"strings"
+
+	"packlock/internal/fsinfo"
 )
 
 // initialPIDs is the name of the pid namespace that all others are inside of.
@@ -42,7 +44,7 @@ func findListed(path string) (l listing) {
 	if l.held {
 		return l
 	}
-	if !seen || !findFileSystem(path).local {
+	if !seen || fsinfo.ReachAt(path) != fsinfo.Local {
 		return l
 	}
 	pids, err := os.Readlink("/proc/self/ns/pid")

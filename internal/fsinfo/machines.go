@@ -1,4 +1,4 @@
-package main
+package fsinfo
 
 import (
 	"fmt"
@@ -6,51 +6,18 @@ import (
 	"strings"
 )
 
-// fileSystem is what the system tells about the file system of a directory.
-type fileSystem struct {
-	Type    string   `json:"type"` // "" if not to be had
-	Source  string   `json:"source,omitempty"`
-	Mount   string   `json:"mount,omitempty"`
-	Options []string `json:"options,omitempty"`
+// Exclusion is what is known about whether a lock keeps out other machines.
+type Exclusion int
 
-	// local and remote are whether it is known to be on a device of this
-	// machine, or on a server.
-	local, remote bool
-}
+const (
+	NotKnown  Exclusion = iota // it takes two machines to see
+	NoOthers                   // there is no other machine to keep out
+	KeptLocal                  // it keeps out nobody but this machine
+)
 
-func (f fileSystem) String() string {
-	if f.Type == "" {
-		return "unknown"
-	}
-	s := f.Type
-	if f.Source != "" {
-		s += ", " + f.Source
-	}
-	if f.Mount != "" {
-		s += " on " + f.Mount
-	}
-	if options := lockOptions(f.Options); len(options) > 0 {
-		s += ", " + strings.Join(options, ",")
-	}
-	return s
-}
-
-// lockOptions returns those of the mount options that have to do with locks.
-func lockOptions(options []string) (found []string) {
-	for _, o := range options {
-		name, _, _ := strings.Cut(o, "=")
-		switch name {
-		case "nolock", "local_lock", "nobrl", "flock", "localflock", "localflocks", "noflock":
-			found = append(found, o)
-		}
-	}
-	return found
-}
-
-// acrossMachines returns what is known about locks of f between machines: that
-// there is no other, an error if it keeps them to this one, or else a skip,
-// because it takes two machines to see.
-func (f fileSystem) acrossMachines() (detail string, err error) {
+// AcrossMachines returns what is known about locks of f between machines, and
+// why, in words.
+func (f FileSystem) AcrossMachines() (Exclusion, string) {
 	name := f.Type
 	if strings.HasPrefix(name, "fuse.") {
 		name = "fuse"
@@ -58,22 +25,22 @@ func (f fileSystem) acrossMachines() (detail string, err error) {
 	k := kinds[name]
 	for _, o := range f.Options {
 		if slices.Contains(k.keeps, o) {
-			return "", fmt.Errorf("%s, mounted with %s, keeps locks to this machine: another that mounts the same is not kept out; mount without %[2]s", f.Type, o)
+			return KeptLocal, fmt.Sprintf("%s, mounted with %s, keeps locks to this machine: another that mounts the same is not kept out; mount without %[2]s", f.Type, o)
 		}
 	}
 	switch {
-	case f.local:
-		return "the file system is this machine's own", nil
+	case f.Reach == Local:
+		return NoOthers, "the file system is this machine's own"
 	case slices.Contains(keepers, f.Type):
-		return "", fmt.Errorf("%s keeps locks to this machine: another that has the same files is not kept out", f.Type)
+		return KeptLocal, f.Type + " keeps locks to this machine: another that has the same files is not kept out"
 	case k.says != "":
-		return "", skip(k.says)
-	case f.remote:
-		return "", skip(serverKeeps)
+		return NotKnown, k.says
 	case f.Type == "":
-		return "", skip("the system does not tell what file system this is")
+		return NotKnown, "the system does not tell what file system this is"
+	case f.Reach == Network:
+		return NotKnown, serverKeeps
 	}
-	return "", skip(fmt.Sprintf("whether %s passes locks on to other machines is not known here", f.Type))
+	return NotKnown, fmt.Sprintf("whether %s passes locks on to other machines is not known here", f.Type)
 }
 
 // A kind is what is known about locks of file systems of one type that other

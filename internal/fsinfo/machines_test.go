@@ -1,0 +1,35 @@
+package fsinfo
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestWhatIsKnownOfLocksAcrossMachines(t *testing.T) {
+	for _, test := range []struct {
+		fs        FileSystem
+		exclusion Exclusion
+		says      string
+	}{
+		{FileSystem{Type: "ext4", Reach: Local}, NoOthers, "own"},
+		{FileSystem{Type: "nfs4", Options: []string{"rw", "local_lock=none"}}, NotKnown, "server"},
+		{FileSystem{Type: "nfs", Options: []string{"local_lock=posix"}}, NotKnown, "server"},
+		{FileSystem{Type: "nfs4", Options: []string{"rw", "local_lock=flock"}}, KeptLocal, "local_lock=flock"},
+		{FileSystem{Type: "nfs4", Options: []string{"rw", "local_lock=all"}}, KeptLocal, "local_lock=all"},
+		{FileSystem{Type: "nfs", Options: []string{"nolock", "local_lock=all"}}, KeptLocal, "nolock"},
+		{FileSystem{Type: "cifs"}, NotKnown, "server"},
+		{FileSystem{Type: "cifs", Options: []string{"nobrl"}}, KeptLocal, "nobrl"},
+		{FileSystem{Type: "ocfs2", Options: []string{"localflocks"}}, KeptLocal, "localflocks"},
+		{FileSystem{Type: "fuse.sshfs"}, KeptLocal, "fuse.sshfs"},
+		{FileSystem{Type: "fuse.glusterfs"}, NotKnown, "FUSE"},
+		{FileSystem{Type: "overlay"}, NotKnown, "upper directory"},
+		{FileSystem{Type: "9p"}, NotKnown, "9p"},
+		{FileSystem{Type: "NTFS", Reach: Network}, NotKnown, "server"},
+		{FileSystem{Type: "newfs"}, NotKnown, "not known"},
+		{FileSystem{}, NotKnown, "does not tell"},
+	} {
+		if got, says := test.fs.AcrossMachines(); got != test.exclusion || !strings.Contains(says, test.says) {
+			t.Errorf("%v: %v, %q, want %v with %q", test.fs, got, says, test.exclusion, test.says)
+		}
+	}
+}
