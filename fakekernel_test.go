@@ -23,6 +23,7 @@ type fakeKernel struct {
 	hook   func(call string, path string) error
 	files  map[string]*fakeInode
 	gone   map[string]bool // directories that do not exist
+	remote bool            // set before the first call
 	inodes uint64
 	nopen  int // descriptors that are open
 	calls  map[string]int
@@ -99,14 +100,25 @@ func (k *fakeKernel) createLocked(path string) {
 	k.files[path] = &fakeInode{id: fileID{volume: 1, file: [2]uint64{k.inodes}}, links: 1, changed: 1}
 }
 
-func (k *fakeKernel) sameAt(path string, id fileID) (bool, error) {
-	if err := k.enter("sameAt", path); err != nil {
+func (f *fakeFile) sameAt(path string) (bool, error) {
+	if err := f.k.enter("sameAt", path); err != nil {
 		return false, err
 	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	inode := k.files[path]
-	return inode != nil && inode.id == id, nil
+	f.k.mu.Lock()
+	defer f.k.mu.Unlock()
+	return f.k.files[path] == f.inode, nil
+}
+
+func (f *fakeFile) remote() bool { return f.k.remote }
+
+// held is false for a lock that the server has dropped.
+func (f *fakeFile) held() (bool, error) {
+	if err := f.k.enter("held", f.path); err != nil {
+		return false, err
+	}
+	f.k.mu.Lock()
+	defer f.k.mu.Unlock()
+	return f.inode.locked == f, nil
 }
 
 func (k *fakeKernel) pause(d time.Duration) {

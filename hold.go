@@ -74,20 +74,40 @@ func (h *Hold) Detach() {
 }
 
 // Check returns nil while the locked file is still the one at its path. If it
-// was deleted or replaced, the error is an ErrLost: others may hold the lock of
-// the file that is there now. After Release it is an ErrReleased.
+// was deleted, replaced or renamed, the error is an ErrLost: others may hold the
+// lock of the file that is there now. It is also an ErrLost if an NFSv4 server has
+// dropped the lock, because it did not hear from this machine for the time of a
+// lease. On network file systems Check asks the server, and waits for its answer.
+// After Release the error is an ErrReleased.
 func (h *Hold) Check() error {
-	if !h.live() {
+	e := h.granted()
+	if !h.pin() {
 		return h.fail("check", ErrReleased)
 	}
-	same, err := h.entry.reg.kernel.sameAt(h.lock.path, h.entry.id)
+	ours, err := e.file.held()
+	if ours && err == nil {
+		ours, err = e.file.sameAt(h.lock.path)
+	}
+	e.unpin()
 	switch {
 	case err != nil:
 		return h.fail("check", err)
-	case !same:
+	case !ours:
 		return h.fail("check", ErrLost)
 	}
 	return nil
+}
+
+// pin keeps the file of a live hold open until unpin, and reports whether it is.
+func (h *Hold) pin() bool {
+	e := h.granted()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.hold != h {
+		return false
+	}
+	e.pins++
+	return true
 }
 
 // Dup returns a duplicate of the locked descriptor, close-on-exec, to be handed
@@ -101,13 +121,9 @@ func (h *Hold) Check() error {
 // is an ErrReleased.
 func (h *Hold) Dup() (*os.File, error) {
 	e := h.granted()
-	e.mu.Lock()
-	if e.hold != h {
-		e.mu.Unlock()
+	if !h.pin() {
 		return nil, h.fail("dup", ErrReleased)
 	}
-	e.pins++
-	e.mu.Unlock()
 	f, err := e.file.dup(h.lock.path)
 	e.unpin()
 	if err != nil {

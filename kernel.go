@@ -17,22 +17,30 @@ type kernel interface {
 	// element and accepts only a regular file.
 	open(path string) (file, error)
 
-	// sameAt reports whether the file at path, no symlink followed in the last
-	// element, is the one with the given identity. That nothing is there is an
-	// answer, not an error.
-	sameAt(path string, id fileID) (bool, error)
-
 	// pause keeps the calling thread from running for about d, or does nothing
 	// where unlocking passes the lock to the first who waits for it in the
 	// kernel, so that nobody can barge in.
 	pause(d time.Duration)
 }
 
-// file is one open file description of a sidecar. Apart from id and dup, which
-// only need it to be open, its methods are called by whoever has the turn of
-// its entry, hence by one goroutine at a time.
+// file is one open file description of a sidecar. Anybody may call id, remote and
+// sameAt at any time, and dup and held while it is open. The other methods are
+// called by whoever has the turn of its entry, hence by one goroutine at a time.
 type file interface {
 	id() fileID
+
+	// remote reports whether it is on a network file system: there what this
+	// machine remembers of names and files may be out of date.
+	remote() bool
+
+	// sameAt reports whether the file at path, no symlink followed in the last
+	// element, is this one; if it is remote, the server is asked as far as that can
+	// be had. That nothing is there is an answer, not an error.
+	sameAt(path string) (bool, error)
+
+	// held reports whether the server still has the lock, which the caller has, to
+	// its account, as far as that can be had.
+	held() (bool, error)
 
 	// try takes the exclusive lock if that needs no waiting and reports
 	// whether it did.

@@ -14,8 +14,4 @@ func (osKernel) open(path string) (file, error) {
 	return nil, errors.ErrUnsupported
 }
 
-func (osKernel) sameAt(path string, id fileID) (bool, error) {
-	return false, errors.ErrUnsupported
-}
-
 func (osKernel) pause(time.Duration) {}

@@ -104,20 +104,6 @@ func checkRegular(h windows.Handle) error {
 	return nil // deduplicated, in the cloud, ...: a regular file all the same
 }
 
-func (osKernel) sameAt(path string, id fileID) (bool, error) {
-	const share = windows.FILE_SHARE_READ | windows.FILE_SHARE_WRITE | windows.FILE_SHARE_DELETE
-	h, err := createFile(path, windows.FILE_READ_ATTRIBUTES, share, windows.OPEN_EXISTING, windows.FILE_FLAG_BACKUP_SEMANTICS)
-	if err == windows.ERROR_FILE_NOT_FOUND || err == windows.ERROR_PATH_NOT_FOUND {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	defer windows.CloseHandle(h)
-	there, err := identify(h)
-	return err == nil && there == id, err
-}
-
 // pause does nothing: unlocking a range grants it to the first request that
 // waits for it, before anybody else can ask.
 func (osKernel) pause(time.Duration) {}
@@ -145,6 +131,26 @@ func identify(h windows.Handle) (fileID, error) {
 }
 
 func (f *osFile) id() fileID { return f.identity }
+
+// remote is not asked: an open file is not deleted, renamed or replaced here, nor
+// on a server.
+func (f *osFile) remote() bool { return false }
+
+func (f *osFile) sameAt(path string) (bool, error) {
+	const share = windows.FILE_SHARE_READ | windows.FILE_SHARE_WRITE | windows.FILE_SHARE_DELETE
+	h, err := createFile(path, windows.FILE_READ_ATTRIBUTES, share, windows.OPEN_EXISTING, windows.FILE_FLAG_BACKUP_SEMANTICS)
+	if err == windows.ERROR_FILE_NOT_FOUND || err == windows.ERROR_PATH_NOT_FOUND {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer windows.CloseHandle(h)
+	there, err := identify(h)
+	return err == nil && there == f.identity, err
+}
+
+func (f *osFile) held() (bool, error) { return true, nil }
 
 func (f *osFile) try() (bool, error) {
 	err := f.lockFirstByte(windows.LOCKFILE_EXCLUSIVE_LOCK | windows.LOCKFILE_FAIL_IMMEDIATELY)

@@ -25,7 +25,8 @@ const (
 	// acquire that had no need to wait trusts the last look for lookAge; one
 	// that waited, during which anything may have happened, does not trust it.
 	// A hand-over, during which the lock was never let go, costs so little that
-	// it needs no more than one look in handOverLookAge.
+	// it needs no more than one look in handOverLookAge. On a network file system,
+	// where a lock costs a round trip, whoever got it from the kernel looks.
 	lookAge         = 10 * time.Millisecond
 	handOverLookAge = time.Millisecond
 
@@ -49,7 +50,7 @@ func (l *lock) lookIsDue(t int64) bool {
 // look reports whether the file at the path of l is that of e. Time t is before
 // the look.
 func (l *lock) look(e *entry, t int64) (bool, error) {
-	same, err := l.reg.kernel.sameAt(l.path, e.id)
+	same, err := e.file.sameAt(l.path)
 	if same {
 		l.looked.Store(t)
 	}
@@ -116,6 +117,15 @@ func (e *entry) verify(l *lock, at progress, waited bool) (bool, error) {
 		if age := time.Duration(t - l.looked.Load()); 0 <= age && age <= handOverLookAge {
 			return true, nil
 		}
+		if kept, err := e.file.held(); !kept {
+			return false, err
+		}
+	case e.file.remote():
+		// Its link count is as of the lock, for which the server was asked; a
+		// silly-renamed file keeps it.
+		if linked, _, err := e.file.stat(); !linked {
+			return false, err
+		}
 	case !waited && !l.lookIsDue(t):
 		linked, changed, err := e.file.stat()
 		if err != nil || linked && changed == l.changed.Load() {
@@ -179,6 +189,13 @@ func (a *acquisition) reopen(ctx context.Context) (progress, error) {
 func (r *registry) relocate(from *entry, l *lock, a *acquisition) (to *entry, turn bool, err error) {
 	t := now()
 	f, err := r.kernel.open(l.path)
+	if a != nil && !from.dead && from.file.remote() && errors.Is(err, fs.ErrNotExist) {
+		// On SMB the name of a deleted file is not free as long as it is open, and
+		// here that may be by us alone.
+		from.counts.reopened.Add(1)
+		r.bury(from)
+		f, err = r.kernel.open(l.path)
+	}
 	if err != nil {
 		if a == nil && errors.Is(err, fs.ErrNotExist) {
 			from.turnAway(l.path, fs.ErrNotExist)

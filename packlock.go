@@ -65,7 +65,8 @@ package packlock
 //	stats.go      Stats and its counters
 //	errors.go     how errors are made
 //	kernel.go     the seam to the operating system
-//	lock_unix.go, lock_windows.go, lock_other.go   the three that stand behind it
+//	lock_unix.go, lock_windows.go, lock_other.go   the three that stand behind it;
+//	              sidecar_unix.go opens, network_*.go asks servers
 //	internal/goid the identity of the running goroutine
 
 import (

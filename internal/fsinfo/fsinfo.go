@@ -20,12 +20,12 @@ const (
 
 // FUSE counts as Network: what is behind it is known to its server alone.
 
-// ReachOf asks the system once, without looking at mounts, how far the file
-// system reaches of the file that is open by that descriptor, on Windows that
+// Of asks the system once, without looking at mounts, for the type and the reach of
+// the file system of the file that is open by that descriptor, on Windows that
 // handle.
-func ReachOf(fd uintptr) Reach { return reachOf(fd) }
+func Of(fd uintptr) FileSystem { return of(fd) }
 
-// ReachAt is ReachOf for the file at path.
+// ReachAt asks likewise for the reach of that of the file at path.
 func ReachAt(path string) Reach { return reachAt(path) }
 
 // FileSystem is what the system tells about the file system of a path.

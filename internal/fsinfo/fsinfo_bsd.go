@@ -26,10 +26,10 @@ func describe(st *unix.Statfs_t) FileSystem {
 
 func reachAt(path string) Reach { return find(path).Reach }
 
-func reachOf(fd uintptr) Reach {
+func of(fd uintptr) FileSystem {
 	var st unix.Statfs_t
 	if err := unix.Fstatfs(int(fd), &st); err != nil {
-		return Unknown
+		return FileSystem{}
 	}
-	return describe(&st).Reach
+	return describe(&st)
 }

@@ -33,10 +33,10 @@ func describe(st *unix.Statvfs_t) FileSystem {
 
 func reachAt(path string) Reach { return find(path).Reach }
 
-func reachOf(fd uintptr) Reach {
+func of(fd uintptr) FileSystem {
 	var st unix.Statvfs_t
 	if err := unix.Fstatvfs(int(fd), &st); err != nil {
-		return Unknown
+		return FileSystem{}
 	}
-	return describe(&st).Reach
+	return describe(&st)
 }

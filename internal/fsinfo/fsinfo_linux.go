@@ -33,12 +33,13 @@ func reachAt(path string) Reach {
 	return reachOfType(magicNames[uint32(st.Type)])
 }
 
-func reachOf(fd uintptr) Reach {
+func of(fd uintptr) FileSystem {
 	var st unix.Statfs_t
 	if err := ignoringEINTR(func() error { return unix.Fstatfs(int(fd), &st) }); err != nil {
-		return Unknown
+		return FileSystem{}
 	}
-	return reachOfType(magicNames[uint32(st.Type)])
+	name := magicNames[uint32(st.Type)]
+	return FileSystem{Type: name, Reach: reachOfType(name)}
 }
 
 // ownTypes are those file systems that no other machine has at the same time.

@@ -36,7 +36,7 @@ func TestReachIsTheSameByPathDescriptorAndMount(t *testing.T) {
 			t.Error(err)
 			continue
 		}
-		at, of, found := ReachAt(path), ReachOf(f.Fd()), Find(path)
+		at, of, found := ReachAt(path), Of(f.Fd()).Reach, Find(path)
 		f.Close()
 		if at != found.Reach || of != found.Reach {
 			t.Errorf("%s: %v by path, %v by descriptor, %v", path, at, of, found)

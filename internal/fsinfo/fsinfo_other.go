@@ -8,4 +8,4 @@ func find(string) FileSystem { return FileSystem{} }
 
 func reachAt(string) Reach { return Unknown }
 
-func reachOf(uintptr) Reach { return Unknown }
+func of(uintptr) FileSystem { return FileSystem{} }

@@ -53,17 +53,17 @@ func reachAt(path string) Reach {
 	return Unknown
 }
 
-// reachOf asks by which protocol the file is had, which there is for those of a
+// of asks by which protocol the file is had, which there is for those of a
 // server alone.
-func reachOf(handle uintptr) Reach {
+func of(handle uintptr) FileSystem {
 	var info [256]byte // FILE_REMOTE_PROTOCOL_INFO, which grew from version to version
 	err := windows.GetFileInformationByHandleEx(windows.Handle(handle), windows.FileRemoteProtocolInfo,
 		(*byte)(unsafe.Pointer(&info)), uint32(len(info)))
 	switch err {
 	case nil:
-		return Network
+		return FileSystem{Reach: Network}
 	case windows.ERROR_INVALID_PARAMETER:
-		return Local
+		return FileSystem{Reach: Local}
 	}
-	return Unknown
+	return FileSystem{}
 }

@@ -1,0 +1,99 @@
+package packlock
+
+import (
+	"golang.org/x/sys/unix"
+
+	"packlock/internal/fsinfo"
+)
+
+// network is the kind of network file system that a file is on.
+type network uint8
+
+const (
+	noNetwork network = iota
+	nfs
+	smb
+	otherNetwork
+)
+
+func networkOf(fd int) network {
+	fs := fsinfo.Of(uintptr(fd))
+	switch {
+	case fs.Reach != fsinfo.Network:
+		return noNetwork
+	case fs.Type == "nfs":
+		return nfs
+	case fs.Type == "cifs", fs.Type == "smb3", fs.Type == "smbfs":
+		return smb
+	}
+	return otherNetwork
+}
+
+// prepare makes a new descriptor one by which held can ask the server: of an empty
+// file, a read that is not O_DIRECT does not get there.
+func (n network) prepare(fd int) {
+	if n == nfs {
+		unix.FcntlInt(uintptr(fd), unix.F_SETFL, unix.O_DIRECT)
+	}
+}
+
+// ask has the server asked about the name, as the next look at path would be
+// answered from what this machine remembers of it: for half a minute on NFS, for as
+// long as the file is open on SMB. It reports whether a file is there that may be
+// the one that this machine remembers.
+func (n network) ask(path string) (bool, error) {
+	if n == smb {
+		// The client finds out that the name is another file's only on opening it,
+		// and then fails so.
+		var fd int
+		err := ignoringEINTR(func() (err error) {
+			fd, err = unix.Open(path, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+			return err
+		})
+		switch {
+		case err == nil:
+			return true, unix.Close(fd)
+		case missing(err), err == unix.EINVAL:
+			return false, nil
+		}
+		return true, nil // let the look say what is there
+	}
+	// The name is the directory's, and the directory's name its parent's. Where
+	// either is gone the look says so.
+	dir := directory(path)
+	refresh(unix.AT_FDCWD, directory(dir))
+	refresh(unix.AT_FDCWD, dir)
+	return true, nil
+}
+
+// refresh asks the server for the attributes of the file at path or, if that is
+// empty, the one that is open as fd. With it, the machine forgets names in a
+// directory that has changed.
+func refresh(fd int, path string) {
+	flags := unix.AT_STATX_FORCE_SYNC
+	if path == "" {
+		flags |= unix.AT_EMPTY_PATH
+	}
+	var st unix.Statx_t
+	unix.Statx(fd, path, flags, unix.STATX_BASIC_STATS, &st)
+}
+
+// held reads, at the server: NFSv4 fails reads in the name of a lock whose lease
+// has expired. Other file systems have no such question.
+func (f *osFile) held() (bool, error) {
+	if f.network != nfs {
+		return true, nil
+	}
+	var b [1]byte
+	err := ignoringEINTR(func() error {
+		_, err := unix.Pread(f.fd, b[:], 0)
+		return err
+	})
+	switch err {
+	case unix.EIO, unix.ESTALE:
+		return false, nil
+	case unix.EINVAL: // a server or version that does not read so
+		return true, nil
+	}
+	return err == nil, err
+}

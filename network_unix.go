@@ -1,0 +1,40 @@
+//go:build darwin || dragonfly || freebsd || illumos || netbsd || openbsd
+
+package packlock
+
+import (
+	"os"
+
+	"packlock/internal/fsinfo"
+)
+
+// network is the kind of network file system that a file is on.
+type network uint8
+
+const (
+	noNetwork network = iota
+	otherNetwork
+)
+
+func networkOf(fd int) network {
+	if fsinfo.Of(uintptr(fd)).Reach == fsinfo.Network {
+		return otherNetwork
+	}
+	return noNetwork
+}
+
+func (network) prepare(int) {}
+
+// ask opens the directory, at which NFS clients ask the server whether it has
+// changed (close-to-open consistency).
+func (network) ask(path string) (bool, error) {
+	if dir, err := os.Open(directory(path)); err == nil {
+		dir.Close()
+	}
+	return true, nil // the look says what is there
+}
+
+// refresh has nothing to ask with.
+func refresh(int, string) {}
+
+func (f *osFile) held() (bool, error) { return true, nil }

@@ -1,0 +1,183 @@
+//go:build darwin || dragonfly || freebsd || illumos || linux || netbsd || openbsd
+
+package packlock
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxAgain bounds how often a file is opened again because somebody created,
+// deleted or replaced it at the same time.
+const maxAgain = 10
+
+func openFile(path string) (*osFile, error) {
+	fd, readOnly, err := openSidecar(path)
+	if err != nil {
+		return nil, explain(path, err)
+	}
+	if fd, err = aboveStandard(fd); err != nil {
+		return nil, err
+	}
+	var st unix.Stat_t
+	err = ignoringEINTR(func() error { return unix.Fstat(fd, &st) })
+	if err == nil {
+		err = checkRegular(&st)
+	}
+	if err == nil {
+		// Not for Dup's os.File to inherit: it would start the runtime's poller.
+		err = unix.SetNonblock(fd, false)
+	}
+	if err != nil {
+		unix.Close(fd)
+		return nil, err
+	}
+	f := &osFile{fd: fd, identity: identify(&st), readOnly: readOnly, network: networkOf(fd), counts: st.Nlink > 0}
+	f.network.prepare(fd)
+	return f, nil
+}
+
+// openSidecar opens for reading and writing, because NFSv4 locks nothing less,
+// and falls back to reading, which is enough where the lock does not cross a
+// network. It asks for O_CREAT only when the file was missing: in a sticky
+// directory Linux denies O_CREAT on somebody else's file (fs.protected_regular).
+func openSidecar(path string) (fd int, readOnly, err error) {
+	// O_NONBLOCK so that a FIFO does not hold us up and O_NOCTTY so that a
+	// terminal does not become ours, before either is turned away.
+	const flags = unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_CLOEXEC
+	openWith := func(mode int) error {
+		return awaitingLease(path, func() error {
+			return ignoringEINTR(func() error {
+				fd, err = unix.Open(path, mode|flags, 0o666)
+				return err
+			})
+		})
+	}
+	// Somebody may create or delete the file between two of the calls; each
+	// time round takes another such coincidence.
+	for range maxAgain {
+		err = openWith(unix.O_RDWR)
+		if err == unix.ENOENT {
+			err = openWith(unix.O_RDWR | unix.O_CREAT)
+			if err == unix.EACCES {
+				continue
+			}
+		}
+		if err == unix.ESTALE || err == unix.EINVAL {
+			// What a client remembers of the name is another file's by now.
+			readDirectory(path)
+			continue
+		}
+		break
+	}
+	switch err {
+	case unix.ESTALE:
+		return -1, nil, worded{"the directory was deleted on the server", unix.ENOENT}
+	case unix.EACCES, unix.EPERM, unix.EROFS:
+		denied := err
+		switch openWith(unix.O_RDONLY) {
+		case nil:
+			return fd, denied, nil
+		case unix.ENOENT:
+			return -1, nil, denied // it could not be created, and that is the reason to give
+		}
+	}
+	return fd, nil, err
+}
+
+// leaseTime bounds the wait for a lease to be broken. Linux takes it away after
+// /proc/sys/fs/lease-break-time, which is 45 seconds.
+const leaseTime = time.Minute
+
+// awaitingLease calls open until no lease on the file is in the way: that of
+// another process (F_SETLEASE), a client of Samba's, or one of an NFS server's.
+// The kernel has asked its holder to give it up, and O_NONBLOCK says not to wait
+// for that.
+func awaitingLease(path string, open func() error) error {
+	delay := time.Millisecond
+	for waited := time.Duration(0); ; waited += delay {
+		err := open()
+		if err != unix.EWOULDBLOCK || explain(path, err) != err {
+			return err
+		}
+		if waited > leaseTime {
+			return fmt.Errorf("another process has a lease on it and does not give it up: %w", err)
+		}
+		osKernel{}.pause(delay)
+		delay = min(2*delay, 50*time.Millisecond)
+	}
+}
+
+// aboveStandard returns fd, moved away from the first three descriptors: in a
+// program that closed one of these, what is printed, if only by a panic, would be
+// written into the sidecar.
+func aboveStandard(fd int) (int, error) {
+	if fd > 2 {
+		return fd, nil
+	}
+	defer unix.Close(fd)
+	return duplicate(fd)
+}
+
+// duplicate returns a duplicate of fd that is none of the first three descriptors.
+func duplicate(fd int) (dup int, err error) {
+	err = ignoringEINTR(func() error {
+		dup, err = unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
+		return err
+	})
+	return dup, err
+}
+
+// explain makes the error of a failed open say what is in the way, where the
+// errno alone misleads: a socket gives ENXIO, a symlink ELOOP, EMLINK or EFTYPE.
+func explain(path string, err error) error {
+	var st unix.Stat_t
+	if ignoringEINTR(func() error { return unix.Lstat(path, &st) }) != nil {
+		return err
+	}
+	if notRegular := checkRegular(&st); notRegular != nil {
+		return notRegular
+	}
+	return err
+}
+
+// checkRegular returns an error that names the type of a file that is not
+// regular.
+func checkRegular(st *unix.Stat_t) error {
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFREG:
+		return nil
+	case unix.S_IFLNK:
+		return worded{"is a symbolic link, which is not followed", unix.ELOOP}
+	case unix.S_IFDIR:
+		return unix.EISDIR
+	case unix.S_IFIFO:
+		return fmt.Errorf("is a named pipe, not a regular file: %w", fs.ErrInvalid)
+	case unix.S_IFSOCK:
+		return fmt.Errorf("is a socket, not a regular file: %w", fs.ErrInvalid)
+	case unix.S_IFCHR, unix.S_IFBLK:
+		return fmt.Errorf("is a device, not a regular file: %w", fs.ErrInvalid)
+	}
+	return fmt.Errorf("is not a regular file: %w", fs.ErrInvalid)
+}
+
+// directory returns what path has in front of its last element. It does not clean
+// it, as "link/.." is not ".".
+func directory(path string) string {
+	path = strings.TrimRight(path, "/")
+	if i := strings.LastIndexByte(path, '/'); i > 0 {
+		return path[:i]
+	}
+	return "/"
+}
+
+// readDirectory reads the names next to path, with which an SMB client replaces
+// what it remembers.
+func readDirectory(path string) {
+	os.ReadDir(directory(path))
+}
