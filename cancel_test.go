@@ -239,16 +239,3 @@ func TestCancelledErrorTellsWhy(t *testing.T) {
 		})
 	}
 }
-
-func TestNilContextPanics(t *testing.T) {
-	l := openReal(t, t.TempDir())
-	func() {
-		defer func() {
-			if recover() == nil {
-				t.Error("Acquire without a context did not panic")
-			}
-		}()
-		l.Acquire(nil) //lint:ignore SA1012 this is the test of it
-	}()
-	release(t, acquireReal(t, l))
-}
