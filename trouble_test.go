@@ -136,8 +136,8 @@ func TestSlowCall(t *testing.T) {
 					t.Errorf("%+v", s)
 				}
 				closed := e.open(fakePath)
-				e.close(closed)
-				e.close(other)
+				closeLock(t, closed)
+				closeLock(t, other)
 				if took := time.Since(start); took != 0 {
 					t.Errorf("the others waited for %v", took)
 				}
