@@ -1,7 +1,6 @@
 package packlock
 
 import (
-	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -14,10 +13,10 @@ func TestCloseWhileParked(t *testing.T) {
 		f := e.lockedElsewhere()
 		other := e.open(fakePath)
 		mine, theirs := e.acquire(e.l), e.acquire(other)
-		e.close(e.l)
+		closeLock(t, e.l)
 		mine.failed(fs.ErrClosed)
 		theirs.waits()
-		e.close(other)
+		closeLock(t, other)
 		theirs.failed(fs.ErrClosed)
 		e.descriptors(1)
 
@@ -27,7 +26,7 @@ func TestCloseWhileParked(t *testing.T) {
 			t.Errorf("%+v", s)
 		}
 		next.givesUp()
-		e.close(again)
+		closeLock(t, again)
 		f.letGo() // the thread drains, and closes the file behind itself
 		synctest.Wait()
 		e.descriptors(0)
@@ -41,10 +40,7 @@ func TestCloseLeavesParkedThreadItsDescriptor(t *testing.T) {
 	l := openReal(t, dir)
 	elsewhere := childHolder(t, dir)
 	ctx := bounded(t)
-	turnedAway := queueUp(t, l, 1, func(int) {
-		_, err := l.Acquire(ctx)
-		checkPathError(t, err, "acquire", l.Path(), fs.ErrClosed)
-	})
+	turnedAway := queueUpInVain(ctx, t, l, 1, fs.ErrClosed)
 	until(t, "the thread to park", func() bool { return l.Stats().Parked })
 	closeLock(t, l)
 	turnedAway.Wait()
@@ -66,10 +62,7 @@ func TestCloseWakesItsWaiters(t *testing.T) {
 	l, other := openReal(t, dir), openReal(t, dir)
 	elsewhere := childHolder(t, dir)
 	ctx := bounded(t)
-	turnedAway := queueUp(t, l, 10, func(int) {
-		_, err := l.Acquire(ctx)
-		checkPathError(t, err, "acquire", l.Path(), fs.ErrClosed)
-	})
+	turnedAway := queueUpInVain(ctx, t, l, 10, fs.ErrClosed)
 	stays := queueUp(t, other, 1, func(int) { takeTurn(ctx, t, other) })
 	closeLock(t, l)
 	turnedAway.Wait() // although nobody has let go
@@ -83,7 +76,7 @@ func TestCloseWhileTrying(t *testing.T) {
 		f := e.lockedElsewhere()
 		goOn := e.holdUp("try")
 		a := e.acquire(e.l)
-		e.close(e.l)
+		closeLock(t, e.l)
 		goOn()
 		a.failed(fs.ErrClosed)
 		e.called("block", 0)
@@ -101,11 +94,11 @@ func TestCloseWhileTheNextTries(t *testing.T) {
 		h.entry.fair.handOvers = sliceHandOvers
 		e.release(h)
 		synctest.Wait()
-		e.close(e.l)
+		closeLock(t, e.l)
 		goOn()
 		a.failed(fs.ErrClosed)
 		e.release(e.try(other))
-		e.close(other)
+		closeLock(t, other)
 	})
 }
 
@@ -115,7 +108,7 @@ func TestCloseWhileReopening(t *testing.T) {
 		goOn := e.holdUp("open")
 		a := e.acquire(e.l)
 		b := e.acquire(e.l)
-		e.close(e.l)
+		closeLock(t, e.l)
 		b.failed(fs.ErrClosed)
 		goOn()
 		a.failed(fs.ErrClosed)
@@ -125,7 +118,7 @@ func TestCloseWhileReopening(t *testing.T) {
 func TestCloseLeavesHoldsValid(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		h := e.try(e.l)
-		e.close(e.l)
+		closeLock(t, e.l)
 		again := e.open(fakePath)
 		checkTry(t, again, ErrReentrant)
 		if err := h.Check(); err != nil {
@@ -133,14 +126,14 @@ func TestCloseLeavesHoldsValid(t *testing.T) {
 		}
 		e.release(h)
 		e.release(e.try(again))
-		e.close(again)
+		closeLock(t, again)
 		for _, err := range []error{
 			again.Close(),
 			again.WaitDrained(t.Context()),
 			func() error { _, err := again.Acquire(t.Context()); return err }(),
 			func() error { _, err := again.TryAcquire(); return err }(),
 			func() error { _, err := again.AcquireBlocking(); return err }(),
-			again.Do(t.Context(), func(context.Context) error { t.Error("Do ran"); return nil }),
+			again.Do(t.Context(), neverRun(t)),
 		} {
 			if pathErr := (*fs.PathError)(nil); !errors.Is(err, fs.ErrClosed) || !errors.As(err, &pathErr) {
 				t.Errorf("after Close: %v", err)
@@ -173,11 +166,7 @@ func TestClosedLockRefuses(t *testing.T) {
 		_, err := by.acquire(bounded(t), l)
 		checkPathError(t, err, "acquire", l.Path(), fs.ErrClosed)
 	}
-	err := l.Do(bounded(t), func(context.Context) error {
-		t.Error("Do called its function")
-		return nil
-	})
-	checkPathError(t, err, "acquire", l.Path(), fs.ErrClosed)
+	checkPathError(t, l.Do(bounded(t), neverRun(t)), "acquire", l.Path(), fs.ErrClosed)
 	checkPathError(t, l.WaitDrained(bounded(t)), "drain", l.Path(), fs.ErrClosed)
 	if stats := l.Stats(); stats != (Stats{}) {
 		t.Errorf("got %+v, want no counts", stats)

@@ -67,13 +67,6 @@ func (e *engine) open(path string) *Lock {
 	return l
 }
 
-func (e *engine) close(l *Lock) {
-	e.Helper()
-	if err := l.Close(); err != nil {
-		e.Fatal(err)
-	}
-}
-
 // lockedElsewhere returns another process that has the lock of fakePath.
 func (e *engine) lockedElsewhere() foreigner {
 	e.Helper()

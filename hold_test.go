@@ -55,7 +55,7 @@ func TestDupAgainstRelease(t *testing.T) {
 	for _, unlock := range []error{nil, errors.New("input/output error")} {
 		onFake(t, func(t *testing.T, e *engine) {
 			h := e.try(e.l)
-			e.close(e.l)
+			closeLock(t, e.l)
 			dup := make(chan struct{})
 			e.k.setHook(func(call, _ string) error {
 				switch call {
@@ -108,7 +108,7 @@ func TestDo(t *testing.T) {
 		e.release(e.try(e.l))
 		ended, cancel := context.WithCancel(t.Context())
 		cancel()
-		if err := e.l.Do(ended, func(context.Context) error { t.Error("ran"); return nil }); !errors.Is(err, ErrCancelled) {
+		if err := e.l.Do(ended, neverRun(t)); !errors.Is(err, ErrCancelled) {
 			t.Errorf("%v", err)
 		}
 	})
@@ -132,9 +132,7 @@ func TestDoHoldsMarksAndReleases(t *testing.T) {
 	if err != errInside {
 		t.Errorf("got %v, want the function's own error", err)
 	}
-	if isLocked(t, l.Path()) {
-		t.Error("still locked")
-	}
+	checkFree(t, l)
 }
 
 func TestDoReleasesOnPanic(t *testing.T) {
@@ -147,9 +145,7 @@ func TestDoReleasesOnPanic(t *testing.T) {
 		}()
 		l.Do(bounded(t), func(context.Context) error { panic("inside") })
 	}()
-	if isLocked(t, l.Path()) {
-		t.Error("still locked")
-	}
+	checkFree(t, l)
 	release(t, acquireReal(t, l))
 }
 
@@ -164,8 +160,6 @@ func TestDoReleasesOnGoexit(t *testing.T) {
 		})
 	})
 	wg.Wait()
-	if isLocked(t, l.Path()) {
-		t.Error("still locked")
-	}
+	checkFree(t, l)
 	release(t, acquireReal(t, l))
 }

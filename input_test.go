@@ -20,9 +20,7 @@ func TestMissingPackIsCreated(t *testing.T) {
 		if info, err := os.Lstat(l.Path()); err != nil || !info.Mode().IsRegular() || info.Size() != 0 {
 			t.Errorf("the sidecar is %v (%v), want an empty file", info, err)
 		}
-		if isLocked(t, l.Path()) {
-			t.Error("Open took the lock")
-		}
+		checkFree(t, l)
 	}
 }
 

@@ -38,9 +38,7 @@ func TestPathsOfEveryKind(t *testing.T) {
 		if _, err := l.TryAcquire(); !errors.Is(err, ErrReentrant) {
 			t.Errorf("TryAcquire by %s: got %v, want %v", path, err, ErrReentrant)
 		}
-		if err := l.Close(); err != nil {
-			t.Error(err)
-		}
+		closeLock(t, l)
 	}
 }
 

@@ -53,10 +53,7 @@ func TestCancelledAcquiresLeaveOneThread(t *testing.T) {
 	times := scaled(100)
 	for range times {
 		ctx, cancel := context.WithCancel(context.Background())
-		wg := queueUp(t, l, together, func(int) {
-			_, err := l.Acquire(ctx)
-			checkPathError(t, err, "acquire", l.Path(), ErrCancelled, context.Canceled)
-		})
+		wg := queueUpInVain(ctx, t, l, together, ErrCancelled, context.Canceled)
 		cancel()
 		wg.Wait() // although nobody has let go
 	}
@@ -88,9 +85,7 @@ func TestCancelledAcquiresLeaveOneThread(t *testing.T) {
 	if stats := l.Stats(); stats.Parked || stats.Draining || stats.Drained != 1 || stats.Acquired != 0 {
 		t.Errorf("got %+v, want it drained", stats)
 	}
-	if isLocked(t, l.Path()) {
-		t.Error("still locked")
-	}
+	checkFree(t, l)
 	h, err := l.TryAcquire()
 	if err != nil {
 		t.Fatal(err)
@@ -125,10 +120,7 @@ func TestOrphanedWaitIsAdopted(t *testing.T) {
 	l := openReal(t, dir)
 	elsewhere := childHolder(t, dir)
 	ctx, cancel := context.WithCancel(context.Background())
-	wg := queueUp(t, l, 1, func(int) {
-		_, err := l.Acquire(ctx)
-		checkPathError(t, err, "acquire", l.Path(), ErrCancelled)
-	})
+	wg := queueUpInVain(ctx, t, l, 1, ErrCancelled)
 	until(t, "the thread to park", func() bool { return l.Stats().Parked })
 	cancel()
 	wg.Wait()

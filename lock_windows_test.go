@@ -65,9 +65,7 @@ func TestOpenSidecarCannotBeDeleted(t *testing.T) {
 			t.Errorf("one can %s while the Lock is open", name)
 		}
 	}
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
+	closeLock(t, l)
 	remove(t, l.Path())
 }
 

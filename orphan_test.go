@@ -107,9 +107,7 @@ func TestLockIsUsableInsideABubble(t *testing.T) {
 	}
 	synctest.Test(t, usable)
 	usable(t)
-	if err := l.Close(); err != nil {
-		t.Error(err)
-	}
+	closeLock(t, l)
 }
 
 func TestTryOnALostSidecar(t *testing.T) {
@@ -207,13 +205,7 @@ func TestSidecarMovedAwayDuringWaitIsNoticed(t *testing.T) {
 	}
 	ctx := bounded(t)
 	wg := queueUp(t, l, 1, func(int) {
-		h, err := l.Acquire(ctx)
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		checkExcludes(t, h)
-		release(t, h)
+		inTurn(ctx, t, l, func(h *Hold) { checkExcludes(t, h) })
 	})
 	if err := os.Rename(l.Path(), filepath.Join(dir, "moved")); err != nil {
 		t.Fatal(err)
@@ -280,9 +272,7 @@ func TestOrphanWithAQueue(t *testing.T) {
 			if got := l.Stats(); got != want {
 				t.Errorf("%+v", got)
 			}
-			if err := l.Close(); err != nil {
-				t.Error(err)
-			}
+			closeLock(t, l)
 		}
 		e.descriptors(1)
 	})
@@ -322,14 +312,10 @@ func TestSidecarDeletedWhileOthersQueue(t *testing.T) {
 	var order []int // guarded by the lock
 	const n = 20
 	wg := queueUp(t, l, n, func(i int) {
-		h, err := []*Lock{l, same}[i%2].Acquire(ctx)
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		checkExcludes(t, h)
-		order = append(order, i)
-		release(t, h)
+		inTurn(ctx, t, []*Lock{l, same}[i%2], func(h *Hold) {
+			checkExcludes(t, h)
+			order = append(order, i)
+		})
 	})
 	remove(t, l.Path())
 	other := childHolder(t, dir) // has the new file
@@ -444,10 +430,7 @@ func TestDirectoryGone(t *testing.T) {
 	l := openReal(t, dir)
 	elsewhere := childHolder(t, dir)
 	ctx := bounded(t)
-	wg := queueUp(t, l, 10, func(int) {
-		_, err := l.Acquire(ctx)
-		checkPathError(t, err, "acquire", l.Path(), fs.ErrNotExist)
-	})
+	wg := queueUpInVain(ctx, t, l, 10, fs.ErrNotExist)
 	if err := os.RemoveAll(dir); err != nil {
 		t.Fatal(err)
 	}
@@ -493,9 +476,7 @@ func TestSidecarIsNeverWritten(t *testing.T) {
 		}
 		release(t, h)
 	}
-	if err := l.Close(); err != nil {
-		t.Error(err)
-	}
+	closeLock(t, l)
 	if got, err := os.ReadFile(path); err != nil || string(got) != content {
 		t.Errorf("the sidecar has %q (%v), want %q", got, err, content)
 	}

@@ -123,16 +123,12 @@ func TestWaitingGoroutinesCostNoThread(t *testing.T) {
 	served := 0 // guarded by the lock
 	n := scaled(20_000)
 	wg := queueUp(t, l, n, func(i int) {
-		h, err := l.Acquire(ctx)
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		if served != i {
-			t.Errorf("goroutine %d was served after %d others", i, served)
-		}
-		served++
-		release(t, h)
+		inTurn(ctx, t, l, func(*Hold) {
+			if served != i {
+				t.Errorf("goroutine %d was served after %d others", i, served)
+			}
+			served++
+		})
 	})
 	if now := threads(); now > before+12 {
 		t.Errorf("%d threads before, %d while %d goroutines wait", before, now, n)

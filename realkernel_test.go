@@ -151,14 +151,29 @@ func closeLock(t testing.TB, l *Lock) {
 	}
 }
 
-// takeTurn acquires l and releases it, on a goroutine that may not end the test.
-func takeTurn(ctx context.Context, t testing.TB, l *Lock) {
+// inTurn acquires l, calls inside and releases l, on a goroutine that may not end
+// the test.
+func inTurn(ctx context.Context, t testing.TB, l *Lock, inside func(h *Hold)) {
 	h, err := l.Acquire(ctx)
 	if err != nil {
 		t.Error(err)
 		return
 	}
+	inside(h)
 	release(t, h)
+}
+
+// takeTurn acquires l and releases it, as inTurn does.
+func takeTurn(ctx context.Context, t testing.TB, l *Lock) {
+	inTurn(ctx, t, l, func(*Hold) {})
+}
+
+// neverRun returns a function for Do, which is not to call it.
+func neverRun(t testing.TB) func(context.Context) error {
+	return func(context.Context) error {
+		t.Error("Do called its function")
+		return nil
+	}
 }
 
 // queueUp calls fn(0) to fn(n-1), each of which acquires l, on goroutines of
@@ -173,6 +188,16 @@ func queueUp(t testing.TB, l *Lock, n int, fn func(i int)) *sync.WaitGroup {
 		until(t, "a goroutine to queue", func() bool { return l.Stats().Waiting == before+i+1 })
 	}
 	return &wg
+}
+
+// queueUpInVain queues up n goroutines, as queueUp does, whose Acquire is going to
+// fail with an error that is each of want.
+func queueUpInVain(ctx context.Context, t testing.TB, l *Lock, n int, want ...error) *sync.WaitGroup {
+	t.Helper()
+	return queueUp(t, l, n, func(int) {
+		_, err := l.Acquire(ctx)
+		checkPathError(t, err, "acquire", l.Path(), want...)
+	})
 }
 
 // acquirers are the ways to acquire a lock with a wait, and to try again and
@@ -237,6 +262,14 @@ func checkExcludes(t testing.TB, h *Hold) {
 	}
 	if !isLocked(t, h.Path()) {
 		t.Errorf("%s is not locked", h.Path())
+	}
+}
+
+// checkFree checks that nobody has the kernel's lock.
+func checkFree(t testing.TB, l *Lock) {
+	t.Helper()
+	if isLocked(t, l.Path()) {
+		t.Errorf("%s is locked", l.Path())
 	}
 }
 

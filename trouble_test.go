@@ -2,14 +2,13 @@ package packlock
 
 import (
 	"errors"
-	"io/fs"
 	"testing"
 	"testing/synctest"
 	"time"
 )
 
-// The tests of trouble show what becomes of a kernel's: that whoever asked gets
-// the error, that nobody else does, and that nothing is left of it.
+// When the kernel is in trouble, whoever asked gets the error, nobody else does,
+// and nothing is left of it.
 
 func TestKernelErrorGoesToOneWaiter(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
@@ -31,9 +30,7 @@ func TestKernelErrorGoesToOneWaiter(t *testing.T) {
 
 		e.fail("try", errBroken)
 		_, err := e.l.Acquire(t.Context())
-		if pathErr := (*fs.PathError)(nil); !errors.Is(err, errBroken) || !errors.As(err, &pathErr) || pathErr.Path != fakePath || pathErr.Op != "acquire" {
-			t.Errorf("%v", err)
-		}
+		checkPathError(t, err, "acquire", fakePath, errBroken)
 		e.k.setHook(nil)
 		e.release(e.try(e.l))
 	})
@@ -136,8 +133,8 @@ func TestSlowCall(t *testing.T) {
 					t.Errorf("%+v", s)
 				}
 				closed := e.open(fakePath)
-				e.close(closed)
-				e.close(other)
+				closeLock(t, closed)
+				closeLock(t, other)
 				if took := time.Since(start); took != 0 {
 					t.Errorf("the others waited for %v", took)
 				}
