@@ -42,7 +42,7 @@ var inTheWay = []struct {
 		return func() {
 			f.letGo()
 			e.release(a.got())
-			e.close(l)
+			closeLock(e, l)
 		}
 	}},
 	{"a goroutine", func(e *engine) func() {
@@ -157,7 +157,7 @@ func TestWhoWaitsMovesToTheNewFile(t *testing.T) {
 				synctest.Wait()
 				e.descriptors(1)
 				e.stats(Stats{Acquired: 3, Contended: 3, HandedOver: 2, KernelWaits: 1, Reopened: 1})
-				e.close(samePath)
+				closeLock(e, samePath)
 			})
 		})
 	}
@@ -179,7 +179,7 @@ func TestWhoMovesQueuesBehindThoseWhoWaitThere(t *testing.T) {
 		moving.waits()
 		e.release(h)
 		e.release(moving.got())
-		e.close(fresh)
+		closeLock(e, fresh)
 		old.letGo()
 		synctest.Wait()
 	})
@@ -243,7 +243,7 @@ func TestOneLookForAllWhoWait(t *testing.T) {
 		}
 		time.Sleep(10 * watchTime)
 		e.called("sameAt", before+10) // nobody is left to look for
-		e.close(samePath)
+		closeLock(e, samePath)
 		f.letGo()
 		synctest.Wait()
 	})
