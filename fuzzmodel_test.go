@@ -29,6 +29,12 @@ func (w *world) explained(err error, op, path string, expected func(err error) b
 	}
 }
 
+// lookFailed reports whether err is what the kernel answered to a look at the path.
+func lookFailed(err error) bool {
+	injected := (*fuzzError)(nil)
+	return errors.As(err, &injected) && (injected.call == "sameAt" || injected.call == "open")
+}
+
 // endOf reports whether err is as it has to be when ctx has ended.
 func (w *world) endOf(ctx *fuzzContext, err error) bool {
 	return ctx.Err() != nil && errors.Is(err, ErrCancelled) && errors.Is(err, ctx.Err()) && errors.Is(err, context.Cause(ctx))
@@ -153,19 +159,30 @@ func (w *world) queued(a *fuzzAcquire) *entry {
 // blocked returns the entry in whose turn the acquire waits in the kernel on its own
 // thread, if it does. Its Lock may have moved to another since.
 func (w *world) blocked(a *fuzzAcquire) *entry {
+	if a.manner != blocking {
+		return nil
+	}
+	return w.turnOf(a, turnBlocked)
+}
+
+// turnOf returns the entry whose turn is the given one, of the acquire.
+func (w *world) turnOf(a *fuzzAcquire, turn turn) *entry {
 	for _, e := range w.entries() {
-		if a.manner == blocking && e.turn == turnBlocked && e.owner == a.goroutine.id {
+		if e.turn == turn && e.owner == a.goroutine.id {
 			return e
 		}
 	}
 	return nil
 }
 
-// leftBehind reports whether the acquire waits in the kernel for a file that its
-// Lock has left.
+// leftBehind reports whether the acquire, which is under way, may find others ahead
+// that came later: if it waits in the kernel for a file that its Lock has left, or
+// by a Lock that is closed, or if it looks at the path before it is queued.
 func (w *world) leftBehind(a *fuzzAcquire) bool {
-	e := w.blocked(a)
-	return e != nil && e != a.lock.Lock.entry.Load()
+	if e := w.blocked(a); e != nil {
+		return e != a.lock.Lock.entry.Load() || a.inVain
+	}
+	return w.hangs("sameAt", "open") && w.queued(a) == nil && w.turnOf(a, turnTaken) == nil
 }
 
 // calling reports whether a call is under way that belongs to no file: then who
@@ -217,7 +234,7 @@ func (w *world) acquireDone(a *fuzzAcquire) {
 		case a.ctx != nil && a.ctx.Err() != nil: // which may have been noticed or not
 		case a.closed:
 			want = fs.ErrClosed
-		case a.reentrant && !(a.looks && (a.slow || errors.As(a.err, new(*fuzzError)))):
+		case a.reentrant && !lookFailed(a.err):
 			want = ErrReentrant
 		}
 		if want != nil && !errors.Is(a.err, want) {
@@ -233,7 +250,7 @@ func (w *world) acquireDone(a *fuzzAcquire) {
 		w.fail("%s: succeeded, though its context had ended", a.what)
 	case a.closed || a.inVain:
 		w.fail("%s: succeeded, though closed", a.what)
-	case a.reentrant && !(a.looks && a.slow):
+	case a.reentrant:
 		w.fail("%s: succeeded, though held by itself", a.what)
 	}
 	e := a.hold.entry
@@ -253,9 +270,8 @@ func (w *world) acquireDone(a *fuzzAcquire) {
 	w.log("%s: succeeds", a.what)
 	for _, b := range w.acquires {
 		sameFile := b.lock.path == l.path || a.arrival == e && b.lock.Lock.entry.Load() == e
-		// One that fails may still be closing a file. One that is in the kernel for a
-		// file that is lost cannot be called off.
-		waits := b.manner != trying && !b.done.Load() && !w.hangs("close") && !b.left
+		// One that fails may still be closing a file.
+		waits := b.manner != trying && !b.done.Load() && !w.hangs("close") && !b.behind
 		if b.seq < a.seq && waits && b.arrival == a.arrival && sameFile {
 			w.fail("%s overtook %s", a.what, b.what)
 		}
@@ -292,7 +308,7 @@ func (w *world) checkWait(a *fuzzAcquire) {
 	if e == nil || w.lostFor(e, a.lock.path) == 0 {
 		return
 	}
-	if a.looks && !a.slow {
+	if a.looks && !a.slow && w.changed[a.lock.path].Before(a.arrived) {
 		w.fail("%s: waits for a file that was lost when it came", a.what)
 	}
 	since := a.arrived
@@ -395,7 +411,7 @@ func (w *world) check() {
 			// It may be closing the lost file that it comes from.
 		case a.tie && w.hangs("unlock"):
 			// It is giving back what it was granted.
-		case a.cancelled || a.closed || a.reentrant && !(a.looks && a.slow):
+		case a.cancelled || a.closed || a.reentrant:
 			w.fail("%s: has not returned at once", a.what)
 		case e != nil && a.ctx != nil && a.ctx.Err() != nil:
 			w.fail("%s: is queued, though its context has ended", a.what)

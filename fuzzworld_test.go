@@ -128,7 +128,7 @@ type fuzzAcquire struct {
 	rivals    bool // somebody else had or wanted the lock meanwhile
 	itself    bool // it had the lock itself meanwhile
 	waited    bool // it was queued
-	left      bool // it was in the kernel when its Lock moved to another file
+	behind    bool // it was overtaken, as it may be
 	arrived   time.Time
 
 	// What is known beforehand.
@@ -333,7 +333,8 @@ func (w *world) acquire(slot, which int, manner manner, kind int) {
 	a.arrived = time.Now()
 	w.frozen(func() {
 		a.looks = w.looks(a)
-		a.reentrant = w.itself(a)
+		// Of what was lost just now nobody knows when it will be noticed.
+		a.reentrant = w.itself(a) && w.lostFor(e, l.path) == 0
 		if a.looks {
 			a.reentrant = w.mine(a, func(h *fuzzHold) bool { return h.inode == w.k.files[l.path] })
 		}
@@ -539,7 +540,9 @@ func (w *world) settle() {
 			a.rivals = a.rivals || w.rivals(a.lock)
 			a.itself = a.itself || w.itself(a)
 			a.waited = a.waited || w.queued(a) != nil
-			a.left = a.left || w.leftBehind(a)
+			a.behind = a.behind || w.leftBehind(a)
+			// Who looks at the path first finds out later what is so then.
+			a.reentrant = a.reentrant && !w.hangs("sameAt", "open")
 		}
 		if len(w.hanging) > 0 {
 			w.troubled = time.Now()
