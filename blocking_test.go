@@ -54,7 +54,7 @@ func TestAcquireBlockingWaitsOnItsOwnThread(t *testing.T) {
 
 		// Close cannot call it off, but it gets nothing.
 		a = e.blocking(e.l)
-		closeLock(t, e.l)
+		e.close(e.l)
 		a.waits()
 		f.letGo()
 		a.failed(fs.ErrClosed)
@@ -116,7 +116,7 @@ func TestThreadCap(t *testing.T) {
 		polled.a = e.acquire(polled.Lock)
 		polled.Lock.entry.Load().abandoned <- struct{}{}
 		polled.a.waits()
-		closeLock(t, polled.Lock)
+		e.close(polled.Lock)
 		polled.a.failed(fs.ErrClosed)
 		polled.foreigner.letGo()
 

@@ -55,6 +55,36 @@ func TestCancelWinsOverGrant(t *testing.T) {
 	}
 }
 
+// A waiter's context ends after it was turned away and before it runs: it has
+// nothing to give back, and may never have had a turn.
+func TestCancelWinsOverBeingTurnedAway(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		h := e.try(e.l)
+		entry := e.l.entry.Load()
+		const n = 20 // select picks at random among what is ready
+		for range n {
+			closed := e.open(fakePath)
+			a := acquisition{lock: closed.lock, hold: &Hold{lock: closed.lock}}
+			a.needWaiter()
+			entry.mu.Lock()
+			entry.enqueueLocked(a.waiter)
+			entry.mu.Unlock()
+			e.close(closed)
+			ctx, cancel := context.WithCancel(context.Background())
+			cancel()
+			a.waiter.done = ctx.Done()
+			if err := a.waiter.wait(ctx); !errors.Is(err, ErrCancelled) {
+				t.Fatalf("error %v, want ErrCancelled", err)
+			}
+		}
+		if err := h.Check(); err != nil {
+			t.Error(err)
+		}
+		e.release(h)
+		e.stats(Stats{Acquired: 1, Cancelled: n})
+	})
+}
+
 // The context ends in the moment in which the kernel grants the lock.
 func TestCancelAgainstGrant(t *testing.T) {
 	for _, others := range []int{0, 1} {

@@ -13,10 +13,10 @@ func TestCloseWhileParked(t *testing.T) {
 		f := e.lockedElsewhere()
 		other := e.open(fakePath)
 		mine, theirs := e.acquire(e.l), e.acquire(other)
-		closeLock(t, e.l)
+		e.close(e.l)
 		mine.failed(fs.ErrClosed)
 		theirs.waits()
-		closeLock(t, other)
+		e.close(other)
 		theirs.failed(fs.ErrClosed)
 		e.descriptors(1)
 
@@ -26,7 +26,7 @@ func TestCloseWhileParked(t *testing.T) {
 			t.Errorf("%+v", s)
 		}
 		next.givesUp()
-		closeLock(t, again)
+		e.close(again)
 		f.letGo() // the thread drains, and closes the file behind itself
 		synctest.Wait()
 		e.descriptors(0)
@@ -76,7 +76,7 @@ func TestCloseWhileTrying(t *testing.T) {
 		f := e.lockedElsewhere()
 		goOn := e.holdUp("try")
 		a := e.acquire(e.l)
-		closeLock(t, e.l)
+		e.close(e.l)
 		goOn()
 		a.failed(fs.ErrClosed)
 		e.called("block", 0)
@@ -94,11 +94,11 @@ func TestCloseWhileTheNextTries(t *testing.T) {
 		h.entry.fair.handOvers = sliceHandOvers
 		e.release(h)
 		synctest.Wait()
-		closeLock(t, e.l)
+		e.close(e.l)
 		goOn()
 		a.failed(fs.ErrClosed)
 		e.release(e.try(other))
-		closeLock(t, other)
+		e.close(other)
 	})
 }
 
@@ -108,7 +108,7 @@ func TestCloseWhileReopening(t *testing.T) {
 		goOn := e.holdUp("open")
 		a := e.acquire(e.l)
 		b := e.acquire(e.l)
-		closeLock(t, e.l)
+		e.close(e.l)
 		b.failed(fs.ErrClosed)
 		goOn()
 		a.failed(fs.ErrClosed)
@@ -118,7 +118,7 @@ func TestCloseWhileReopening(t *testing.T) {
 func TestCloseLeavesHoldsValid(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		h := e.try(e.l)
-		closeLock(t, e.l)
+		e.close(e.l)
 		again := e.open(fakePath)
 		checkTry(t, again, ErrReentrant)
 		if err := h.Check(); err != nil {
@@ -126,7 +126,7 @@ func TestCloseLeavesHoldsValid(t *testing.T) {
 		}
 		e.release(h)
 		e.release(e.try(again))
-		closeLock(t, again)
+		e.close(again)
 		for _, err := range []error{
 			again.Close(),
 			again.WaitDrained(t.Context()),

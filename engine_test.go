@@ -67,6 +67,11 @@ func (e *engine) open(path string) *Lock {
 	return l
 }
 
+func (e *engine) close(l *Lock) {
+	e.Helper()
+	closeLock(e, l)
+}
+
 // lockedElsewhere returns another process that has the lock of fakePath.
 func (e *engine) lockedElsewhere() foreigner {
 	e.Helper()

@@ -117,6 +117,28 @@ var schedules = []struct {
 	{"renamed away before a hand-over", [][3]byte{{doOpen}, {doFiles, fileRename}, {doSleep, 3}, {doTry}, {doAcquire, 4}, {doRelease}, {doRelease}}},
 	{"directory deleted", [][3]byte{{doOpen}, {doForeign}, {doAcquire}, {doAcquire, 4}, {doFiles, fileRemoveDir}, {doForeign}, {doTry}, {doOpen, 1}, {doFiles, fileMakeDir}, {doTry}, {doRelease}}},
 	{"deleted while it is reopened", [][3]byte{{doOpen}, {doFiles, fileUnlink}, {doSlow, 6}, {doAcquire}, {doAcquire, 4}, {doClose}, {doGoOn}}},
+	{"lost under another process, and somebody tries", [][3]byte{{doOpen}, {doForeign}, {doTry}, {doFiles, fileUnlink}, {doTry}, {doSleep, 4}, {doTry}, {doTry, 4}, {doCheck}, {doRelease}, {doForeign}}},
+	{"lost under another process, and somebody comes", [][3]byte{{doOpen}, {doForeign}, {doFiles, fileReplace}, {doForeign, 1}, {doSleep, 4}, {doAcquire}, {doAcquire, 4}, {doForeign, 1}, {doRelease}, {doRelease}, {doFiles, fileReplace}, {doForeign, 1}, {doFiles, fileReplace}, {doSleep, 4}, {doBlocking}, {doRelease}}},
+	{"lost under a parked thread, and somebody comes", [][3]byte{{doOpen}, {doOpen, 1}, {doForeign}, {doAcquire}, {doAcquire, 5}, {doFiles, fileUnlink}, {doSleep, 4}, {doAcquire, 8}, {doRelease}, {doRelease}, {doRelease}, {doForeign}}},
+	{"lost under a parked thread, and somebody tries", [][3]byte{{doOpen}, {doForeign}, {doAcquire}, {doFiles, fileReplace}, {doForeign, 1}, {doSleep, 4}, {doTry, 4}, {doForeign, 1}, {doRelease}, {doForeign}}},
+	{"lost under one who blocks", [][3]byte{{doOpen}, {doForeign}, {doBlocking}, {doAcquire, 4}, {doFiles, fileUnlink}, {doSleep, 4}, {doAcquire, 8}, {doAcquire, 12}, {doDrain}, {doForeign}, {doRelease}, {doRelease}, {doRelease}, {doRelease}}},
+	{"lost under one who blocks, and back again", [][3]byte{{doOpen}, {doForeign}, {doBlocking}, {doFiles, fileRename}, {doSleep, 4}, {doAcquire, 4}, {doRelease}, {doFiles, fileRename, 1}, {doFiles, fileRename, 2}, {doSleep, 4}, {doAcquire, 8}, {doClose}, {doForeign}, {doRelease}}},
+	{"lost while it drains", [][3]byte{{doOpen}, {doForeign}, {doAcquire}, {doCancel}, {doDrain}, {doFiles, fileUnlink}, {doSleep, 4}, {doAcquire, 4}, {doDrain}, {doForeign}, {doRelease}}},
+	{"lost while they wait", [][3]byte{{doOpen}, {doOpen, 1}, {doForeign}, {doAcquire}, {doAcquire, 5}, {doBlocking, 8}, {doFiles, fileReplace}, {doSleep, 6}, {doRelease}, {doRelease}, {doRelease}, {doForeign}}},
+	{"lost again and again while they wait", [][3]byte{{doOpen}, {doForeign}, {doAcquire}, {doAcquire, 4}, {doSleep, 6}, {doFiles, fileReplace}, {doForeign, 1}, {doSleep, 6}, {doFiles, fileReplace}, {doSleep, 6}, {doAcquire, 8}, {doFiles, fileUnlink}, {doSleep, 6}, {doRelease}, {doRelease}, {doRelease}, {doForeign}, {doForeign, 1}}},
+	{"lost under a hold while they wait", [][3]byte{{doOpen}, {doTry}, {doAcquire, 4}, {doAcquire, 8}, {doFiles, fileReplace}, {doSleep, 6}, {doCheck}, {doCheck, 1}, {doRelease}, {doRelease}, {doRelease}}},
+	{"lost by one of two names while they wait", [][3]byte{{doOpen}, {doFiles, fileLink}, {doOpen, 1, 1}, {doForeign}, {doAcquire}, {doAcquire, 5}, {doAcquire, 8}, {doFiles, fileUnlink}, {doSleep, 6}, {doRelease}, {doRelease}, {doForeign}, {doRelease}}},
+	{"lost while they wait, and known elsewhere", [][3]byte{{doOpen}, {doForeign}, {doAcquire}, {doAcquire, 4}, {doFiles, fileReplace}, {doOpen, 1}, {doTry, 13}, {doAcquire, 17}, {doSleep, 6}, {doRelease}, {doRelease}, {doRelease}, {doRelease}, {doForeign}}},
+	{"lost under pollers", [][3]byte{{doOpen}, {doNoThreads}, {doForeign}, {doAcquire}, {doAcquire, 4}, {doFiles, fileUnlink}, {doSleep, 5}, {doTry, 8}, {doRelease}, {doRelease}, {doForeign, 1}, {doAcquire}, {doFiles, fileUnlink}, {doSleep, 6}, {doRelease}}},
+	{"lost while somebody tries", [][3]byte{{doOpen}, {doSlow}, {doAcquire}, {doAcquire, 4}, {doFiles, fileUnlink}, {doSleep, 6}, {doGoOn}, {doRelease}, {doRelease}}},
+	{"lost while somebody looks", [][3]byte{{doOpen}, {doForeign}, {doAcquire}, {doSleep, 4}, {doSlow, 5}, {doAcquire, 4}, {doFiles, fileReplace}, {doGoOn}, {doRelease}, {doForeign}, {doForeign}, {doFiles, fileReplace}, {doSlow, 6}, {doSleep, 4}, {doAcquire, 8}, {doClose}, {doGoOn}}},
+	{"lost when the looks fail", [][3]byte{{doOpen}, {doForeign}, {doAcquire}, {doFail, 5}, {doFiles, fileUnlink}, {doSleep, 6}, {doRelease}, {doForeign}, {doForeign}, {doAcquire}, {doFail, 6}, {doFiles, fileUnlink}, {doTry, 4}, {doSleep, 4}, {doTry, 4}, {doRelease}}},
+	{"lost, and back again while they wait", [][3]byte{{doOpen}, {doTry}, {doRelease}, {doForeign}, {doAcquire}, {doFiles, fileRename}, {doSleep, 4}, {doAcquire, 4}, {doRelease}, {doRelease}, {doFiles, fileRename, 1}, {doFiles, fileRename, 2}, {doSleep, 4}, {doTry}, {doAcquire, 4}, {doForeign}, {doRelease}, {doRelease}}},
+	{"held by itself, and lost", [][3]byte{{doOpen}, {doTry}, {doAcquire, 4, ctxMarked}, {doFiles, fileReplace}, {doTry}, {doSleep, 4}, {doTry}, {doTry}, {doAcquire}, {doAcquire, 8, ctxTwice}, {doRelease}, {doRelease}, {doTry}, {doFiles, fileReplace}, {doSleep, 4}, {doAcquire}, {doRelease}, {doRelease}}},
+	{"directory deleted while they wait", [][3]byte{{doOpen}, {doOpen, 1}, {doForeign}, {doAcquire}, {doAcquire, 5}, {doBlocking, 8}, {doFiles, fileRemoveDir}, {doSleep, 6}, {doFiles, fileMakeDir}, {doTry}, {doRelease}, {doForeign}}},
+	{"directory deleted under a hold while they wait", [][3]byte{{doOpen}, {doTry}, {doAcquire, 4}, {doAcquire, 8}, {doFiles, fileRemoveDir}, {doSleep, 6}, {doTry, 12}, {doRelease}}},
+	{"directory deleted, and somebody comes", [][3]byte{{doOpen}, {doForeign}, {doAcquire}, {doAcquire, 4}, {doFiles, fileRemoveDir}, {doSleep, 4}, {doAcquire, 8}, {doForeign}}},
+	{"directory deleted under pollers", [][3]byte{{doOpen}, {doNoThreads}, {doForeign}, {doAcquire}, {doAcquire, 4}, {doSleep, 5}, {doFiles, fileRemoveDir}, {doSleep, 4}, {doTry, 8}, {doForeign}}},
 	{"every call fails", [][3]byte{{doOpen}, {doFail}, {doTry}, {doFail, 4}, {doTry}, {doForeign}, {doFail, 1}, {doAcquire}, {doFail, 2}, {doAcquire, 4}, {doAcquire, 8}, {doForeign}, {doFail, 3}, {doSleep, 2}, {doRelease}, {doTry}, {doRelease}, {doSleep, 4}, {doFail, 5}, {doTry}, {doFail, 6}, {doFiles, fileUnlink}, {doTry}, {doTry}, {doFail, 8}, {doDup}, {doRelease}, {doFail, 7}, {doClose}}},
 	{"unlock fails, with a queue", [][3]byte{{doOpen}, {doOpen, 1}, {doFiles, fileLink}, {doOpen, 2, 1}, {doTry}, {doAcquire, 5}, {doAcquire, 10}, {doAcquire, 12}, {doSleep, 2}, {doSlow, 8}, {doDup}, {doFail, 3}, {doRelease}, {doGoOn}, {doRelease}, {doRelease}, {doRelease}}},
 	{"unlock fails, draining", [][3]byte{{doOpen}, {doForeign}, {doAcquire}, {doCancel}, {doDrain}, {doFail, 3}, {doForeign}, {doTry}, {doRelease}}},
@@ -148,7 +170,7 @@ func play(t *testing.T, name string, data []byte) {
 		T: t, k: k, reg: newRegistry(k),
 		acquired: make(map[*entry]uint64), cancelled: make(map[*entry]uint64),
 		handedOver: make(map[*entry]uint64), taken: make(map[*entry]time.Time),
-		changed: make(map[string]time.Time),
+		changed: make(map[string]time.Time), turns: make(map[*entry]turn),
 		failing: make(map[string]*fuzzError), slow: make(map[string]bool),
 	}
 	k.setHook(w.hook)
@@ -167,6 +189,7 @@ func play(t *testing.T, name string, data []byte) {
 	for i := 0; len(data) >= 3 && i < maxEvents; i++ {
 		what, a, b := data[0]%numEvents, int(data[1]), int(data[2])
 		data = data[3:]
+		w.began = time.Now()
 		w.event(what, a, b)
 		if what != doCancelAnd {
 			w.settle()

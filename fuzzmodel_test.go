@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"time"
 )
 
 // What is known in a schedule: the reference model.
@@ -26,6 +27,12 @@ func (w *world) explained(err error, op, path string, expected func(err error) b
 	} else if !expected(err) {
 		w.fail("unexpected: %v", err)
 	}
+}
+
+// lookFailed reports whether err is what the kernel answered to a look at the path.
+func lookFailed(err error) bool {
+	injected := (*fuzzError)(nil)
+	return errors.As(err, &injected) && (injected.call == "sameAt" || injected.call == "open")
 }
 
 // endOf reports whether err is as it has to be when ctx has ended.
@@ -82,26 +89,60 @@ func (w *world) entries() []*entry {
 
 // The following are for use in frozen only.
 
-// rivals reports whether somebody has the lock of l, or is about to, or has
-// that of the file at its path.
+// lostFor returns for how long the file of e has not been the one at path: 0 if it
+// is.
+func (w *world) lostFor(e *entry, path string) time.Duration {
+	if e.file.(*fakeFile).inode == w.k.files[path] {
+		return 0
+	}
+	return time.Since(w.changed[path])
+}
+
+// underWay reports whether the turn is that of somebody who tries, or releases.
+func (w *world) underWay(e *entry) bool {
+	return e.turn == turnTaken && !slices.ContainsFunc(w.holds, func(h *fuzzHold) bool { return h.Hold == e.hold })
+}
+
+// looks reports whether the acquire, which is about to begin, has to notice that
+// the sidecar is lost before it is refused or waits.
+func (w *world) looks(a *fuzzAcquire) bool {
+	e := a.arrival
+	return !a.closed && !a.cancelled && w.lostFor(e, a.lock.path) > lookAge && !w.underWay(e) &&
+		(e.turn != turnTaken || a.manner == trying || w.itself(a))
+}
+
+// rivals reports whether somebody has the lock of l, or is about to, or has that of
+// the file at its path. Whoever has to notice that they are not the same does not
+// care who has the former.
 func (w *world) rivals(l *fuzzLock) bool {
 	e := l.Lock.entry.Load()
-	inodes := []*fakeInode{e.file.(*fakeFile).inode, w.k.files[l.path]}
+	inodes := []*fakeInode{w.k.files[l.path]}
+	if w.lostFor(e, l.path) <= lookAge || w.underWay(e) || e.queue.n > 0 {
+		inodes = append(inodes, e.file.(*fakeFile).inode)
+	}
+	wanted := func(e *entry) bool {
+		return e.turn != turnFree && slices.Contains(inodes, e.file.(*fakeFile).inode)
+	}
 	for _, other := range w.reg.entries {
-		if other.turn != turnFree && slices.Contains(inodes, other.file.(*fakeFile).inode) {
+		if wanted(other) {
 			return true
 		}
 	}
-	return e.turn != turnFree || slices.ContainsFunc(inodes, func(i *fakeInode) bool { return i != nil && i.locked != nil })
+	return wanted(e) || slices.ContainsFunc(inodes, func(i *fakeInode) bool { return i != nil && i.locked != nil })
+}
+
+// mine reports whether a hold for which is holds belongs to the goroutine of the
+// acquire, or is one that its context is marked by.
+func (w *world) mine(a *fuzzAcquire, is func(h *fuzzHold) bool) bool {
+	return slices.ContainsFunc(w.holds, func(h *fuzzHold) bool {
+		return is(h) && (h.owner == a.goroutine || a.ctx != nil && slices.Contains(a.ctx.marks, h))
+	})
 }
 
 // itself reports whether what the acquire is for is held by its own goroutine, or
 // by a hold that its context is marked by.
 func (w *world) itself(a *fuzzAcquire) bool {
-	return slices.ContainsFunc(w.holds, func(h *fuzzHold) bool {
-		mine := h.owner == a.goroutine || a.ctx != nil && slices.Contains(a.ctx.marks, h)
-		return mine && h.entry == a.lock.Lock.entry.Load()
-	})
+	return w.mine(a, func(h *fuzzHold) bool { return h.entry == a.lock.Lock.entry.Load() })
 }
 
 // queued returns the entry in whose queue the acquire is, if it is in one.
@@ -113,6 +154,35 @@ func (w *world) queued(a *fuzzAcquire) *entry {
 		}
 	}
 	return nil
+}
+
+// blocked returns the entry in whose turn the acquire waits in the kernel on its own
+// thread, if it does. Its Lock may have moved to another since.
+func (w *world) blocked(a *fuzzAcquire) *entry {
+	if a.manner != blocking {
+		return nil
+	}
+	return w.turnOf(a, turnBlocked)
+}
+
+// turnOf returns the entry whose turn is the given one, of the acquire.
+func (w *world) turnOf(a *fuzzAcquire, turn turn) *entry {
+	for _, e := range w.entries() {
+		if e.turn == turn && e.owner == a.goroutine.id {
+			return e
+		}
+	}
+	return nil
+}
+
+// leftBehind reports whether the acquire, which is under way, may find others ahead
+// that came later: if it waits in the kernel for a file that its Lock has left, or
+// by a Lock that is closed, or if it looks at the path before it is queued.
+func (w *world) leftBehind(a *fuzzAcquire) bool {
+	if e := w.blocked(a); e != nil {
+		return e != a.lock.Lock.entry.Load() || a.inVain
+	}
+	return w.hangs("sameAt", "open") && w.queued(a) == nil && w.turnOf(a, turnTaken) == nil
 }
 
 // calling reports whether a call is under way that belongs to no file: then who
@@ -135,6 +205,13 @@ func (w *world) acquireDone(a *fuzzAcquire) {
 			w.cancelled[l.Lock.entry.Load()]++
 		}
 		w.givenBack = true
+		if errors.Is(a.err, fs.ErrNotExist) {
+			w.turnedAway++
+			w.checkTurnedAway(a)
+		}
+		if a.looks && !a.slow && errors.Is(a.err, ErrBusy) && w.lostFor(l.Lock.entry.Load(), l.path) > 0 {
+			w.fail("%s: refused because of a file that is lost", a.what)
+		}
 		w.explained(a.err, "acquire", l.path, func(err error) bool {
 			switch {
 			case errors.Is(err, ErrCancelled):
@@ -157,7 +234,7 @@ func (w *world) acquireDone(a *fuzzAcquire) {
 		case a.ctx != nil && a.ctx.Err() != nil: // which may have been noticed or not
 		case a.closed:
 			want = fs.ErrClosed
-		case a.reentrant:
+		case a.reentrant && !lookFailed(a.err):
 			want = ErrReentrant
 		}
 		if want != nil && !errors.Is(a.err, want) {
@@ -179,6 +256,7 @@ func (w *world) acquireDone(a *fuzzAcquire) {
 	e := a.hold.entry
 	f := e.file.(*fakeFile)
 	w.acquired[e]++
+	w.granted++
 	n := e.counts.handedOver.Load()
 	handedOver := n > w.handedOver[e]
 	w.handedOver[e] = n
@@ -193,7 +271,7 @@ func (w *world) acquireDone(a *fuzzAcquire) {
 	for _, b := range w.acquires {
 		sameFile := b.lock.path == l.path || a.arrival == e && b.lock.Lock.entry.Load() == e
 		// One that fails may still be closing a file.
-		waits := b.manner != trying && !b.done.Load() && !w.hangs("close")
+		waits := b.manner != trying && !b.done.Load() && !w.hangs("close") && !b.behind
 		if b.seq < a.seq && waits && b.arrival == a.arrival && sameFile {
 			w.fail("%s overtook %s", a.what, b.what)
 		}
@@ -206,6 +284,70 @@ func (w *world) acquireDone(a *fuzzAcquire) {
 		case !handedOver && f.inode.links == 0:
 			w.fail("%s: got a file without a name", a.what)
 		}
+	}
+}
+
+// checkTurnedAway checks that who is told that the directory is gone is not the only
+// one who is.
+func (w *world) checkTurnedAway(a *fuzzAcquire) {
+	e := a.lock.Lock.entry.Load()
+	if w.calling() || len(w.hanging) > 0 || !w.gone(a.lock.path) || w.lostFor(e, a.lock.path) <= lookAge {
+		return
+	}
+	for _, b := range w.acquires {
+		if b.lock.path == a.lock.path && w.queued(b) == e {
+			w.fail("%s: still waits, though %s was told that the directory is gone", b.what, a.what)
+		}
+	}
+}
+
+// checkWait checks that the acquire does not wait for a file that it has to know
+// is lost.
+func (w *world) checkWait(a *fuzzAcquire) {
+	e := w.queued(a)
+	if e == nil || w.lostFor(e, a.lock.path) == 0 {
+		return
+	}
+	if a.looks && !a.slow && w.changed[a.lock.path].Before(a.arrived) {
+		w.fail("%s: waits for a file that was lost when it came", a.what)
+	}
+	since := a.arrived
+	for _, t := range []time.Time{w.changed[a.lock.path], w.troubled} {
+		if t.After(since) {
+			since = t
+		}
+	}
+	if waited := time.Since(since); waited > watchTime+2*lookAge {
+		w.fail("%s: has waited for a lost file for %v", a.what, waited)
+	}
+}
+
+// checkParked checks that nobody has just begun to wait in the kernel for a file that
+// is lost.
+func (w *world) checkParked(e *entry) {
+	was, known := w.turns[e]
+	w.turns[e] = e.turn
+	if !known || was == e.turn || was == turnPolled || !time.Now().Equal(w.began) {
+		return // nobody has, or at another time
+	}
+	var path string
+	switch e.turn {
+	case turnParked:
+		if e.queue.n == 0 {
+			return
+		}
+		path = e.queue.sentinel.next.lock.path
+	case turnBlocked:
+		for _, a := range w.acquires {
+			if w.blocked(a) == e {
+				path = a.lock.path
+			}
+		}
+	default:
+		return
+	}
+	if age := w.lostFor(e, path); age > lookAge {
+		w.fail("%s: somebody begins to wait in the kernel for a file that was lost %v ago", path, age)
 	}
 }
 
@@ -242,6 +384,7 @@ func (w *world) check() {
 	waiting := int32(0)
 	for _, e := range w.entries() {
 		w.checkEntry(e, calling)
+		w.checkParked(e)
 		if e.turn == turnParked || e.turn == turnBlocked {
 			waiting++
 		}
@@ -262,6 +405,7 @@ func (w *world) check() {
 
 	for _, a := range w.acquires {
 		e := w.queued(a)
+		w.checkWait(a)
 		switch {
 		case w.hangs("close"):
 			// It may be closing the lost file that it comes from.
@@ -274,7 +418,7 @@ func (w *world) check() {
 		case e != nil && w.itself(a):
 			w.fail("%s: waits for itself", a.what)
 		case e != nil && a.manner != trying:
-		case a.manner == blocking && a.lock.Lock.entry.Load().turn == turnBlocked:
+		case w.blocked(a) != nil:
 		case calling && a.manner != trying || len(w.hanging) > 0:
 		default:
 			w.fail("%s: is forgotten", a.what)
@@ -360,7 +504,7 @@ func (w *world) checkEntry(e *entry, calling bool) {
 func (w *world) checkStats(l *fuzzLock) {
 	s := l.stats
 	bad := s.HandedOver > s.Contended || s.Contended > s.Acquired || s.Draining && !s.Parked ||
-		s.Adopted+s.Drained > s.Cancelled+w.turnedAway
+		s.Adopted+s.Drained > s.Cancelled+w.turnedAway || s.Acquired > w.granted && len(w.hanging) == 0
 	if l.before.Draining && s.Parked && !s.Draining && s.KernelWaits == l.before.KernelWaits {
 		bad = bad || s.Adopted == l.before.Adopted
 	}
@@ -370,7 +514,11 @@ func (w *world) checkStats(l *fuzzLock) {
 	if len(w.hanging) == 0 && w.pausing == 0 {
 		waiting := 0
 		for _, a := range w.acquires {
-			if a.lock.entry == l.entry {
+			at := w.blocked(a)
+			if at == nil {
+				at = a.lock.entry
+			}
+			if at == l.entry {
 				waiting++
 			}
 		}

@@ -41,15 +41,20 @@ type world struct {
 	// What is granted and given up by entry, for as long as no Lock has moved to
 	// another entry and taken counts along.
 	acquired, cancelled map[*entry]uint64
+	granted             uint64 // in all
 	moved               bool
 	handedOver          map[*entry]uint64
 	// taken is when the kernel's lock was last taken, at the latest.
 	taken map[*entry]time.Time
 	// givenBack says that an acquire failed since the event, perhaps with the lock.
-	givenBack  bool
+	givenBack bool
+	// turnedAway counts who left a queue without having cancelled.
 	turnedAway uint64
 	// changed is when a path was last given to another file.
 	changed map[string]time.Time
+	// began is when the event did, and turns whose turns it was before it.
+	began time.Time
+	turns map[*entry]turn
 
 	history strings.Builder
 
@@ -58,6 +63,8 @@ type world struct {
 	slow    map[string]bool
 	hanging []hangingCall
 	pausing int
+	// troubled is when a watch was last perhaps kept from moving those who wait.
+	troubled time.Time
 }
 
 // goroutine makes acquires, one after another.
@@ -121,9 +128,12 @@ type fuzzAcquire struct {
 	rivals    bool // somebody else had or wanted the lock meanwhile
 	itself    bool // it had the lock itself meanwhile
 	waited    bool // it was queued
+	behind    bool // it was overtaken, as it may be
+	arrived   time.Time
 
 	// What is known beforehand.
 	reentrant, cancelled, closed bool
+	looks                        bool // at the path, before it is refused or waits
 }
 
 // fuzzError is what the kernel answers to a call that fails.
@@ -161,8 +171,15 @@ func (w *world) hook(call, path string) error {
 		<-h.goOn
 		w.mu.Lock()
 	}
+	looks := call == "sameAt" || call == "open"
+	if looks && w.pausing > 0 {
+		w.troubled = time.Now() // who pauses has the turn and goes first
+	}
 	if err := w.failing[call]; err != nil {
 		delete(w.failing, call)
+		if looks {
+			w.troubled = time.Now()
+		}
 		err.seen = true
 		return err
 	}
@@ -239,7 +256,7 @@ func (w *world) close(slot int, l *fuzzLock) {
 			case w.queued(a) != nil:
 				a.closed = true
 				w.turnedAway++
-			case a.manner == blocking && l.Lock.entry.Load().turn == turnBlocked:
+			case w.blocked(a) != nil:
 				a.inVain = true
 			}
 		}
@@ -313,8 +330,16 @@ func (w *world) acquire(slot, which int, manner manner, kind int) {
 	case blocking:
 		call = func() (*Hold, error) { return l.AcquireBlocking() }
 	}
-	a.reentrant = w.itself(a)
-	w.frozen(func() { a.rivals = w.rivals(l) })
+	a.arrived = time.Now()
+	w.frozen(func() {
+		a.looks = w.looks(a)
+		// Of what was lost just now nobody knows when it will be noticed.
+		a.reentrant = w.itself(a) && w.lostFor(e, l.path) == 0
+		if a.looks {
+			a.reentrant = w.mine(a, func(h *fuzzHold) bool { return h.inode == w.k.files[l.path] })
+		}
+		a.rivals = w.rivals(l)
+	})
 	a.finish = func(err error) { w.frozen(func() { w.acquireDone(a) }) }
 	w.acquires = append(w.acquires, a)
 	w.log("%s", a.what)
@@ -515,12 +540,23 @@ func (w *world) settle() {
 			a.rivals = a.rivals || w.rivals(a.lock)
 			a.itself = a.itself || w.itself(a)
 			a.waited = a.waited || w.queued(a) != nil
+			a.behind = a.behind || w.leftBehind(a)
+			// Who looks at the path first finds out later what is so then.
+			a.reentrant = a.reentrant && !w.hangs("sameAt", "open")
+		}
+		if len(w.hanging) > 0 {
+			w.troubled = time.Now()
 		}
 	})
 	for _, l := range w.slots {
 		if l != nil && l.Lock.entry.Load() != l.entry {
-			l.entry = l.Lock.entry.Load()
+			l.entry, l.stats = l.Lock.entry.Load(), Stats{}
 			w.moved = true
+			for _, a := range w.acquires {
+				if a.lock == l {
+					w.turnedAway++
+				}
+			}
 		}
 	}
 	w.givenBack = false

@@ -55,7 +55,7 @@ func TestDupAgainstRelease(t *testing.T) {
 	for _, unlock := range []error{nil, errors.New("input/output error")} {
 		onFake(t, func(t *testing.T, e *engine) {
 			h := e.try(e.l)
-			closeLock(t, e.l)
+			e.close(e.l)
 			dup := make(chan struct{})
 			e.k.setHook(func(call, _ string) error {
 				switch call {

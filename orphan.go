@@ -240,7 +240,7 @@ func (r *registry) moveLocked(from *entry, f file, path string, t int64, a *acqu
 		}
 	}
 	if len(from.locks) == 0 {
-		to.counts.add(&from.counts)
+		to.counts.take(&from.counts)
 	}
 	switch {
 	case a == nil:

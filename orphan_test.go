@@ -272,7 +272,7 @@ func TestOrphanWithAQueue(t *testing.T) {
 			if got := l.Stats(); got != want {
 				t.Errorf("%+v", got)
 			}
-			closeLock(t, l)
+			e.close(l)
 		}
 		e.descriptors(1)
 	})

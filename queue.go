@@ -84,11 +84,11 @@ func (w *waiter) leave() bool {
 	return true
 }
 
-// giveBack passes on what w was given and, its context having ended, is not to
-// have.
+// giveBack passes on what w was given, if anything, and, its context having ended,
+// is not to have.
 func (w *waiter) giveBack() {
-	e := w.hold.entry // which its Lock may have left already
-	e.counts.cancelled.Add(1)
+	w.lock.entry.Load().counts.cancelled.Add(1)
+	e := w.hold.entry // which its Lock may have left already; nil if it never had a turn
 	switch w.got {
 	case hasTurn, lost:
 		e.pass()

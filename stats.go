@@ -52,15 +52,16 @@ type counters struct {
 	adopted, drained, reopened      atomic.Uint64
 }
 
-// add adds what from counts: the history of a sidecar whose file was lost goes
-// on with the file that took its place.
-func (c *counters) add(from *counters) {
-	c.acquired.Add(from.acquired.Load())
-	c.contended.Add(from.contended.Load())
-	c.handedOver.Add(from.handedOver.Load())
-	c.kernelWaits.Add(from.kernelWaits.Load())
-	c.cancelled.Add(from.cancelled.Load())
-	c.adopted.Add(from.adopted.Load())
-	c.drained.Add(from.drained.Load())
-	c.reopened.Add(from.reopened.Load())
+// take takes over what from counts: the history of a sidecar whose file was lost
+// goes on with the file that took its place, and comes back with it if the lost one
+// does.
+func (c *counters) take(from *counters) {
+	c.acquired.Add(from.acquired.Swap(0))
+	c.contended.Add(from.contended.Swap(0))
+	c.handedOver.Add(from.handedOver.Swap(0))
+	c.kernelWaits.Add(from.kernelWaits.Swap(0))
+	c.cancelled.Add(from.cancelled.Swap(0))
+	c.adopted.Add(from.adopted.Swap(0))
+	c.drained.Add(from.drained.Swap(0))
+	c.reopened.Add(from.reopened.Swap(0))
 }
