@@ -68,7 +68,7 @@ func TestBashCompletes(t *testing.T) {
 		names = append(names, v.name)
 	}
 	directories := []string{"pack", "two words", "./-dash"}
-	runFlags := []string{"-E", "-n", "-o", "-q", "-timeout", "--"}
+	runFlags := []string{"-E", "-c", "-f", "-n", "-o", "-q", "-timeout", "--"}
 	for _, test := range []struct {
 		line []string // the last word is being typed
 		want []string
@@ -82,7 +82,7 @@ func TestBashCompletes(t *testing.T) {
 		{[]string{"completion", ""}, []string{"bash", "zsh", "fish"}},
 		{[]string{"completion", "bash", ""}, nil},
 
-		{[]string{"status", "-"}, []string{"-json"}},
+		{[]string{"status", "-"}, []string{"-json", "-wait"}},
 		{[]string{"status", ""}, directories},
 		{[]string{"status", "pack", ""}, directories},
 		{[]string{"status", "pack", "-j"}, []string{"-json"}},
@@ -158,7 +158,7 @@ func TestZshCompletes(t *testing.T) {
 	t.Parallel() // a new zsh takes a second until it can complete anything
 	script, exe := completionScript(t, "zsh")
 	dir := somePlace(t)
-	runFlags := []string{"-E", "-n", "-o", "-q", "-timeout"}
+	runFlags := []string{"-E", "-c", "-f", "-n", "-o", "-q", "-timeout"}
 	for _, test := range []struct {
 		line     string
 		want     []string // are offered
@@ -210,7 +210,7 @@ func TestFishCompletes(t *testing.T) {
 	}{
 		{"st", []string{"status"}},
 		{"help comp", []string{"completion"}},
-		{"status -", []string{"-json"}},
+		{"status -", []string{"-json", "-wait"}},
 		{"status pack tw", []string{"two words/"}},
 		{"status ", []string{"pack/", "two words/"}},
 		{"run -t", []string{"-timeout"}},

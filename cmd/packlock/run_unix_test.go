@@ -151,7 +151,7 @@ func TestSignalEndsTheWait(t *testing.T) {
 		t.Run(s.String(), func(t *testing.T) {
 			t.Parallel()
 			c := command(t, underLock(t, dir, "test:exit", "0")...).start()
-			if line := c.readLine(c.stderr); !strings.Contains(line, "waited") {
+			if line := c.readLine(c.stderr); !strings.Contains(line, "waiting") {
 				t.Fatal(line)
 			}
 			if err := c.cmd.Process.Signal(s); err != nil {
@@ -347,4 +347,15 @@ func TestExcludesFlockCommand(t *testing.T) {
 		t.Error(err)
 	}
 	expect(t, 0, args)
+}
+
+func TestSignalEndsTheWaitOfStatus(t *testing.T) {
+	dir := t.TempDir()
+	hold(t, dir)
+	c := command(t, "status", "-wait", dir).start()
+	c.readLine(c.stderr) // that it waits
+	c.cmd.Process.Signal(unix.SIGTERM)
+	if status := c.wait(); status != 128+int(unix.SIGTERM) {
+		t.Errorf("exit status %d", status)
+	}
 }

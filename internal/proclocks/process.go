@@ -52,6 +52,17 @@ func User(pid int) (uid int, ok bool) {
 	return 0, false
 }
 
+// Variable returns the value of an environment variable that a process was started
+// with, "" if there is none or it is not shown: it is to the same user and to root.
+func Variable(pid int, name string) string {
+	for entry := range strings.SplitSeq(fact(pid, "environ"), "\x00") {
+		if value, ok := strings.CutPrefix(entry, name+"="); ok {
+			return value
+		}
+	}
+	return ""
+}
+
 // fact returns the content of a file about a process, "" if there is none.
 func fact(pid int, name string) string {
 	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, name))

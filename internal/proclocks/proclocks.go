@@ -105,25 +105,10 @@ func SeesAll() bool {
 // who have inherited it. It has a zero Process for whoever is listed but cannot
 // be named: in another pid namespace, or an heir that belongs to another user.
 func (t *Tables) Holders(file string) (holders []Process) {
-	seen := map[int]bool{}
-	add := func(pid int) {
-		if !seen[pid] {
-			seen[pid] = true
-			holders = append(holders, Describe(pid))
-		}
+	for _, pid := range t.holders(file) {
+		holders = append(holders, Describe(pid))
 	}
 	takers := t.Takers(file)
-	for _, pid := range takers {
-		// The taker may have ended and its pid be another's by now. Where its
-		// descriptors are not shown, that it lives has to do.
-		open, err := t.openOf(pid)
-		if pid > 0 && (has(open, file) || err != nil && alive(pid)) {
-			add(pid)
-		}
-	}
-	for _, pid := range t.Having(file) {
-		add(pid)
-	}
 	unnamed := slices.Contains(takers, 0)
 	if len(takers) > 0 && len(holders) == 0 {
 		// Or it was let go since the table was read, and there is nobody.
@@ -136,9 +121,27 @@ func (t *Tables) Holders(file string) (holders []Process) {
 	return holders
 }
 
-// Having returns the pids, in their order, of the processes that can be seen to
+// holders returns the pids of Holders.
+func (t *Tables) holders(file string) (pids []int) {
+	for _, pid := range t.Takers(file) {
+		// The taker may have ended and its pid be another's by now. Where its
+		// descriptors are not shown, that it lives has to do.
+		open, err := t.openOf(pid)
+		if pid > 0 && !slices.Contains(pids, pid) && (has(open, file) || err != nil && alive(pid)) {
+			pids = append(pids, pid)
+		}
+	}
+	for _, pid := range t.having(file) {
+		if !slices.Contains(pids, pid) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// having returns the pids, in their order, of the processes that can be seen to
 // have the locked file open.
-func (t *Tables) Having(file string) (pids []int) {
+func (t *Tables) having(file string) (pids []int) {
 	if t.open == nil {
 		t.open = make(map[int][]descriptor)
 		dirs, _ := filepath.Glob("/proc/[0-9]*")
@@ -160,7 +163,7 @@ func (t *Tables) Having(file string) (pids []int) {
 // Path returns a path of the locked file, from one of those who have it open, ""
 // if none is to be had.
 func (t *Tables) Path(file string) string {
-	for _, pid := range t.Having(file) {
+	for _, pid := range t.having(file) {
 		for _, d := range t.open[pid] {
 			if d.file == file {
 				path, _ := os.Readlink(fmt.Sprintf("/proc/%d/fd/%s", pid, d.number))
