@@ -158,20 +158,36 @@ func shellLine(line string) []string {
 	return []string{cmp.Or(os.Getenv("SHELL"), "/bin/sh"), "-c", line}
 }
 
-// checkDescriptors returns an error if so few descriptors are left that the Go
-// runtime, which needs some for itself once it waits for anything, would end
-// packlock with a trace of its stacks.
+// checkDescriptors returns an error if too few descriptors are left. The Go
+// runtime needs some for itself when it waits for the first time, and ends
+// packlock with a trace of its stacks if they are not to be had. So it gets them
+// here.
 func checkDescriptors() error {
+	var fds []int
+	defer func() {
+		for _, fd := range fds {
+			unix.Close(fd)
+		}
+	}()
 	for range enoughDescriptors {
 		fd, err := unix.Open("/", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 		if err == unix.EMFILE || err == unix.ENFILE {
-			return fmt.Errorf("%w: %d more are needed; see ulimit -n", err, enoughDescriptors)
+			return fmt.Errorf("%w: packlock needs %d more than it was started with; see ulimit -n", err, enoughDescriptors)
 		}
 		if err == nil {
-			defer unix.Close(fd)
+			fds = append(fds, fd)
 		}
 	}
-	return nil
+	for _, fd := range fds {
+		unix.Close(fd)
+	}
+	fds = nil
+	r, w, err := os.Pipe()
+	if err == nil {
+		r.Close()
+		w.Close()
+	}
+	return err
 }
 
 // enoughDescriptors are as many as a run has open at the same time, and some more.

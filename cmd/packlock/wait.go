@@ -24,14 +24,21 @@ func quotedNames(targets []target) string {
 	return strings.Join(names, " and ")
 }
 
-const (
-	// Who waits less than firstNotice does not wonder what is going on. Then
-	// each wait is twice as long as the one before: a log of a night has a page
-	// of them.
-	firstNotice = time.Second
-	nextNotice  = 10 * time.Second
-	lastNotice  = 10 * time.Minute
-)
+// Who waits less than firstNotice does not wonder what is going on.
+const firstNotice = time.Second
+
+// untilNotice returns how long after the notice before it the nth one comes. They
+// become rare, so that the log of a night has no more than a page of them.
+func untilNotice(n int) time.Duration {
+	const longest = 10 * time.Minute
+	switch {
+	case n == 0:
+		return firstNotice
+	case n > 6:
+		return longest
+	}
+	return min(10*time.Second<<(n-1), longest)
+}
 
 // await calls acquire, which waits for targets, and says meanwhile, in the name
 // of a verb unless it is to be quiet, who has them, and that the wait is over if it
@@ -48,9 +55,9 @@ func await(verb string, quiet bool, targets []target, signals <-chan os.Signal, 
 	results := make(chan error, 1)
 	go func() { results <- acquire() }()
 
-	notice := time.NewTimer(firstNotice)
+	notice := time.NewTimer(untilNotice(0))
 	defer notice.Stop()
-	for next := nextNotice; ; {
+	for n := 1; ; {
 		select {
 		case err := <-results:
 			if err == nil && said {
@@ -60,8 +67,8 @@ func await(verb string, quiet bool, targets []target, signals <-chan os.Signal, 
 		case s := <-signals:
 			return ending{signal: s}
 		case <-notice.C:
-			notice.Reset(next)
-			next = min(2*next, lastNotice)
+			notice.Reset(untilNotice(n))
+			n++
 			if quiet {
 				continue
 			}
