@@ -163,31 +163,29 @@ func shellLine(line string) []string {
 // packlock with a trace of its stacks if they are not to be had. So it gets them
 // here.
 func checkDescriptors() error {
-	var fds []int
-	defer func() {
-		for _, fd := range fds {
-			unix.Close(fd)
-		}
-	}()
-	for range enoughDescriptors {
-		fd, err := unix.Open("/", unix.O_RDONLY|unix.O_CLOEXEC, 0)
-		if err == unix.EMFILE || err == unix.ENFILE {
-			return fmt.Errorf("%w: packlock needs %d more than it was started with; see ulimit -n", err, enoughDescriptors)
-		}
-		if err == nil {
-			fds = append(fds, fd)
-		}
+	if err := tryDescriptors(); err != nil {
+		return err
 	}
-	for _, fd := range fds {
-		unix.Close(fd)
-	}
-	fds = nil
 	r, w, err := os.Pipe()
 	if err == nil {
 		r.Close()
 		w.Close()
 	}
 	return err
+}
+
+// tryDescriptors opens as many as may be needed, and closes them.
+func tryDescriptors() error {
+	for range enoughDescriptors {
+		fd, err := unix.Open("/", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		if err == unix.EMFILE || err == unix.ENFILE {
+			return fmt.Errorf("%w: packlock needs %d more; see ulimit -n", err, enoughDescriptors)
+		}
+		if err == nil {
+			defer unix.Close(fd)
+		}
+	}
+	return nil
 }
 
 // enoughDescriptors are as many as a run has open at the same time, and some more.
