@@ -83,6 +83,16 @@ func (v *verb) listFlags() (flags []verbFlag) {
 	return flags
 }
 
+// takesFile reports whether the value of f is a file.
+func (f verbFlag) takesFile() bool { return f.value == "FILE" }
+
+func (f verbFlag) completedByZsh() string {
+	if f.takesFile() {
+		return "_files"
+	}
+	return " "
+}
+
 // valued returns the flags that a value follows, with their dash.
 func (v *verb) valued() (names []string) {
 	for _, f := range v.listFlags() {
@@ -110,7 +120,7 @@ _packlock_add() {
 _packlock() {
 	local cur=${COMP_WORDS[COMP_CWORD]}
 	local flags= valued= words= dir= command= # what the verb takes
-	local word i operands=0 dashes=
+	local word i operands=0 dashes= file=
 	COMPREPLY=()
 	if ((COMP_CWORD == 1)); then
 `)
@@ -142,28 +152,40 @@ _packlock() {
 
 	for ((i = 2; i < COMP_CWORD; i++)); do
 		word=${COMP_WORDS[i]}
-		if [[ $word == -- && ! $dashes ]]; then
+		if [[ $word == -- && $command && (! $dashes || $operands -gt 0) ]]; then
 			dashes=1
-			if [[ $command ]]; then
+			if ((operands > 0)); then
 				_packlock_command $((i + 1))
 				return
 			fi
+		elif [[ $word == -- && ! $dashes ]]; then
+			dashes=1
 		elif [[ $word == -* && ! $dashes ]]; then
+			case $command$word in
+			1-f | 1--f)
+				operands=1 # DIR may be left out
+				file=$((i + 1))
+				;;
+			1-c | 1--c)
+				command=
+				;;
+			esac
 			# "-flag=value" is three words here.
 			if [[ ${COMP_WORDS[i + 1]} == = ]]; then
 				((i += 2))
 			elif [[ $valued == *" ${word/#--/-} "* ]]; then
 				((i += 1))
 			fi
-		elif [[ $command ]] && ((operands == 1)); then
+		elif [[ $command ]] && ((operands == 1)) && ! _packlock_dashes_follow $i; then
 			_packlock_command $i
 			return
 		else
 			((operands += 1))
 		fi
 	done
-	if ((i > COMP_CWORD)); then
-		return # in the value of a flag
+	if ((i > COMP_CWORD)); then # in the value of a flag
+		[[ $file == "$COMP_CWORD" ]] && _packlock_files -f
+		return
 	fi
 	if [[ $cur == -* && ! $dashes ]]; then
 		_packlock_add -W "$flags ${command:+--}"
@@ -176,11 +198,33 @@ _packlock() {
 	fi
 }
 
+# Whether there is a "--" between that word and the cursor.
+_packlock_dashes_follow() {
+	local i
+	for ((i = $1; i < COMP_CWORD; i++)); do
+		[[ ${COMP_WORDS[i]} == -- ]] && return 0
+	done
+	return 1
+}
+
 # Completes the name of a file, which is quoted by bash itself.
 _packlock_files() {
+	local path odd=
 	cur=${cur//[\\\"\']/}
 	compopt -o filenames 2>/dev/null
 	_packlock_add "$@"
+	for path in "${COMPREPLY[@]}"; do
+		[[ $path == '~'* || -e $path || -L $path ]] || odd=1
+	done
+	if [[ $odd ]]; then
+		# There is a name with a newline in it.
+		COMPREPLY=()
+		for path in "$cur"*; do
+			if [[ -d $path || $1 == -f ]]; then
+				COMPREPLY+=("$path")
+			fi
+		done
+	fi
 	COMPREPLY=("${COMPREPLY[@]/#-/./-}") # not to be taken for a flag
 }
 
@@ -209,24 +253,43 @@ func completeZsh(w io.Writer) {
 # Completes the command, of which something is there already, or to which "--"
 # leads. The arguments are the flags that a value follows.
 _packlock_in_command() {
-	local -i i operands=0
+	local -i i operands=0 dashes=0 file=0
 	for ((i = 2; i < CURRENT; i++)); do
 		case $words[i] in
 		--)
-			_packlock_command $((i + 1))
-			return 0
+			if ((operands)); then
+				_packlock_command $((i + 1))
+				return 0
+			fi
+			dashes=1
 			;;
 		-*)
+			if ((dashes)); then
+				((operands++))
+				continue
+			fi
+			case $words[i] in
+			-c | --c)
+				return 1 # there is none
+				;;
+			-f | --f)
+				((operands = file = 1)) # DIR may be left out
+				;;
+			esac
 			((${@[(Ie)${words[i]/#--/-}]})) && ((i++))
 			;;
 		*)
-			if ((operands++)); then
+			if ((operands++)) && ! ((${words[(I)--]} > i && ${words[(I)--]} < CURRENT)); then
 				_packlock_command $i
 				return 0
 			fi
 			;;
 		esac
 	done
+	if ((file && operands == 1 && i == CURRENT)) && [[ $PREFIX != -* ]]; then
+		_packlock_at_command
+		return 0
+	fi
 	# It may also be left out.
 	if ((operands && i == CURRENT)) && [[ $PREFIX == (|-|--) ]]; then
 		compadd -- --
@@ -234,8 +297,11 @@ _packlock_in_command() {
 	return 1
 }
 
-# Completes the command itself, which is at the cursor.
-_packlock_at_command() { _packlock_command $CURRENT }
+# Completes the command itself, which is at the cursor, or another directory.
+_packlock_at_command() {
+	_files -/
+	_packlock_command $CURRENT
+}
 
 # Completes the command line that begins with that word.
 _packlock_command() {
@@ -272,7 +338,7 @@ _packlock() {
 			if f.value == "" {
 				spec += "[" + escape(f.usage) + "]"
 			} else {
-				spec += "[" + escape(f.usage) + "]:" + escape(f.value) + ": "
+				spec += "[" + escape(f.usage) + "]:" + escape(f.value) + ":" + f.completedByZsh()
 			}
 			specs = append(specs, quote(spec))
 		}
@@ -280,7 +346,7 @@ _packlock() {
 		case words != nil:
 			specs = append(specs, quote("1:word:("+strings.Join(words, " ")+")"))
 		case v.takesCommand():
-			specs = append(specs, quote("1:directory:_files -/"), quote("2:command:_packlock_at_command"))
+			specs = append(specs, quote("1:directory:_files -/"), quote("2:command:_packlock_at_command"), quote("*:directory:_files -/"))
 		case v.takesDir():
 			specs = append(specs, quote("*:directory:_files -/"))
 		}
@@ -319,9 +385,20 @@ function __packlock_first
     test (count (commandline -opc)) -eq 2; and __packlock_at $argv
 end
 
+# Whether the cursor is at a directory of this verb, which may also be after "--".
+function __packlock_at_directory
+    set -l words (commandline -opc)
+    test (count $words) -ge 2; and test "$words[2]" = "$argv[1]"
+    and not __packlock_command_at >/dev/null
+end
+
 # Completes a directory, but none that would be taken for a flag.
 function __packlock_directories
-    __fish_complete_directories (commandline -ct) | string match -v -- '-*'
+    if contains -- -- (commandline -opc)
+        __fish_complete_directories (commandline -ct)
+    else
+        __fish_complete_directories (commandline -ct) | string match -v -- '-*'
+    end
 end
 
 # Prints at which word begins the command that a verb is given, after "--" or
@@ -329,6 +406,7 @@ end
 function __packlock_command_at
     set -l words (commandline -opc)
     set -l operands 0
+    set -l dashes 0
     set -l i 3
     set -l valued
     switch "$words[2]"
@@ -344,16 +422,30 @@ function __packlock_command_at
     while test $i -le (count $words)
         switch $words[$i]
             case --
+                if test $operands -gt 0
+                    set i (math $i + 1)
+                    set operands 2
+                    break
+                end
+                set dashes 1
+            case -c --c
+                return 1 # there is none
+            case -f --f
+                set operands 1 # DIR may be left out
                 set i (math $i + 1)
-                set operands 2
-                break
             case '-*'
-                if contains -- (string replace -r '^--' - -- $words[$i]) $valued
+                if test $dashes -eq 1
+                    set operands (math $operands + 1)
+                    test $operands -eq 2; and break
+                else if contains -- (string replace -r '^--' - -- $words[$i]) $valued
                     set i (math $i + 1)
                 end
             case '*'
                 set operands (math $operands + 1)
-                test $operands -eq 2; and break
+                if test $operands -eq 2
+                    contains -- -- $words[$i..-1]; or break
+                    set operands 1 # it is a directory
+                end
         end
         set i (math $i + 1)
     end
@@ -383,7 +475,10 @@ complete -c packlock -f
 		at := fmt.Sprintf("complete -c packlock -n '__packlock_at %s'", v.name)
 		for _, f := range v.listFlags() {
 			fmt.Fprintf(w, "%s -o %s -d %s", at, f.name, quote(f.usage))
-			if f.value != "" {
+			switch {
+			case f.takesFile():
+				fmt.Fprint(w, " -r -F")
+			case f.value != "":
 				fmt.Fprint(w, " -x")
 			}
 			fmt.Fprintln(w)
@@ -392,7 +487,7 @@ complete -c packlock -f
 			fmt.Fprintf(w, "complete -c packlock -n '__packlock_first %s' -a %s\n", v.name, quote(strings.Join(words, " ")))
 		}
 		if v.takesDir() {
-			fmt.Fprintf(w, "%s -a '(__packlock_directories)'\n", at)
+			fmt.Fprintf(w, "complete -c packlock -n '__packlock_at_directory %s' -a '(__packlock_directories)'\n", v.name)
 		}
 		if v.takesCommand() {
 			fmt.Fprintf(w, "%s -a -- -d 'the command follows'\n", at)
