@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os/user"
+	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -13,7 +14,12 @@ import (
 )
 
 // unknownHolder is who has a lock that is busy when nobody can be seen to have it.
-const unknownHolder = "a process that cannot be seen from here (in another container, on another machine, or another user's), or that has let go just now"
+var unknownHolder = func() string {
+	if runtime.GOOS != "linux" && runtime.GOOS != "android" {
+		return "another process"
+	}
+	return "a process that cannot be seen from here (in another container, on another machine, or another user's), or that has let go just now"
+}()
 
 // holders are who has a lock, as Lock.Holders returns them.
 type holders []packlock.Process

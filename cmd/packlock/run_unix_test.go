@@ -492,3 +492,13 @@ func TestTooFewDescriptorsAreCalledThat(t *testing.T) {
 		t.Error("40 descriptors are not enough")
 	}
 }
+
+func TestSidecarThatIsALinkIsCalledThat(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Symlink(dir, filepath.Join(dir, packlock.FileName)); err != nil {
+		t.Fatal(err)
+	}
+	const says = "is a symbolic link, which is not followed\n"
+	expect(t, 1, runs(t, 0, dir), says)
+	expect(t, 2, []string{"status", dir}, says)
+}

@@ -50,7 +50,8 @@ it takes no lock and does not even open the sidecar. How many wait is known on a
 local file system outside containers; elsewhere others may wait who cannot be
 seen, and it is "unknown".
 
-A pack without a sidecar is free, and remains without: status creates nothing.
+A pack without a sidecar is free, and remains without: status creates nothing,
+but if a sidecar that -wait waits for is deleted meanwhile.
 
 With -wait it returns when all are free at one look. To wait for one that is
 held, it queues for the lock as anybody does, and lets it go as soon as it gets

@@ -72,17 +72,25 @@ func await(verb string, quiet bool, targets []target, signals <-chan os.Signal, 
 			if quiet {
 				continue
 			}
+			since := ""
+			if said {
+				since = " for " + roughly(time.Since(started)) + " now"
+			}
+			var unknown []target
 			told := false
 			for _, t := range targets {
-				who := findHolders(t.lock)
-				if len(results) > 0 || who.self() && !inherited[t.lock] || len(who) == 0 && len(targets) > 1 {
-					continue // it is not this one that is waited for
+				switch who := findHolders(t.lock); {
+				case len(who) == 0:
+					unknown = append(unknown, t)
+				case who.self() && !inherited[t.lock]:
+					// It is not this one that is waited for.
+				case len(results) == 0:
+					say(verb, "waiting for %s%s, held by %v", legible(t.name), since, who)
+					told = true
 				}
-				since := ""
-				if said {
-					since = " for " + roughly(time.Since(started)) + " now"
-				}
-				say(verb, "waiting for %s%s, held by %v", legible(t.name), since, who)
+			}
+			if !told && len(unknown) > 0 && len(results) == 0 {
+				say(verb, "waiting for %s%s, held by %v", quotedNames(unknown), since, holders(nil))
 				told = true
 			}
 			said = said || told
