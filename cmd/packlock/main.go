@@ -13,6 +13,7 @@
 //	output.go     standard output; names in messages
 //	interrupt.go  the signals that end a verb
 //	run.go        run: its flags, and what happens in which order
+//	runline.go    run: its command line
 //	acquire.go    run: getting the locks
 //	nested.go     run: a run under a run of the same pack
 //	command.go    run: starting the command
@@ -25,7 +26,7 @@
 //	doctor.go     doctor: its flags and its report
 //	doctor_checks.go, doctor_assistant.go   the checks, and the processes that help
 //	doctor_peer.go   doctor -peer
-//	completion.go completion
+//	completion.go, completion_bash.go, completion_zsh.go, completion_fish.go   completion
 package main
 
 import (
