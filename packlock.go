@@ -63,11 +63,13 @@ package packlock
 //	orphan.go     when to look at the path, and moving to the file that is there now
 //	registry.go   the process-wide table, file identity -> entry; opening and closing
 //	stats.go      Stats and its counters
+//	holders.go    Process; what Holders finds out
 //	errors.go     how errors are made
 //	kernel.go     the seam to the operating system
 //	lock_unix.go, lock_windows.go, lock_other.go   the three that stand behind it;
 //	              sidecar_unix.go opens, network_*.go asks servers
 //	internal/goid the identity of the running goroutine
+//	internal/proclocks what Linux tells about locks in /proc
 
 import (
 	"context"
@@ -244,6 +246,25 @@ func (l *Lock) WaitDrained(ctx context.Context) error {
 // Stats returns the counts and the present state. The counts are read one by
 // one, so those of an acquire under way may be there in part.
 func (l *Lock) Stats() Stats { return l.opened().stats() }
+
+// Holders returns who has the lock of the file that is at the Lock's path now, as
+// the kernel's tables say: the process that took it first, then those that have
+// inherited its descriptor. It takes no lock, waits for none and starts no
+// process. What it says may have changed by the time it is read.
+//
+// Only Linux tells. Elsewhere, and where /proc is missing, the error is an
+// errors.ErrUnsupported. And Linux does not tell everything, so no holders is no
+// proof that the lock is free:
+//
+//   - Processes in other pid namespaces, such as those of another container, are
+//     left out, except in namespaces inside this process's own.
+//   - On a network file system, so are those on other machines.
+//   - The descriptors of another user's processes are shown to root only. The
+//     process that took the lock is returned nevertheless. One that inherited it
+//     is not, or, if nobody else is known to have it, is a Process without a PID.
+//
+// If nothing is at the path, nobody has it.
+func (l *Lock) Holders() ([]Process, error) { return l.opened().holders() }
 
 // Close gives up the Lock. Acquires that wait through it fail with fs.ErrClosed,
 // AcquireBlocking not before the kernel answers; one that is just being granted

@@ -61,6 +61,8 @@ that measures them.
 Exit status: 0, 1 on trouble or if two held the lock at the same time, 2 if the
 command line makes no sense, 128+N if signal N ended it: 130 after Ctrl-C, 143
 after SIGTERM.
+
+A bench that was killed leaves .packlock-bench-* in DIR, which can be deleted.
 `,
 		run: b.run,
 	}

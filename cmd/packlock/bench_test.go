@@ -154,3 +154,16 @@ func TestBenchSaysWhatIsWrongWithTheCommandLine(t *testing.T) {
 	}
 	checkEmpty(t, dir)
 }
+
+func TestColumnsOfTheTableDiffer(t *testing.T) {
+	seen := map[string]bool{"": true}
+	for _, c := range columns[2:] {
+		if seen[c.title] {
+			t.Errorf("two columns %q", c.title)
+		}
+		if len([]rune(c.title)) > max(c.width, -c.width) {
+			t.Errorf("%q is wider than its column", c.title)
+		}
+		seen[c.title] = true
+	}
+}

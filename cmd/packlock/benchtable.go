@@ -76,8 +76,8 @@ var columns = []struct {
 	title string
 	width int // negative: from the left
 }{
-	{"", -36}, {"", -10}, {"ops/s", 8}, {"ratio", 6},
-	{"median", 8}, {"p99", 8}, {"worst", 8}, {"ratio", 6}, {"share", 6},
+	{"", -36}, {"", -10}, {"ops/s", 8}, {"to raw", 6},
+	{"median", 8}, {"p99", 8}, {"worst", 8}, {"worst to raw", 12}, {"share", 6},
 }
 
 func printHeader(w io.Writer) {

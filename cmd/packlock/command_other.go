@@ -3,9 +3,11 @@
 package main
 
 import (
+	"cmp"
 	"os"
 	"os/exec"
 	"os/signal"
+	"runtime"
 	"syscall"
 
 	"packlock"
@@ -21,6 +23,12 @@ func reachesGroup(os.Signal) bool { return true }
 // endings are the signals that end what can be cleaned up after: Ctrl-C, and
 // the closing of the console.
 var endings = []os.Signal{os.Interrupt, syscall.SIGTERM}
+
+// brokenPipe is none: the write fails, and that is all.
+var brokenPipe []os.Signal
+
+// isBrokenPipe reports false.
+func isBrokenPipe(error) bool { return false }
 
 // die does nothing: no signal is sent here, nor seen by the parent.
 func die(os.Signal) {}
@@ -52,3 +60,20 @@ func alive(pid int) bool {
 	}
 	return err == nil
 }
+
+// isScript reports false: what is no program cannot be run here.
+func isScript(error) bool { return false }
+
+// usualPath does nothing: there are no usual places.
+func usualPath() {}
+
+// shellLine returns the command line by which the system's shell runs line.
+func shellLine(line string) []string {
+	if runtime.GOOS == "windows" {
+		return []string{cmp.Or(os.Getenv("ComSpec"), "cmd.exe"), "/c", line}
+	}
+	return []string{"rc", "-c", line}
+}
+
+// checkDescriptors returns nil: there is no such limit here.
+func checkDescriptors() error { return nil }

@@ -3,7 +3,9 @@
 package main
 
 import (
+	"cmp"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -55,6 +57,13 @@ func reachesGroup(s os.Signal) bool {
 
 // endings are the signals that end what can be cleaned up after.
 var endings = []os.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGHUP}
+
+// brokenPipe is the signal that ends what writes to nobody. It is none of endings
+// because Go does not let itself be killed by it.
+var brokenPipe = []os.Signal{unix.SIGPIPE}
+
+// isBrokenPipe reports whether err is that of a write that came with brokenPipe.
+func isBrokenPipe(err error) bool { return errors.Is(err, unix.EPIPE) }
 
 // die ends this process by s, if s may do that: it returns where s was ignored
 // when the process was started, and for SIGUSR1 and SIGQUIT, for which Go has
@@ -131,6 +140,56 @@ func inheritable(hold *packlock.Hold) (*os.File, error) {
 	}
 	return f, nil
 }
+
+// isScript reports whether err, of a start, is that the kernel does not know what
+// to do with the file. It is then for the shell, as execvp(3) has it.
+func isScript(err error) bool { return errors.Is(err, unix.ENOEXEC) }
+
+// usualPath has commands looked for in the usual places if PATH is not set, as
+// execvp(3) does.
+func usualPath() {
+	if _, ok := os.LookupEnv("PATH"); !ok {
+		os.Setenv("PATH", "/bin:/usr/bin")
+	}
+}
+
+// shellLine returns the command line by which the user's shell runs line.
+func shellLine(line string) []string {
+	return []string{cmp.Or(os.Getenv("SHELL"), "/bin/sh"), "-c", line}
+}
+
+// checkDescriptors returns an error if too few descriptors are left. The Go
+// runtime needs some for itself when it waits for the first time, and ends
+// packlock with a trace of its stacks if they are not to be had. So it gets them
+// here.
+func checkDescriptors() error {
+	if err := tryDescriptors(); err != nil {
+		return err
+	}
+	r, w, err := os.Pipe()
+	if err == nil {
+		r.Close()
+		w.Close()
+	}
+	return err
+}
+
+// tryDescriptors opens as many as may be needed, and closes them.
+func tryDescriptors() error {
+	for range enoughDescriptors {
+		fd, err := unix.Open("/", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		if err == unix.EMFILE || err == unix.ENFILE {
+			return fmt.Errorf("%w: packlock needs %d more; see ulimit -n", err, enoughDescriptors)
+		}
+		if err == nil {
+			defer unix.Close(fd)
+		}
+	}
+	return nil
+}
+
+// enoughDescriptors are as many as a run has open at the same time, and some more.
+const enoughDescriptors = 12
 
 // alive reports whether there is a process with that pid.
 func alive(pid int) bool {

@@ -67,8 +67,11 @@ func TestBashCompletes(t *testing.T) {
 	for _, v := range verbs() {
 		names = append(names, v.name)
 	}
-	directories := []string{"pack", "two words", "./-dash"}
-	runFlags := []string{"-E", "-n", "-o", "-q", "-timeout", "--"}
+	directories := []string{"pack", "two words", "./-dash", "new\nline"}
+	if err := os.Mkdir(filepath.Join(dir, "new\nline"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	runFlags := []string{"-E", "-c", "-f", "-n", "-o", "-q", "-timeout", "--"}
 	for _, test := range []struct {
 		line []string // the last word is being typed
 		want []string
@@ -82,7 +85,7 @@ func TestBashCompletes(t *testing.T) {
 		{[]string{"completion", ""}, []string{"bash", "zsh", "fish"}},
 		{[]string{"completion", "bash", ""}, nil},
 
-		{[]string{"status", "-"}, []string{"-json"}},
+		{[]string{"status", "-"}, []string{"-json", "-wait"}},
 		{[]string{"status", ""}, directories},
 		{[]string{"status", "pack", ""}, directories},
 		{[]string{"status", "pack", "-j"}, []string{"-json"}},
@@ -103,17 +106,28 @@ func TestBashCompletes(t *testing.T) {
 		{[]string{"run", "pack", "--", "./f"}, []string{"./file"}},
 		{[]string{"run", "pack", "--", "cat", ""}, append([]string{"file"}, directories...)},
 		{[]string{"run", "pack", "cat", "f"}, []string{"file"}},
+
+		{[]string{"run", "--", "pa"}, []string{"pack"}},
+		{[]string{"run", "--", "-"}, []string{"./-dash"}},
+		{[]string{"run", "--", "-dash", "--", "comm"}, []string{"command"}},
+		{[]string{"run", "-f", "fi"}, []string{"file"}},
+		{[]string{"run", "-f", "file", "comm"}, []string{"command"}},
+		{[]string{"run", "-f", "file", "--", "comm"}, []string{"command"}},
+		{[]string{"run", "-c", ""}, nil},
+		{[]string{"run", "-c", "true", "pack", ""}, directories},
+		{[]string{"run", "pack", "two words", "--", "comm"}, []string{"command"}},
+		{[]string{"status", "new"}, []string{"new\nline"}},
 	} {
 		// Without PATH, so that only what is built in completes a command.
 		cmd := exec.Command(exe, append([]string{"--norc", "-c", `
 			source "$0"; PATH=
 			COMP_WORDS=(packlock "$@") COMP_CWORD=$#
 			_packlock
-			for word in "${COMPREPLY[@]}"; do printf '%s\n' "$word"; done
+			for word in "${COMPREPLY[@]}"; do printf '%s\0' "$word"; done
 		`, script}, test.line...)...)
 		cmd.Dir = dir
 		out, err := cmd.CombinedOutput()
-		got := strings.FieldsFunc(string(out), func(r rune) bool { return r == '\n' })
+		got := strings.FieldsFunc(string(out), func(r rune) bool { return r == 0 })
 		slices.Sort(got)
 		want := slices.Sorted(slices.Values(test.want))
 		if err != nil || !slices.Equal(got, want) {
@@ -158,7 +172,7 @@ func TestZshCompletes(t *testing.T) {
 	t.Parallel() // a new zsh takes a second until it can complete anything
 	script, exe := completionScript(t, "zsh")
 	dir := somePlace(t)
-	runFlags := []string{"-E", "-n", "-o", "-q", "-timeout"}
+	runFlags := []string{"-E", "-c", "-f", "-n", "-o", "-q", "-timeout"}
 	for _, test := range []struct {
 		line     string
 		want     []string // are offered
@@ -178,6 +192,13 @@ func TestZshCompletes(t *testing.T) {
 		{"run pack -- cat fi", []string{"file"}, nil},
 		{"run pack cat fi", []string{"file"}, nil},
 		{"run pack cat -", nil, []string{"-timeout", "--"}},
+		{"run pack tw", []string{`two\ words`}, []string{"file"}},
+		{"run -- pa", []string{"pack"}, []string{"file"}},
+		{"run -- pack -- ech", []string{"echo"}, nil},
+		{"run pack sub -- ech", []string{"echo"}, nil},
+		{"run -f fi", []string{"file"}, nil},
+		{"run -f file ech", []string{"echo"}, nil},
+		{"run -c true pack tw", []string{`two\ words`}, nil},
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
@@ -210,7 +231,7 @@ func TestFishCompletes(t *testing.T) {
 	}{
 		{"st", []string{"status"}},
 		{"help comp", []string{"completion"}},
-		{"status -", []string{"-json"}},
+		{"status -", []string{"-json", "-wait"}},
 		{"status pack tw", []string{"two words/"}},
 		{"status ", []string{"pack/", "two words/"}},
 		{"run -t", []string{"-timeout"}},
@@ -223,6 +244,13 @@ func TestFishCompletes(t *testing.T) {
 		{"completion ", []string{"bash", "fish", "zsh"}},
 		{"completion bash ", nil},
 		{"run -n pack -- ./f", nil}, // cannot be executed
+		{"run pack sub -- ech", []string{"echo"}},
+		{"run -- -d", []string{"-dash/"}},
+		{"run -- -dash -- ech", []string{"echo"}},
+		{"run -f fi", []string{"file"}},
+		{"run -f file ech", []string{"echo"}},
+		{"run -c true pack tw", []string{"two words/"}},
+		{"status -- -d", []string{"-dash/"}},
 	} {
 		cmd := exec.Command(exe, "--no-config", "-c", `source $argv[1]; complete -C "packlock $argv[2]"`, script, test.line)
 		cmd.Dir = dir

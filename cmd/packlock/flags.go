@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -47,6 +48,17 @@ func parseDuration(s string) (time.Duration, error) {
 	return 0, errors.New("that is not a time, such as 5s or 1m30s")
 }
 
+// parseTimeout is parseDuration, but takes a number without a unit as seconds, as
+// flock(1) and timeout(1) do.
+func parseTimeout(s string) (time.Duration, error) {
+	if wellFormed.MatchString(s + "s") {
+		if _, err := strconv.ParseFloat(s, 64); err == nil {
+			s += "s"
+		}
+	}
+	return parseDuration(s)
+}
+
 // number is the value of a flag that takes a number. One too large for an int
 // becomes the largest, so that the limits of the flag say what is wrong.
 type number int
@@ -62,10 +74,10 @@ func (n *number) Set(s string) error {
 	return nil
 }
 
-// dirs parses a command line of flags and directories in any order and returns
-// the directories: at least one, and none of them "". What follows "--" are
-// directories, whatever they look like.
-func (v *verb) dirs(args []string) (dirs []string, err error) {
+// anyDirs parses a command line of flags and directories in any order and returns
+// the directories, none of them "". What follows "--" are directories, whatever
+// they look like.
+func (v *verb) anyDirs(args []string) (dirs []string, err error) {
 	var plain []string
 	if dashes := slices.Index(args, "--"); dashes >= 0 {
 		args, plain = args[:dashes], args[dashes+1:]
@@ -80,21 +92,20 @@ func (v *verb) dirs(args []string) (dirs []string, err error) {
 		dirs, args = append(dirs, args[0]), args[1:]
 	}
 	dirs = append(dirs, plain...)
-	switch {
-	case len(dirs) == 0:
-		return nil, usageError("which directory? as in: packlock %s DIR", v.name)
-	case slices.Contains(dirs, ""):
+	if slices.Contains(dirs, "") {
 		return nil, emptyDir(v.name + " .")
 	}
 	return dirs, nil
 }
 
-// oneDir is dirs for a verb that takes one directory.
+// oneDir is anyDirs for a verb that takes one directory.
 func (v *verb) oneDir(args []string) (dir string, err error) {
-	dirs, err := v.dirs(args)
+	dirs, err := v.anyDirs(args)
 	switch {
 	case err != nil:
 		return "", err
+	case len(dirs) == 0:
+		return "", usageError("which directory? as in: packlock %s DIR", v.name)
 	case len(dirs) > 1:
 		return "", usageError("one directory at a time, not also %q; type: packlock help %s", dirs[1], v.name)
 	}
@@ -133,4 +144,27 @@ func danglingLink(dir string) string {
 		}
 		return part
 	}
+}
+
+// explained returns err, for the use of path, for people.
+func explained(path string, err error) error {
+	if !filepath.IsAbs(path) {
+		if _, gone := os.Getwd(); errors.Is(gone, fs.ErrNotExist) {
+			return errors.New("the current directory has been deleted")
+		}
+	}
+	return err
+}
+
+// reason returns what err says, without the operation and the path.
+func reason(err error) error {
+	var about *fs.PathError
+	var command *exec.Error
+	switch {
+	case errors.As(err, &about):
+		return about.Err
+	case errors.As(err, &command):
+		return command.Err
+	}
+	return err
 }

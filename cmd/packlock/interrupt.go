@@ -18,19 +18,23 @@ type ending struct {
 func (e ending) Error() string { return "ended by signal: " + e.signal.String() }
 
 // interruptible returns a context that ends with the first signal that is to end
-// packlock, such as Ctrl-C; its cause is then the error, an ending, for the verb
+// packlock, such as Ctrl-C or the end of whoever reads its output; its cause is then the error, an ending, for the verb
 // to return when it has cleaned up. A signal that was ignored when packlock was
 // started stays ignored.
 func interruptible() (ctx context.Context, stop func()) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	c := make(chan os.Signal, 1)
-	for _, s := range slices.DeleteFunc(slices.Clone(endings), signal.Ignored) {
+	for _, s := range slices.DeleteFunc(slices.Concat(endings, brokenPipe), signal.Ignored) {
 		signal.Notify(c, s)
 	}
 	go func() {
 		select {
 		case s := <-c:
-			cancel(ending{s, "interrupted"})
+			said := "interrupted"
+			if slices.Contains(brokenPipe, s) {
+				said = "" // nobody wants to know more
+			}
+			cancel(ending{s, said})
 		case <-ctx.Done():
 		}
 	}()

@@ -13,16 +13,20 @@
 //	output.go     standard output; names in messages
 //	interrupt.go  the signals that end a verb
 //	run.go        run: its flags, and what happens in which order
-//	wait.go       run: waiting for the lock
+//	runline.go    run: its command line
+//	acquire.go    run: getting the locks
 //	nested.go     run: a run under a run of the same pack
+//	command.go    run: starting the command
 //	command_unix.go, command_other.go   run: signals, exit statuses, the inherited descriptor
-//	holder.go, holder_linux.go, holder_other.go   who has the lock
-//	status.go, status_linux.go, status_other.go   status
+//	wait.go       waiting for locks, and saying so
+//	holder.go     who has a lock, in words
+//	status.go     status: its flags and its output, waiting until all are free
+//	pack.go       status: the state of a pack
 //	bench.go, benchtable.go   bench, on internal/contend
 //	doctor.go     doctor: its flags and its report
 //	doctor_checks.go, doctor_assistant.go   the checks, and the processes that help
 //	doctor_peer.go   doctor -peer
-//	completion.go completion
+//	completion.go, completion_bash.go, completion_zsh.go, completion_fish.go   completion
 package main
 
 import (
@@ -115,10 +119,16 @@ func execute(args []string) int {
 		} else {
 			prefix += ": " + name
 			trouble = max(trouble, v.trouble)
-			err = v.run(args[1:])
+			if err = checkDescriptors(); err == nil {
+				err = v.run(args[1:])
+			}
 		}
 	}
 	var s ending
+	if isBrokenPipe(stdout.err) {
+		// A verb that cleans up may learn of it before its signal comes.
+		return signalStatus(brokenPipe[0])
+	}
 	if errors.As(err, &s) {
 		if s.said != "" {
 			fmt.Fprintf(os.Stderr, "%s: %s\n", prefix, s.said)

@@ -5,51 +5,112 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
+
+	"packlock"
+	"packlock/internal/proclocks"
 )
 
 // heldVariable is the environment variable by which a run tells those that its
 // command starts which locks are held on their behalf. It has a line for each:
-// the pid of the run and the path of the sidecar, quoted.
+// the pid of the run, the path of the locked file, quoted, and since when it has
+// been locked, in milliseconds since 1970.
 const heldVariable = "PACKLOCK_HELD"
 
-// heldAlso returns the setting of heldVariable for the command of this run,
-// which holds the lock of the sidecar at path.
-func heldAlso(path string) string {
-	lines := fmt.Sprintf("%d %q", os.Getpid(), path)
-	if outer := os.Getenv(heldVariable); outer != "" {
-		lines = outer + "\n" + lines
+// A heldLine is a line of heldVariable.
+type heldLine struct {
+	pid   int
+	path  string
+	since time.Time
+}
+
+// heldLines parses a value of heldVariable. What makes no sense it leaves out.
+func heldLines(value string) (lines []heldLine) {
+	for line := range strings.Lines(value) {
+		var l heldLine
+		var ms int64
+		if _, err := fmt.Sscanf(line, "%d %q %d", &l.pid, &l.path, &ms); err == nil {
+			l.since = time.UnixMilli(ms)
+			lines = append(lines, l)
+		}
 	}
-	return heldVariable + "=" + lines
+	return lines
+}
+
+// heldAlso returns the setting of heldVariable for the command of this run,
+// which has just got the locks of the files at paths.
+func heldAlso(paths ...string) string {
+	var lines []string
+	if outer := os.Getenv(heldVariable); outer != "" {
+		lines = append(lines, outer)
+	}
+	for _, path := range paths {
+		lines = append(lines, fmt.Sprintf("%d %q %d", os.Getpid(), path, time.Now().UnixMilli()))
+	}
+	return heldVariable + "=" + strings.Join(lines, "\n")
 }
 
 // heldByParent returns the pid of the run that this process is part of the
-// command of and that holds the lock of the sidecar at path, 0 if there is none.
-// The lock is busy, and who has it as far as is known.
+// command of and that has the lock of the file at path, 0 if there is none. The
+// lock is busy, and who has it as far as is known.
 //
 // A process may outlive the run that it got the variable from. So who is
 // believed before the variable is.
-func heldByParent(path string, who holder) int {
-	sidecar, err := os.Stat(path)
+func heldByParent(path string, who holders) int {
+	file, err := os.Stat(path)
 	if err != nil {
 		return 0
 	}
-	for line := range strings.Lines(os.Getenv(heldVariable)) {
-		var pid int
-		var held string
-		if _, err := fmt.Sscanf(line, "%d %q", &pid, &held); err != nil {
+	takers := takersOf(path)
+	for _, line := range heldLines(os.Getenv(heldVariable)) {
+		if info, err := os.Stat(line.path); err != nil || !os.SameFile(info, file) {
 			continue
 		}
-		if info, err := os.Stat(held); err != nil || !os.SameFile(info, sidecar) {
-			continue
-		}
-		if who.known() {
+		if len(who) > 0 || len(takers) > 0 {
 			// With who.self the lock was inherited from a run that was killed.
-			if who.self || slices.Contains(who.takers, pid) {
-				return pid
+			if who.self() || slices.Contains(takers, line.pid) {
+				return line.pid
 			}
-		} else if alive(pid) {
-			return pid
+		} else if alive(line.pid) {
+			return line.pid
 		}
 	}
 	return 0
+}
+
+// takersOf returns the pids by which the system lists the file at path as locked,
+// even if they have ended since, none where it does not tell.
+func takersOf(path string) []int {
+	name, err := proclocks.Name(path)
+	if err != nil {
+		return nil
+	}
+	tables, err := proclocks.Read(name)
+	if err != nil {
+		return nil
+	}
+	return tables.Takers(name)
+}
+
+// heldSince returns since when a run has the lock of the file at path, as it tells
+// its command: the time is zero if who has the lock got it otherwise, or if the
+// environment of none of them is shown.
+func heldSince(who holders, path string) time.Time {
+	file, err := os.Stat(path)
+	if err != nil {
+		return time.Time{}
+	}
+	for _, heir := range who {
+		for _, line := range heldLines(proclocks.Variable(heir.PID, heldVariable)) {
+			taker := slices.IndexFunc(who, func(p packlock.Process) bool { return p.PID == line.pid })
+			// A pid may be another's by now, and this one older than that.
+			if taker < 0 || line.since.Before(who[taker].Started.Add(-time.Second)) || line.since.After(time.Now()) {
+				continue
+			}
+			if info, err := os.Stat(line.path); err == nil && os.SameFile(info, file) {
+				return line.since
+			}
+		}
+	}
+	return time.Time{}
 }

@@ -4,9 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"os/exec"
 	"os/signal"
-	"slices"
 	"strconv"
 	"time"
 
@@ -20,9 +18,11 @@ type runner struct {
 	timeout    time.Duration // negative: none
 	busyStatus int
 	quiet      bool
-	close      bool // keep the descriptor from the command
+	close      bool    // keep the descriptors from the command
+	shell      *string // the command of -c, nil if there is none
 
-	dir     string
+	dirs    []string
+	files   []string // of -f
 	command []string
 }
 
@@ -30,11 +30,16 @@ func newRun() *verb {
 	r := &runner{timeout: -1, busyStatus: 75}
 	v := &verb{
 		name:    "run",
-		args:    "[flags] DIR [flags] -- COMMAND ARGS...",
+		args:    "[flags] DIR... [flags] -- COMMAND ARGS...",
 		summary: "run a command under the lock of a pack",
 		about: `Runs COMMAND while holding the lock of the pack DIR, for which it waits if
 somebody else has it. The lock is let go when COMMAND ends, also if something
-that COMMAND started still runs in the background. DIR is created if missing.
+that COMMAND started still runs in the background. DIR is created if missing,
+and run says so.
+
+With several DIRs it gets all of their locks or none. It takes them in one order,
+whatever the order of the DIRs, so that runs that want the same packs do not
+wait for each other in a circle. Of several, each has to exist.
 
 `,
 		notes: `
@@ -62,14 +67,27 @@ locked while COMMAND runs on after run was killed. It also remains locked by
 whatever COMMAND started in the background then. With -o, and on Windows, a
 killed run lets the lock go at once.
 
-"--" may be left out if there is none in COMMAND ARGS either.
+Lost: if the sidecar was deleted or replaced while COMMAND ran, somebody else may
+have run at the same time. When COMMAND has ended, run says so on standard error.
+The exit status is that of COMMAND all the same.
+
+Waiting: run says who has the lock after a second, then less and less often, and
+when it got it.
+
+"--" may be left out if there is none in COMMAND ARGS either, with one DIR, with
+-f, or with -c. A DIR that begins with a dash may follow "--":
+
+	packlock run -- -dir -- COMMAND ARGS...
+
+A COMMAND that is a script without "#!" is run by sh. If PATH is not set, COMMAND
+is looked for in /bin and /usr/bin.
 `,
 		run: r.run,
 	}
 	r.verb = v
 	v.flags.BoolVar(&r.dontWait, "n", false, "do not wait")
-	v.flags.Func("timeout", "wait `time` at most, such as 5s or 2m", func(s string) error {
-		d, err := parseDuration(s)
+	v.flags.Func("timeout", "wait `time` at most, such as 5s, 2m or 0.5 (seconds)", func(s string) error {
+		d, err := parseTimeout(s)
 		if err == nil {
 			r.timeout = d
 		}
@@ -83,71 +101,41 @@ killed run lets the lock go at once.
 		r.busyStatus = int(n)
 		return nil
 	})
-	v.flags.BoolVar(&r.quiet, "q", false, "do not say that somebody else has the lock")
+	v.flags.BoolVar(&r.quiet, "q", false, "do not say that somebody else has the lock, or that DIR was created")
+	v.flags.Func("f", "lock `FILE` itself, as flock(1) does; may be repeated, and DIR left out", func(s string) error {
+		r.files = append(r.files, s)
+		return nil
+	})
+	v.flags.Func("c", "run `line` by the shell instead of COMMAND ($SHELL, or sh)", func(s string) error {
+		r.shell = &s
+		return nil
+	})
 	v.flags.BoolVar(&r.close, "o", false, "keep the locked descriptor from COMMAND")
 	return v
-}
-
-// parse takes the command line apart.
-func (r *runner) parse(args []string) error {
-	const synopsis = "packlock run DIR -- COMMAND ARGS..."
-	dashes := slices.Index(args, "--")
-	ours := args
-	if dashes >= 0 {
-		ours, r.command = args[:dashes], args[dashes+1:]
-	}
-	rest, err := r.verb.parse(ours)
-	if err != nil {
-		return err
-	}
-	if len(rest) == 0 {
-		return usageError("no DIR; type: %s", synopsis)
-	}
-	r.dir = rest[0]
-	rest, err = r.verb.parse(rest[1:])
-	switch {
-	case err != nil:
-		return err
-	case dashes < 0:
-		r.command = rest
-	case len(rest) > 0:
-		// A second DIR, or a command that has a "--" of its own: "DIR git
-		// checkout -- FILE".
-		return usageError(`%q is neither DIR nor COMMAND; put "--" before COMMAND: %s`, rest[0], synopsis)
-	}
-	switch {
-	case len(r.command) == 0:
-		return usageError("no COMMAND; type: %s", synopsis)
-	case r.dir == "":
-		return emptyDir("run . -- COMMAND ARGS...")
-	case r.dontWait && r.timeout >= 0:
-		return usageError("-n and -timeout contradict each other; type one of them")
-	case r.dontWait:
-		r.timeout = 0
-	}
-	return nil
 }
 
 func (r *runner) run(args []string) error {
 	if err := r.parse(args); err != nil {
 		return err
 	}
-	lock, err := packlock.Open(r.dir)
-	switch {
-	case err != nil && danglingLink(r.dir) != "":
-		return noDirectory(r.dir)
-	case err != nil:
+	targets, err := r.open()
+	if err != nil {
 		return err
 	}
 
 	early := make(chan os.Signal, signalBuffer)
 	notify(early)
-	hold, err := r.acquire(lock, early)
+	holds, err := r.acquire(targets, early)
 	if err != nil {
 		return err
 	}
-	status, err := r.runCommand(hold, early)
-	released := hold.Release()
+	status, err := r.runCommand(holds, early)
+	for i, h := range holds {
+		if lost := h.Check(); lost != nil {
+			say("run", "the lock of %s was lost under the command: %v", legible(targets[i].name), reason(lost))
+		}
+	}
+	released := holds.Release()
 	switch {
 	case errors.As(err, new(ending)):
 		return err
@@ -157,30 +145,62 @@ func (r *runner) run(args []string) error {
 	return exit{status, err}
 }
 
+// open opens what is to be locked. A single DIR it creates, and says so. Of
+// several, one that is missing is more likely part of a command.
+func (r *runner) open() (targets []target, err error) {
+	for _, dir := range r.dirs {
+		missing := func() bool { _, err := os.Stat(dir); return errors.Is(err, fs.ErrNotExist) }()
+		if missing && len(r.dirs) > 1 {
+			return nil, usageError(`%w; of several, each has to exist; put "--" before COMMAND: %s`, noDirectory(dir), synopsis)
+		}
+		lock, err := packlock.Open(dir)
+		switch {
+		case err != nil && danglingLink(dir) != "":
+			return nil, noDirectory(dir)
+		case err != nil:
+			return nil, explained(dir, err)
+		case missing && !r.quiet:
+			say("run", "created the directory %s", legible(dir))
+		}
+		targets = append(targets, target{dir, lock})
+	}
+	for _, file := range r.files {
+		lock, err := packlock.OpenFile(file)
+		if err != nil {
+			return nil, explained(file, err)
+		}
+		targets = append(targets, target{file, lock})
+	}
+	return targets, nil
+}
+
 // signalBuffer is room for more signals than come while a process starts.
 const signalBuffer = 64
 
 // runCommand runs the command and returns the status to exit with. Signals
 // have come to early up to now.
-func (r *runner) runCommand(hold *packlock.Hold, early chan os.Signal) (status int, err error) {
-	cmd := exec.Command(r.command[0], r.command[1:]...)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.Env = append(os.Environ(), heldAlso(hold.Path()))
-	if !r.close {
-		dup, err := inheritable(hold)
-		if err != nil {
-			return 1, err
+func (r *runner) runCommand(holds holds, early chan os.Signal) (status int, err error) {
+	var paths []string
+	for _, h := range holds {
+		paths = append(paths, h.Path())
+		if !r.close {
+			dup, err := inheritable(h)
+			if err != nil {
+				return 1, err
+			}
+			defer dup.Close()
 		}
-		defer dup.Close()
 	}
+	env := append(os.Environ(), heldAlso(paths...))
 
 	select {
 	case s := <-early: // the wait ended, and that was before
 		return signalStatus(s), ending{signal: s}
 	default:
 	}
-	if err := cmd.Start(); err != nil {
-		return startStatus(cmd, err), err
+	cmd, err := start(r.command, env)
+	if err != nil {
+		return startStatus(cmd, err), cannotStart(cmd, err)
 	}
 	// A signal that came before there was a command was for us alone, whoever
 	// sent it, and has to be passed on. Hence a channel for these: when Stop
@@ -213,17 +233,4 @@ func (r *runner) runCommand(hold *packlock.Hold, early chan os.Signal) (status i
 			return e.status, e.err
 		}
 	}
-}
-
-// startStatus returns the status, as shells have it, for a command that err
-// kept from being started.
-func startStatus(cmd *exec.Cmd, err error) int {
-	if errors.Is(err, exec.ErrNotFound) {
-		return 127
-	}
-	// A script whose interpreter is missing is there all the same.
-	if _, missing := os.Stat(cmd.Path); errors.Is(missing, fs.ErrNotExist) {
-		return 127
-	}
-	return 126
 }

@@ -5,9 +5,11 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"packlock"
 )
@@ -38,15 +40,17 @@ func TestCommandThatCannotBeRun(t *testing.T) {
 	if err := os.WriteFile(file, []byte("not a program"), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	expect(t, 127, []string{"run", dir, "--", "no-such-command-anywhere"}, "packlock: run: ", "no-such-command-anywhere")
+	expect(t, 127, []string{"run", dir, "--", "no-such-command-anywhere"}, "packlock: run: no-such-command-anywhere: command not found\n")
 	if os.Getenv("TEST_EXEC") != "" {
 		t.Skip("qemu-user: a forked child whose exec fails may hang at its exit, on a mutex of the emulator that another thread had locked at the fork")
 	}
-	expect(t, 127, []string{"run", dir, "--", filepath.Join(dir, "none")}, "packlock: run: ", "none")
+	none := filepath.Join(dir, "none")
+	expect(t, 127, []string{"run", dir, "--", none}, "packlock: run: "+none+": ")
 	if runtime.GOOS == "windows" {
 		t.Skip("Windows: which file can be executed is said by its name, so there is nothing between found and not")
 	}
-	expect(t, 126, []string{"run", dir, "--", file}, "packlock: run: ", file)
+	expect(t, 126, []string{"run", dir, "--", file}, "packlock: run: "+file+": permission denied\n")
+	expect(t, 126, []string{"run", dir, "--", dir}, "packlock: run: "+dir+": is a directory\n")
 }
 
 func TestTroubleWithTheLockExits1(t *testing.T) {
@@ -88,7 +92,6 @@ func TestRunSaysWhatIsWrongWithAFlag(t *testing.T) {
 		{"-timeout", "s", "that is not a time"},
 		{"-timeout", "", "that is not a time"},
 		{"-timeout", "5 s", "that is not a time"},
-		{"-timeout", "5", "a time has a unit, as in 5s"},
 		{"-timeout", "1e3", "a time has a unit"},
 		{"-E", "256", "a status is a number from 0 to 255"},
 		{"-E", "-1", "a status is a number"},
@@ -111,9 +114,17 @@ func TestRunSaysWhatIsWrongWithAFlag(t *testing.T) {
 
 func TestMissingDirIsCreated(t *testing.T) {
 	missing := filepath.Join(t.TempDir(), "missing", "pack")
-	expect(t, 0, append([]string{"run", missing, "--"}, self(t, "test:exit", "0")...))
+	run := append([]string{"run", missing, "--"}, self(t, "test:exit", "0")...)
+	expect(t, 0, run, "packlock: run: created the directory "+missing+"\n")
 	if _, err := os.Stat(filepath.Join(missing, packlock.FileName)); err != nil {
 		t.Error(err)
+	}
+	if stderr := expect(t, 0, run); stderr != "" {
+		t.Errorf("said %q of a directory that is there", stderr)
+	}
+	run[1] = filepath.Join(missing, "another")
+	if stderr := expect(t, 0, slices.Insert(run, 1, "-q")); stderr != "" {
+		t.Errorf("said %q", stderr)
 	}
 }
 
@@ -129,6 +140,8 @@ func TestBusyStatus(t *testing.T) {
 		{75, []string{"-n"}, "is busy"},
 		{75, []string{"-timeout", "0s"}, "is busy"},
 		{75, []string{"-timeout", "1ms"}, "still busy after 1ms"},
+		{75, []string{"-timeout", "0.05"}, "still busy after 50ms"},
+		{75, []string{"-timeout", "0"}, "is busy"},
 		{0, []string{"-n", "-E", "0"}, "is busy"},
 		{255, []string{"-timeout", "1ms", "-E", "255"}, "still busy"},
 	} {
@@ -147,7 +160,7 @@ func TestWaitIsAnnouncedAndThenTheCommandRuns(t *testing.T) {
 	holder, _ := hold(t, dir)
 	waiter := command(t, underLock(t, dir, "test:exit", "6")...).start()
 	line := waiter.readLine(waiter.stderr)
-	want := []string{"packlock: run: ", "waited 1s", dir, "held by "}
+	want := []string{"packlock: run: ", "waiting for " + dir, "held by "}
 	if runtime.GOOS == "linux" {
 		want = append(want, fmt.Sprintf("pid %d (", holder.cmd.Process.Pid))
 	}
@@ -160,8 +173,24 @@ func TestWaitIsAnnouncedAndThenTheCommandRuns(t *testing.T) {
 	if status := holder.wait(); status != 0 {
 		t.Errorf("holder: exit status %d", status)
 	}
+	if line := waiter.readLine(waiter.stderr); !strings.HasPrefix(line, "packlock: run: got "+dir+" after ") {
+		t.Errorf("%q does not say that the wait is over", line)
+	}
 	if status := waiter.wait(); status != 6 {
 		t.Errorf("waiter: exit status %d", status)
+	}
+}
+
+func TestNoticesBecomeRare(t *testing.T) {
+	want := []time.Duration{time.Second, 10 * time.Second, 20 * time.Second, 40 * time.Second, 80 * time.Second,
+		160 * time.Second, 320 * time.Second, 10 * time.Minute, 10 * time.Minute}
+	for n, d := range want {
+		if got := untilNotice(n); got != d {
+			t.Errorf("notice %d after %v, want %v", n, got, d)
+		}
+	}
+	if got := untilNotice(1000); got != 10*time.Minute {
+		t.Errorf("notice 1000 after %v", got)
 	}
 }
 

@@ -151,7 +151,7 @@ func TestSignalEndsTheWait(t *testing.T) {
 		t.Run(s.String(), func(t *testing.T) {
 			t.Parallel()
 			c := command(t, underLock(t, dir, "test:exit", "0")...).start()
-			if line := c.readLine(c.stderr); !strings.Contains(line, "waited") {
+			if line := c.readLine(c.stderr); !strings.Contains(line, "waiting") {
 				t.Fatal(line)
 			}
 			if err := c.cmd.Process.Signal(s); err != nil {
@@ -347,4 +347,158 @@ func TestExcludesFlockCommand(t *testing.T) {
 		t.Error(err)
 	}
 	expect(t, 0, args)
+}
+
+func TestSignalEndsTheWaitOfStatus(t *testing.T) {
+	dir := t.TempDir()
+	hold(t, dir)
+	c := command(t, "status", "-wait", dir).start()
+	c.readLine(c.stderr) // that it waits
+	c.cmd.Process.Signal(unix.SIGTERM)
+	if status := c.wait(); status != 128+int(unix.SIGTERM) {
+		t.Errorf("exit status %d", status)
+	}
+}
+
+func TestScriptWithoutInterpreterIsRunByTheShell(t *testing.T) {
+	dir := t.TempDir()
+	script := filepath.Join(dir, "script")
+	if err := os.WriteFile(script, []byte("echo \"$0\" \"$@\"; exit 7\n"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	status, stdout, stderr := command(t, "run", dir, "--", script, "two words", "").output()
+	if status != 7 || stdout != script+" two words \n" {
+		t.Errorf("exit status %d, %q, %q", status, stdout, stderr)
+	}
+}
+
+func TestCommandIsFoundWithoutPath(t *testing.T) {
+	c := command(t, "run", t.TempDir(), "--", "env")
+	c.cmd.Env = []string{roleVariable + "=1"}
+	status, stdout, stderr := c.output()
+	if status != 0 || strings.Contains(stdout, "PATH=") || !strings.Contains(stdout, heldVariable) {
+		t.Errorf("exit status %d, %q, %q; want no PATH in the command's environment", status, stdout, stderr)
+	}
+}
+
+func TestMissingInterpreterIsNamed(t *testing.T) {
+	if os.Getenv("TEST_EXEC") != "" {
+		t.Skip("qemu-user: a forked child whose exec fails may hang at its exit, on a mutex of the emulator that another thread had locked at the fork")
+	}
+	dir := t.TempDir()
+	script := filepath.Join(dir, "script")
+	for content, says := range map[string]string{
+		"#!/no/such/sh -e\n":            "its interpreter /no/such/sh is missing",
+		"#! /no/such/sh":                "its interpreter /no/such/sh is missing",
+		"#!" + strings.Repeat("/x", 60): "its interpreter /x/x",
+	} {
+		if err := os.WriteFile(script, []byte(content), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		expect(t, 126, []string{"run", dir, "--", script}, "packlock: run: "+script+": "+says)
+	}
+}
+
+func TestDeletedCurrentDirectoryIsCalledThat(t *testing.T) {
+	const says = "the current directory has been deleted\n"
+	for _, test := range []struct {
+		status int
+		args   []string
+	}{
+		{2, []string{"status"}},
+		{2, []string{"status", "."}},
+		{1, runs(t, 0, ".")},
+		{1, runs(t, 0, "pack")},
+		{1, runs(t, 0, "-f", "file")},
+	} {
+		dir := filepath.Join(t.TempDir(), "deleted")
+		if err := os.Mkdir(dir, 0o777); err != nil {
+			t.Fatal(err)
+		}
+		c := command(t, test.args...)
+		c.cmd.Args = append([]string{"sh", "-c", `cd "$0" && rmdir "$0" && exec "$@"`, dir}, c.cmd.Args...)
+		c.cmd.Path = "/bin/sh"
+		if status, stdout, stderr := c.output(); status != test.status || stdout != "" || stderr != "packlock: "+test.args[0]+": "+says {
+			t.Errorf("%q: exit status %d, %q, %q", test.args, status, stdout, stderr)
+		}
+	}
+}
+
+func TestClosedPipeLeavesNothingBehind(t *testing.T) {
+	for _, verb := range [][]string{
+		{"bench", "-processes", "1", "-goroutines", "1", "-duration", "10ms", "-rounds", "1"},
+		{"doctor"},
+	} {
+		dir := t.TempDir()
+		r, w, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Close()
+		c := command(t, append(verb, dir)...)
+		var stderr strings.Builder
+		c.cmd.Stdout, c.cmd.Stderr = w, &stderr
+		if err := c.cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		w.Close()
+		if status := c.wait(); status != 128+int(unix.SIGPIPE) || stderr.Len() > 0 {
+			t.Errorf("%s: exit status %d, %q", verb[0], status, &stderr)
+		}
+		if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+			t.Errorf("%s left %v, %v", verb[0], left, err)
+		}
+	}
+}
+
+func TestLockLostUnderTheCommandIsSaid(t *testing.T) {
+	dirs := packs(t, "one", "two")
+	for _, args := range [][]string{
+		{"run", dirs[0], dirs[1], "--", "rm", filepath.Join(dirs[1], packlock.FileName)},
+		{"run", dirs[1], "-c", "mv .grex-lock old; : >.grex-lock"},
+	} {
+		c := command(t, args...)
+		c.cmd.Dir = dirs[1]
+		status, _, stderr := c.output()
+		if status != 0 || !strings.HasPrefix(stderr, "packlock: run: the lock of "+dirs[1]+" was lost under the command: ") || strings.Count(stderr, "\n") != 1 {
+			t.Errorf("%q: exit status %d, %q", args, status, stderr)
+		}
+	}
+}
+
+func TestTooFewDescriptorsAreCalledThat(t *testing.T) {
+	if os.Getenv("TEST_EXEC") != "" {
+		t.Skip("an emulator needs descriptors of its own")
+	}
+	dir := packs(t, "pack")[0]
+	ran := false
+	many := packs(t, "1", "2", "3", "4", "5", "6", "7", "8")
+	// With 3 not even the C library that go test may have linked in is loaded.
+	for n := 4; n <= 40; n++ {
+		for _, args := range [][]string{{"status", dir}, runs(t, 5, many...), runs(t, 5, dir)} {
+			c := command(t, args...)
+			c.cmd.Args = append([]string{"sh", "-c", fmt.Sprintf(`ulimit -n %d && exec "$@"`, n), "sh"}, c.cmd.Args...)
+			c.cmd.Path = "/bin/sh"
+			status, _, stderr := c.output()
+			switch ran = status == 5 || status == 0; {
+			case ran && stderr == "":
+			case strings.Contains(stderr, "too many open files") && strings.Count(stderr, "\n") == 1:
+			default:
+				t.Errorf("%d descriptors: %q: exit status %d, %q", n, args, status, stderr)
+			}
+		}
+	}
+	if !ran {
+		t.Error("40 descriptors are not enough")
+	}
+}
+
+func TestSidecarThatIsALinkIsCalledThat(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Symlink(dir, filepath.Join(dir, packlock.FileName)); err != nil {
+		t.Fatal(err)
+	}
+	const says = "is a symbolic link, which is not followed\n"
+	expect(t, 1, runs(t, 0, dir), says)
+	expect(t, 2, []string{"status", dir}, says)
 }

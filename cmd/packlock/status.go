@@ -1,66 +1,44 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
-	"math"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"packlock"
+	"packlock/internal/proclocks"
 )
 
 // onlooker is the verb status.
 type onlooker struct {
 	verb *verb
 	json bool
-}
-
-// packState is what status says about one pack, and what it prints with -json.
-type packState struct {
-	Dir     string       `json:"dir"`
-	State   string       `json:"state"`
-	HeldBy  string       `json:"held_by,omitempty"`
-	Holders []packHolder `json:"holders"` // none if unknown
-	Waiting *int         `json:"waiting"` // nil if unknown
-	Error   string       `json:"error,omitempty"`
-}
-
-// The states of a pack. Trouble is that the state is not to be had.
-const (
-	packFree    = "free"
-	packHeld    = "held"
-	packTrouble = "trouble"
-)
-
-// packHolder is a process in JSON.
-type packHolder struct {
-	PID     int     `json:"pid"`
-	Command string  `json:"command,omitempty"`
-	Age     float64 `json:"age_seconds,omitempty"`
+	wait bool
 }
 
 func newStatus() *verb {
 	o := &onlooker{}
 	v := &verb{
 		name:    "status",
-		args:    "[flags] DIR... [flags]",
+		args:    "[flags] [DIR...] [flags]",
 		summary: "say whether packs are free or held, and by whom",
 		about: `Says of each pack DIR whether its lock is free or held, and by whom and how many
-wait for it as far as the system tells. That may have changed by the time it is
-read: to do something only if the lock is free, use run -n.
+wait for it as far as the system tells. Without DIR it is the current directory.
+That may have changed by the time it is read: to do something only if the lock
+is free, use run -n.
 
 `,
 		notes: `
 It prints a line for each DIR: "free" or "held", DIR, and the rest for people,
-or says on standard error what is wrong. With -json it prints an array with, for
-each DIR, "dir", "state" (free, held, trouble), "held_by" (a phrase, if held),
-"holders" (pid, command, age_seconds; none if they cannot be seen), "waiting"
-(how many, null if unknown) and "error" (on trouble). The order is that of the
-command line. Bytes of a DIR that are not UTF-8 become U+FFFD, as JSON has only
-text: tell such a DIR by its place.
+or says on standard error what is wrong. If processes wait for each other in a
+circle, a line that begins with "circle" says who has what and waits for what.
+Unless one of them has another thread that lets go, they wait for ever.
 
 Only Linux tells who holds a lock, in /proc, and that only of processes in this
 pid namespace or one inside it: not of other containers, nor of other machines.
@@ -68,34 +46,85 @@ Where nothing is told, status tries to take the lock, once, without waiting, and
 lets it go at once, which keeps out whoever tries it at that very moment. Where
 a held lock is listed, and also a free one on a local file system outside
 containers if /proc/locks has some other lock there to show that it lists them,
-it takes no lock and does not even open the sidecar.
+it takes no lock and does not even open the sidecar. How many wait is known on a
+local file system outside containers; elsewhere others may wait who cannot be
+seen, and it is "unknown".
 
-A pack without a sidecar is free, and remains without: status creates nothing.
+A pack without a sidecar is free, and remains without: status creates nothing,
+but if a sidecar that -wait waits for is deleted meanwhile.
+
+With -wait it returns when all are free at one look. To wait for one that is
+held, it queues for the lock as anybody does, and lets it go as soon as it gets
+it. So it costs no polling, and those behind it wait a blink longer. After a
+second it says on standard error who has the lock.
+
+With -json it prints an array with an object for each DIR, in the order of the
+command line:
+
+  dir          DIR. Bytes that are not UTF-8 become U+FFFD, as JSON has only
+               text: tell such a DIR by its place
+  state        "free", "held", or "trouble" if it is not to be had
+  held_by      who has the lock, a phrase; only if held
+  holders      the processes that have it: first those that took it, then those
+               that inherited it; none if they cannot be seen
+  held_since   when the lock was got, as in "2006-01-02T15:04:05.006Z"; only if
+               packlock run has it, which tells its command (no system tells)
+  waiting      how many wait for it; null if others than the waiters may
+  waiters      the processes that are seen to wait, once for each wait; since
+               when is not told by any system
+  circle       the circle that the pack is part of, if it is: processes that
+               have the next two, too
+    has        the path of what the process has locked
+    waits_for  the path of what it waits for, which is what the next one has
+  error        what is wrong; only on trouble
+
+A process is an object:
+
+  pid          its pid; 0 if it cannot be named
+  name         its command name
+  args         its command line, an array, whole; left out if not to be had
+  command      that in one line, shortened, as is shown without -json
+  user         the name of its user, or "user 1000" if that has none
+  started      when it started
+  age_seconds  how long ago that was
+  self         true if it is this very status, which inherited the lock
 
 Exit status: 0 if all are free, 1 if some are held, 2 on trouble with any, or if
-the command line makes no sense.
+the command line makes no sense; with -wait also 128+N if signal N ended it.
 `,
 		trouble: 2,
 		run:     o.run,
 	}
 	o.verb = v
 	v.flags.BoolVar(&o.json, "json", false, "print JSON")
+	v.flags.BoolVar(&o.wait, "wait", false, "wait until all are free")
 	return v
 }
 
 func (o *onlooker) run(args []string) error {
-	dirs, err := o.verb.dirs(args)
+	dirs, err := o.verb.anyDirs(args)
 	if err != nil {
 		return err
 	}
-	width := 0
-	for _, dir := range dirs {
-		width = max(width, utf8.RuneCountInString(legible(dir)))
+	if len(dirs) == 0 {
+		dirs = []string{"."}
 	}
-	states, status := []packState{}, 0
-	for _, dir := range dirs {
-		s := look(dir)
-		states = append(states, s)
+	states := lookAt(dirs)
+	if o.wait {
+		if states, err = waitForAll(dirs, states); err != nil {
+			return err
+		}
+	}
+	return o.print(states)
+}
+
+// print prints states, and returns the exit status.
+func (o *onlooker) print(states []packState) error {
+	width, status := 0, 0
+	for _, s := range states {
+		width = max(width, utf8.RuneCountInString(legible(s.Dir)))
+	}
+	for _, s := range states {
 		switch s.State {
 		case packHeld:
 			status = max(status, 1)
@@ -111,6 +140,8 @@ func (o *onlooker) run(args []string) error {
 		if err := printJSON(states); err != nil {
 			return err
 		}
+	} else {
+		printCircles(states)
 	}
 	return exit{status: status}
 }
@@ -121,90 +152,127 @@ func (s packState) print(width int) {
 	case packFree:
 		fmt.Fprintf(&stdout, "%s  %s\n", paint(green, packFree), legible(s.Dir))
 	case packHeld:
-		line := fmt.Sprintf("%s  %-*s  by %s", paint(yellow, packHeld), width, legible(s.Dir), s.HeldBy)
-		if s.Waiting != nil {
-			line += fmt.Sprintf("; %d waiting", *s.Waiting)
+		fmt.Fprintf(&stdout, "%s  %-*s  by %s; %s\n", paint(yellow, packHeld), width, legible(s.Dir), s.HeldBy, s.waits())
+	}
+}
+
+// waits returns what there is to say about waiters.
+func (s packState) waits() string {
+	switch {
+	case s.Waiting == nil && len(s.Waiters) > 0:
+		return fmt.Sprintf("%d seen waiting, how many more is unknown", len(s.Waiters))
+	case s.Waiting == nil:
+		return "how many wait is unknown"
+	case *s.Waiting == 0:
+		return "nobody waits"
+	}
+	return fmt.Sprintf("%d waiting", *s.Waiting)
+}
+
+// printCircles prints each circle that is among states once.
+func printCircles(states []packState) {
+	said := make(map[string]bool)
+	for _, s := range states {
+		var links, members []string
+		for _, l := range s.Circle {
+			links = append(links, fmt.Sprintf("%s has %s and waits for %s", called(l.process), legible(l.Has), legible(l.WaitsFor)))
+			members = append(members, fmt.Sprintf("%d %q", l.PID, l.WaitsFor))
 		}
-		fmt.Fprintln(&stdout, line)
+		slices.Sort(members)
+		if key := strings.Join(members, "\n"); len(links) > 0 && !said[key] {
+			said[key] = true
+			fmt.Fprintf(&stdout, "circle  %s\n", strings.Join(links, "; "))
+		}
 	}
 }
 
-// look returns the state of the pack dir.
-func look(dir string) packState {
-	s := packState{Dir: dir, Holders: []packHolder{}}
-	if err := s.look(); err != nil {
-		s.State, s.Error = packTrouble, message(err)
+// lookAt returns the states of dirs, which the system's tables tell at one moment.
+func lookAt(dirs []string) []packState {
+	paths := make(map[string]string) // by the file's name in the tables
+	var files []string
+	for _, dir := range dirs {
+		path := filepath.Join(dir, packlock.FileName)
+		if file, err := proclocks.Name(path); err == nil {
+			if paths[file] == "" {
+				paths[file] = path
+			}
+			files = append(files, file)
+		}
 	}
-	return s
+	tables, err := proclocks.Read(files...)
+	if err != nil {
+		tables = new(proclocks.Tables)
+	}
+	states := make([]packState, 0, len(dirs))
+	for _, dir := range dirs {
+		s := packState{Dir: dir, Holders: []packProcess{}, Waiters: []packProcess{}}
+		if err := s.look(tables); err != nil {
+			s.State, s.Error = packTrouble, message(err)
+		}
+		for i, l := range s.Circle {
+			s.Circle[i].Has, s.Circle[i].WaitsFor = pathOf(tables, l.Has, paths), pathOf(tables, l.WaitsFor, paths)
+		}
+		states = append(states, s)
+	}
+	return states
 }
 
-func (s *packState) look() error {
-	switch info, err := os.Stat(s.Dir); {
-	case errors.Is(err, fs.ErrNotExist):
-		return noDirectory(s.Dir)
-	case err != nil:
-		return err
-	case !info.IsDir():
-		return fmt.Errorf("%s is not a directory", legible(s.Dir))
+// pathOf returns a path of a file in the tables: as it came about by the command
+// line, or as one who has it open is seen to have it.
+func pathOf(tables *proclocks.Tables, file string, paths map[string]string) string {
+	for _, path := range []string{paths[file], tables.Path(file)} {
+		if path != "" {
+			return path
+		}
 	}
-	path := filepath.Join(s.Dir, packlock.FileName)
-	switch info, err := os.Lstat(path); {
-	case errors.Is(err, fs.ErrNotExist):
-		s.isFree()
-		return nil
-	case err != nil:
-		return err
-	case !info.Mode().IsRegular():
-		return s.try(path) // it says what is wrong with the file
-	}
-	switch listed := findListed(path); {
-	case listed.held:
-		s.isHeld(path)
-		s.Waiting = &listed.waiting
-	case listed.complete:
-		s.isFree()
-	default:
-		return s.try(path)
-	}
-	return nil
+	return "a file that cannot be named (" + file + ")"
 }
 
-// try finds out by trying to take the lock. The sidecar exists, so that this
-// does not create it, unless somebody deletes it right now.
-func (s *packState) try(path string) error {
-	lock, err := packlock.OpenFile(path)
+// waitForAll waits until all of dirs are free at one look and returns how they are
+// then, or how they are when there is trouble with one.
+func waitForAll(dirs []string, states []packState) ([]packState, error) {
+	ctx, stop := interruptible()
+	defer stop()
+	for {
+		var held []string
+		for _, s := range states {
+			switch s.State {
+			case packTrouble:
+				return states, nil
+			case packHeld:
+				held = append(held, s.Dir)
+			}
+		}
+		if len(held) == 0 {
+			return states, nil
+		}
+		for _, dir := range held {
+			if err := waitFor(ctx, dir); err != nil {
+				if ctx.Err() != nil {
+					err = context.Cause(ctx)
+				}
+				return nil, err
+			}
+		}
+		states = lookAt(dirs)
+	}
+}
+
+// waitFor waits until the lock of dir, which is held, was free.
+func waitFor(ctx context.Context, dir string) error {
+	lock, err := packlock.OpenFile(filepath.Join(dir, packlock.FileName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // whoever had it has lost it
+	}
 	if err != nil {
 		return err
 	}
 	defer lock.Close()
-	hold, err := lock.TryAcquire()
-	switch {
-	case errors.Is(err, packlock.ErrBusy):
-		s.isHeld(path)
-		return nil
-	case err != nil:
-		return err
-	}
-	s.isFree()
-	return hold.Release()
-}
-
-func (s *packState) isFree() { s.State, s.Waiting = packFree, new(0) }
-
-func (s *packState) isHeld(path string) {
-	who := findHolder(path)
-	s.State, s.HeldBy = packHeld, who.String()
-	for _, p := range who.processes {
-		const hundredths = 100 // as precise as the kernel is
-		age := math.Round(p.age.Seconds()*hundredths) / hundredths
-		s.Holders = append(s.Holders, packHolder{p.pid, p.command, age})
-	}
-}
-
-// listing is what the system lists about a lock.
-type listing struct {
-	held    bool
-	waiting int
-	// complete is whether the lock would be listed if anybody had it.
-	complete bool
+	return await("status", false, []target{{dir, lock}}, nil, func() error {
+		hold, err := lock.Acquire(ctx)
+		if err != nil {
+			return err
+		}
+		return hold.Release()
+	})
 }

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -13,13 +14,15 @@ import (
 	"golang.org/x/sys/unix"
 
 	"packlock"
+	"packlock/internal/fsinfo"
+	"packlock/internal/proclocks"
 )
 
 // skipUnlessListed skips the test if the lock of dir, which is held, is not
 // listed.
 func skipUnlessListed(t *testing.T, dir string) {
 	t.Helper()
-	if !findListed(filepath.Join(dir, packlock.FileName)).held {
+	if state := lookAt([]string{dir})[0]; state.State != packHeld || len(state.Holders) == 0 {
 		t.Skip("/proc/locks does not list the locks on the file system of temporary files")
 	}
 }
@@ -32,7 +35,7 @@ func TestStatusCountsWaiters(t *testing.T) {
 		command(t, underLock(t, dir, "test:exit", "0")...).start()
 		for {
 			_, states := statusJSON(t, dir)
-			if waiting := states[0].Waiting; waiting != nil && *waiting > n {
+			if len(states[0].Waiters) > n {
 				break
 			}
 			time.Sleep(time.Millisecond)
@@ -69,7 +72,7 @@ func TestStatusTakesNoLockWhereTheKernelTells(t *testing.T) {
 	if opens(t, dirs[1], func() { expect(t, 1, []string{"status", dirs[1]}) }) {
 		t.Error("opened the sidecar of a held pack")
 	}
-	if !findListed(filepath.Join(dirs[0], packlock.FileName)).complete {
+	if sidecar := filepath.Join(dirs[0], packlock.FileName); !proclocks.SeesAll() || fsinfo.ReachAt(sidecar) != fsinfo.Local {
 		t.Skip("that a lock is not listed does not mean here that it is free: in a container, or on a file system that others have, too")
 	}
 	if opens(t, dirs[0], func() { expect(t, 0, []string{"status", dirs[0]}) }) {
@@ -107,7 +110,7 @@ func TestStatusSaysThatAHolderOutsideTheContainerCannotBeSeen(t *testing.T) {
 	if status == 99 {
 		t.Skipf("/proc cannot be mounted here: %s", stderr)
 	}
-	want := fmt.Sprintf("free  %s\nheld  %s  by %s\n", dirs[0], dirs[1], unknownHolder)
+	want := fmt.Sprintf("free  %s\nheld  %s  by %s; how many wait is unknown\n", dirs[0], dirs[1], unknownHolder)
 	if status != 1 || stdout != want {
 		t.Errorf("exit status %d, %q, %q; want %q", status, stdout, stderr, want)
 	}
@@ -171,5 +174,116 @@ func TestHolderThatEndedIsListedWithItsHeir(t *testing.T) {
 	status, states := statusJSON(t, dir)
 	if status != 1 || len(states[0].Holders) != 1 || states[0].Holders[0].PID != heir {
 		t.Errorf("exit status %d, %+v, want pid %d", status, states, heir)
+	}
+}
+
+func TestStatusListsWhoWaits(t *testing.T) {
+	dir := packs(t, "pack")[0]
+	hold(t, dir)
+	skipUnlessListed(t, dir)
+	waiter := command(t, underLock(t, dir, "test:exit", "0")...).start()
+	for {
+		_, states := statusJSON(t, dir)
+		if waiters := states[0].Waiters; len(waiters) > 0 {
+			if len(waiters) != 1 || waiters[0].PID != waiter.cmd.Process.Pid || !slices.Equal(waiters[0].Args, waiter.cmd.Args) || waiters[0].User == "" {
+				t.Errorf("%+v, want pid %d, %q", waiters, waiter.cmd.Process.Pid, waiter.cmd.Args)
+			}
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func TestStatusShowsACircle(t *testing.T) {
+	dirs := packs(t, "one", "two", "apart")
+	skipUnlessListedWhenHeld(t, dirs[2])
+	var pids [2]int
+	var children [2]*child
+	for i := range 2 {
+		nested := append([]string{"test:then"}, underLock(t, dirs[1-i], "test:exit", "0")...)
+		children[i] = command(t, underLock(t, dirs[i], nested...)...).start()
+		pids[i] = children[i].ready()
+	}
+	if _, states := statusJSON(t, dirs...); states[0].Circle != nil {
+		t.Errorf("before they wait: %+v", states[0].Circle)
+	}
+	for _, c := range children {
+		c.stdin.Close() // and the nested run begins
+	}
+	var states []packState
+	for len(states) == 0 || states[0].Circle == nil || states[1].Circle == nil {
+		_, states = statusJSON(t, dirs...)
+		time.Sleep(time.Millisecond)
+	}
+	for i := range 2 {
+		var sidecars [2]string
+		for j := range 2 {
+			sidecars[j] = filepath.Join(dirs[(i+j)%2], packlock.FileName)
+		}
+		for j, l := range states[i].Circle {
+			if l.PID != pids[(i+j)%2] || l.Has != sidecars[j] || l.WaitsFor != sidecars[1-j] {
+				t.Errorf("link %d of the circle from %s: %+v", j, dirs[i], l)
+			}
+		}
+	}
+	if len(states[0].Circle) != 2 || states[2].Circle != nil {
+		t.Errorf("%+v and %+v, want two links and none", states[0].Circle, states[2].Circle)
+	}
+	// A file that is not on the command line is named as those name it who have it.
+	for _, of := range [][]string{dirs, dirs[:1]} {
+		_, stdout, _ := command(t, append([]string{"status"}, of...)...).output()
+		want := fmt.Sprintf("circle  pid %d (", pids[0])
+		if strings.Count(stdout, "\ncircle") != 1 || !strings.Contains(stdout, want) || !strings.Contains(stdout, " and waits for "+filepath.Join(dirs[1], packlock.FileName)) {
+			t.Errorf("%q, want once %q", stdout, want)
+		}
+	}
+}
+
+// skipUnlessListedWhenHeld is skipUnlessListed for a pack that is free.
+func skipUnlessListedWhenHeld(t *testing.T, dir string) {
+	t.Helper()
+	c, _ := hold(t, dir)
+	skipUnlessListed(t, dir)
+	c.stdin.Close()
+	c.wait()
+}
+
+func init() {
+	// Is a packlock in a mount namespace where args[0] is an overlay of itself.
+	roles["test:overlaid"] = func(args []string) int {
+		lower := filepath.Join(args[0], "lower")
+		options := fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", lower, filepath.Join(args[0], "upper"), filepath.Join(args[0], "work"))
+		err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "")
+		if err == nil {
+			err = unix.Mount("overlay", lower, "overlay", 0, options)
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 99
+		}
+		return execute(args[1:])
+	}
+}
+
+func TestStatusDoesNotKnowHowManyWaitWhereOthersMay(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root mounts a file system everywhere")
+	}
+	if os.Getenv("TEST_EXEC") != "" {
+		t.Skip("an emulator does not pass every flag of clone on")
+	}
+	// An overlay stands for all that is not known to be this machine's own.
+	dir := filepath.Dir(packs(t, "lower", "upper", "work")[0])
+	pack := filepath.Join(dir, "lower")
+	for _, test := range []struct{ flag, want string }{{"-json=false", "; how many wait is unknown\n"}, {"-json", `"waiting": null,`}} {
+		c := command(t, append([]string{"test:overlaid", dir}, underLock(t, pack, "status", test.flag, pack)...)...)
+		c.cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNS}
+		status, stdout, stderr := c.output()
+		if status == 99 {
+			t.Skipf("no overlay can be mounted here: %s", stderr)
+		}
+		if status != 1 || !strings.Contains(stdout, test.want) {
+			t.Errorf("exit status %d, %q, %q; want %q", status, stdout, stderr, test.want)
+		}
 	}
 }

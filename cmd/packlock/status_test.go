@@ -8,8 +8,10 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"packlock"
 )
@@ -86,7 +88,8 @@ func TestStatusIsAligned(t *testing.T) {
 
 func TestStatusInJSON(t *testing.T) {
 	dirs := packs(t, "free", "held")
-	holder, _ := hold(t, dirs[1])
+	started := time.Now()
+	holder, heir := hold(t, dirs[1])
 	missing := filepath.Join(dirs[0], "missing")
 	status, states := statusJSON(t, dirs[0], dirs[1], missing)
 	if status != 2 || len(states) != 3 {
@@ -100,11 +103,18 @@ func TestStatusInJSON(t *testing.T) {
 		t.Errorf("held: %+v", held)
 	}
 	if runtime.GOOS == "linux" {
-		if len(held.Holders) != 1 || held.Holders[0].PID != holder.cmd.Process.Pid || held.Holders[0].Command == "" {
-			t.Errorf("holders: %+v", held.Holders)
+		if len(held.Holders) != 2 || held.Holders[0].PID != holder.cmd.Process.Pid || held.Holders[1].PID != heir {
+			t.Fatalf("holders: %+v, want pid %d and its heir %d", held.Holders, holder.cmd.Process.Pid, heir)
 		}
-		if held.Waiting == nil || *held.Waiting != 0 {
-			t.Errorf("waiting: %v, want 0", held.Waiting)
+		first := held.Holders[0]
+		if !slices.Equal(first.Args, holder.cmd.Args) || first.Name == "" || first.Command == "" || first.User == "" {
+			t.Errorf("holder: %+v", first)
+		}
+		if first.Started.Before(started.Add(-time.Second)) || held.HeldSince.Before(started.Truncate(time.Millisecond)) || held.HeldSince.After(time.Now()) {
+			t.Errorf("started %v, held since %v; the test did at %v", first.Started, held.HeldSince, started)
+		}
+		if held.Waiting != nil && *held.Waiting != 0 || len(held.Waiters) != 0 {
+			t.Errorf("waiting: %v, %v; want 0", held.Waiting, held.Waiters)
 		}
 	} else if held.Waiting != nil {
 		t.Errorf("%d waiting, which is not told here", *held.Waiting)
@@ -167,9 +177,6 @@ func TestStatusSaysWhatIsWrongWithTheCommandLine(t *testing.T) {
 		args []string
 		says string
 	}{
-		{nil, "which directory?"},
-		{[]string{"-json"}, "which directory?"},
-		{[]string{"--"}, "which directory?"},
 		{[]string{dir, ""}, "DIR is empty; for the current directory type: packlock status ."},
 		{[]string{"--", ""}, "DIR is empty"},
 		{[]string{"-json=", dir}, "packlock help status"},
@@ -226,4 +233,45 @@ func TestStatusIsOfTheWorst(t *testing.T) {
 		expect(t, test.status, append([]string{"status"}, test.dirs...))
 		expect(t, test.status, append([]string{"status", "-json"}, test.dirs...))
 	}
+}
+
+func TestStatusIsOfTheCurrentDirectory(t *testing.T) {
+	dir := packs(t, "pack")[0]
+	for _, args := range [][]string{{"status"}, {"status", "--"}, {"status", "."}} {
+		c := command(t, args...)
+		c.cmd.Dir = dir
+		if status, stdout, stderr := c.output(); status != 0 || stdout != "free  .\n" {
+			t.Errorf("%q: exit status %d, %q, %q", args, status, stdout, stderr)
+		}
+	}
+	hold(t, dir)
+	c := command(t, "status")
+	c.cmd.Dir = dir
+	if status, stdout, _ := c.output(); status != 1 || !strings.HasPrefix(stdout, "held  .  by ") {
+		t.Errorf("exit status %d, %q", status, stdout)
+	}
+}
+
+func TestStatusWaitsUntilAllAreFree(t *testing.T) {
+	dirs := packs(t, "one", "two", "three")
+	one, _ := hold(t, dirs[0])
+	three, _ := hold(t, dirs[2])
+	waiter := command(t, append([]string{"status", "-wait"}, dirs...)...).start()
+	if line := waiter.readLine(waiter.stderr); !strings.HasPrefix(line, "packlock: status: waiting for "+dirs[0]+", held by ") {
+		t.Errorf("%q", line)
+	}
+	one.stdin.Close()
+	one.wait()
+	three.stdin.Close()
+	for _, dir := range dirs {
+		if line := waiter.readLine(waiter.stdout); line != "free  "+dir {
+			t.Errorf("%q, want %s to be free", line, dir)
+		}
+	}
+	if status := waiter.wait(); status != 0 {
+		t.Errorf("exit status %d", status)
+	}
+	expect(t, 0, append([]string{"run", "-n", dirs[0], "--"}, self(t, "test:exit", "0")...)) // it keeps nothing
+	expect(t, 0, append([]string{"status", "-wait"}, dirs...))
+	expect(t, 2, []string{"status", "-wait", filepath.Join(dirs[0], "missing"), dirs[1]}, "no directory")
 }

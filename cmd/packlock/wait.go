@@ -1,89 +1,104 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"packlock"
 )
 
-const (
-	// Who waits less than firstNotice does not wonder what is going on.
-	firstNotice = time.Second
-	nextNotice  = 10 * time.Second
-)
+// A target is a lock as a command line names it.
+type target struct {
+	name string // of the pack, or of the file
+	lock *packlock.Lock
+}
 
-// acquire gets the lock as the flags say. A signal ends the wait.
-func (r *runner) acquire(lock *packlock.Lock, signals <-chan os.Signal) (*packlock.Hold, error) {
+// quotedNames returns the names of targets as they fit into a sentence.
+func quotedNames(targets []target) string {
+	var names []string
+	for _, t := range targets {
+		names = append(names, legible(t.name))
+	}
+	return strings.Join(names, " and ")
+}
+
+// Who waits less than firstNotice does not wonder what is going on.
+const firstNotice = time.Second
+
+// untilNotice returns how long after the notice before it the nth one comes. They
+// become rare, so that the log of a night has no more than a page of them.
+func untilNotice(n int) time.Duration {
+	const longest = 10 * time.Minute
+	switch {
+	case n == 0:
+		return firstNotice
+	case n > 6:
+		return longest
+	}
+	return min(10*time.Second<<(n-1), longest)
+}
+
+// await calls acquire, which waits for targets, and says meanwhile, in the name
+// of a verb unless it is to be quiet, who has them, and that the wait is over if it
+// has said so. A signal ends it with an ending.
+func await(verb string, quiet bool, targets []target, signals <-chan os.Signal, acquire func() error) error {
 	started := time.Now()
-	hold, err := lock.TryAcquire()
-	if !errors.Is(err, packlock.ErrBusy) {
-		return hold, err
+	said := false
+	inherited := make(map[*packlock.Lock]bool)
+	for _, t := range targets {
+		// If this process has the lock before it waits, it is the heir of
+		// somebody who took it. Later, it has just been granted it.
+		inherited[t.lock] = findHolders(t.lock).self()
 	}
-	who := findHolder(lock.Path())
-	if pid := heldByParent(lock.Path(), who); pid != 0 {
-		return nil, r.busy("%s is already held by this command's parent (pid %d)", legible(r.dir), pid)
-	}
-	if r.timeout == 0 {
-		return nil, r.busy("%s is busy: held by %v", legible(r.dir), who)
-	}
-	// If this process has the lock before it waits, it is the heir of somebody
-	// who took it. Later, it has just been granted what it waited for.
-	heir := who.self
+	results := make(chan error, 1)
+	go func() { results <- acquire() }()
 
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	if r.timeout > 0 {
-		ctx, cancel = context.WithDeadline(ctx, started.Add(r.timeout))
-		defer cancel()
-	}
-	type result struct {
-		hold *packlock.Hold
-		err  error
-	}
-	results := make(chan result, 1)
-	go func() {
-		hold, err := lock.Acquire(ctx)
-		results <- result{hold, err}
-	}()
-
-	notice := time.NewTimer(firstNotice)
+	notice := time.NewTimer(untilNotice(0))
 	defer notice.Stop()
-	for {
+	for n := 1; ; {
 		select {
-		case got := <-results:
-			if errors.Is(got.err, context.DeadlineExceeded) {
-				who := findHolder(lock.Path())
-				if who.self && !heir {
-					return nil, r.busy("%s was still busy after %v", legible(r.dir), r.timeout)
-				}
-				return nil, r.busy("%s is still busy after %v: held by %v", legible(r.dir), r.timeout, who)
+		case err := <-results:
+			if err == nil && said {
+				say(verb, "got %s after %s", quotedNames(targets), roughly(time.Since(started)))
 			}
-			return got.hold, got.err
+			return err
 		case s := <-signals:
-			return nil, ending{signal: s}
+			return ending{signal: s}
 		case <-notice.C:
-			notice.Reset(nextNotice)
-			if r.quiet {
+			notice.Reset(untilNotice(n))
+			n++
+			if quiet {
 				continue
 			}
-			who := findHolder(lock.Path())
-			if who.self && !heir || len(results) > 0 {
-				continue // the wait is over
+			since := ""
+			if said {
+				since = " for " + roughly(time.Since(started)) + " now"
 			}
-			fmt.Fprintf(os.Stderr, "packlock: run: waited %v for %s so far: held by %v\n",
-				time.Since(started).Round(time.Second), legible(r.dir), who)
+			var unknown []target
+			told := false
+			for _, t := range targets {
+				switch who := findHolders(t.lock); {
+				case len(who) == 0:
+					unknown = append(unknown, t)
+				case who.self() && !inherited[t.lock]:
+					// It is not this one that is waited for.
+				case len(results) == 0:
+					say(verb, "waiting for %s%s, held by %v", legible(t.name), since, who)
+					told = true
+				}
+			}
+			if !told && len(unknown) > 0 && len(results) == 0 {
+				say(verb, "waiting for %s%s, held by %v", quotedNames(unknown), since, holders(nil))
+				told = true
+			}
+			said = said || told
 		}
 	}
 }
 
-// busy returns the error for a lock that is not to be had.
-func (r *runner) busy(format string, args ...any) error {
-	if r.quiet {
-		return exit{status: r.busyStatus}
-	}
-	return exit{r.busyStatus, fmt.Errorf(format, args...)}
+// say prints a notice in the name of a verb, for people.
+func say(verb, format string, args ...any) {
+	fmt.Fprintf(os.Stderr, "packlock: %s: %s\n", verb, fmt.Sprintf(format, args...))
 }

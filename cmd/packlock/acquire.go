@@ -1,0 +1,112 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"packlock"
+)
+
+// holds are those of the locks that a run is under, in the order of its targets.
+type holds []*packlock.Hold
+
+// Release releases them all.
+func (h holds) Release() error {
+	var errs []error
+	for _, h := range slices.Backward(h) {
+		errs = append(errs, h.Release())
+	}
+	return errors.Join(errs...)
+}
+
+// acquireAll waits for all of the locks. They are taken in one order, whatever
+// that of the targets.
+func acquireAll(ctx context.Context, targets []target) (got holds, err error) {
+	got = make(holds, len(targets))
+	order := make([]int, len(targets))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(i, j int) int { return strings.Compare(targets[i].lock.Path(), targets[j].lock.Path()) })
+	for n, i := range order {
+		if got[i], err = targets[i].lock.Acquire(ctx); err != nil {
+			for _, j := range order[:n] {
+				got[j].Release()
+			}
+			return nil, err
+		}
+	}
+	return got, nil
+}
+
+// tryAll gets all of the locks without waiting, or returns those that are busy.
+func tryAll(targets []target) (got holds, busy []target, err error) {
+	for _, t := range targets {
+		hold, err := t.lock.TryAcquire()
+		switch {
+		case err == nil:
+			got = append(got, hold)
+		case errors.Is(err, packlock.ErrReentrant):
+			err = usageError("%s is locked by another argument already; type it once", legible(t.name))
+			return nil, nil, errors.Join(got.Release(), err)
+		case errors.Is(err, packlock.ErrBusy):
+			busy = append(busy, t)
+		default:
+			return nil, nil, errors.Join(got.Release(), err)
+		}
+	}
+	if len(busy) > 0 {
+		return nil, busy, got.Release()
+	}
+	return got, nil, nil
+}
+
+// acquire gets the locks of targets as the flags say. A signal ends the wait.
+func (r *runner) acquire(targets []target, signals <-chan os.Signal) (holds, error) {
+	started := time.Now()
+	got, busy, err := tryAll(targets)
+	if err != nil || len(busy) == 0 {
+		return got, err
+	}
+	for _, t := range busy {
+		if pid := heldByParent(t.lock.Path(), findHolders(t.lock)); pid != 0 {
+			return nil, r.busy("%s is already held by this command's parent (pid %d)", legible(t.name), pid)
+		}
+	}
+	if r.timeout == 0 {
+		return nil, r.busy("%s is busy: held by %v", legible(busy[0].name), findHolders(busy[0].lock))
+	}
+
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	if r.timeout > 0 {
+		ctx, cancel = context.WithDeadline(ctx, started.Add(r.timeout))
+		defer cancel()
+	}
+	err = await("run", r.quiet, targets, signals, func() (err error) {
+		got, err = acquireAll(ctx, targets)
+		return err
+	})
+	if !errors.Is(err, context.DeadlineExceeded) {
+		return got, err
+	}
+	for _, t := range targets {
+		if who := findHolders(t.lock); len(who) > 0 && !who.self() {
+			return nil, r.busy("%s is still busy after %v: held by %v", legible(t.name), r.timeout, who)
+		}
+	}
+	return nil, r.busy("%s was still busy after %v", quotedNames(targets), r.timeout)
+}
+
+// busy returns the error for a lock that is not to be had.
+func (r *runner) busy(format string, args ...any) error {
+	if r.quiet {
+		return exit{status: r.busyStatus}
+	}
+	return exit{r.busyStatus, fmt.Errorf(format, args...)}
+}

@@ -1,0 +1,38 @@
+package packlock
+
+import (
+	"errors"
+	"io/fs"
+	"time"
+
+	"packlock/internal/proclocks"
+)
+
+// A Process is one that has the lock of a sidecar.
+type Process struct {
+	PID     int       // 0 if it cannot be named: in another pid namespace, or another user's that inherited the lock
+	Name    string    // its command name
+	Args    []string  // its command line, whole and unshortened; nil if not to be had
+	Started time.Time // zero if not to be had; on the clock of time.Now, to hundredths of a second
+	Self    bool      // it is this process
+}
+
+// holders is Lock.Holders.
+func (l *lock) holders() ([]Process, error) {
+	file, err := proclocks.Name(l.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	var tables *proclocks.Tables
+	if err == nil {
+		tables, err = proclocks.Read(file)
+	}
+	if err != nil {
+		return nil, &fs.PathError{Op: "holders", Path: l.path, Err: err}
+	}
+	var holders []Process
+	for _, p := range tables.Holders(file) {
+		holders = append(holders, Process(p))
+	}
+	return holders, nil
+}

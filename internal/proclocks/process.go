@@ -1,0 +1,119 @@
+package proclocks
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// A Process is one that has a lock or waits for one.
+type Process struct {
+	PID     int // 0 if it cannot be named
+	Name    string
+	Args    []string
+	Started time.Time
+	Self    bool
+}
+
+// Describe returns what can be told about a process.
+func Describe(pid int) Process {
+	if pid <= 0 {
+		return Process{}
+	}
+	// /proc may be that of another pid namespace.
+	self, _ := os.Readlink("/proc/self")
+	p := Process{PID: pid, Self: strconv.Itoa(pid) == self}
+	p.Name = strings.TrimSuffix(fact(pid, "comm"), "\n")
+	p.Args = parseArgs(fact(pid, "cmdline"))
+	if since, ok := parseStart(fact(pid, "stat")); ok {
+		// /proc/stat has the start of the system in whole seconds only.
+		if up, ok := uptime(); ok {
+			p.Started = time.Now().Add(since - up).Round(tick)
+		}
+	}
+	return p
+}
+
+// User returns the effective user id of a process.
+func User(pid int) (uid int, ok bool) {
+	for line := range strings.Lines(fact(pid, "status")) {
+		if ids, ok := strings.CutPrefix(line, "Uid:"); ok {
+			f := strings.Fields(ids) // real, effective, saved, file system
+			if len(f) > 1 {
+				uid, err := strconv.Atoi(f[1])
+				return uid, err == nil
+			}
+		}
+	}
+	return 0, false
+}
+
+// Variable returns the value of an environment variable that a process was started
+// with, "" if there is none or it is not shown: it is to the same user and to root.
+func Variable(pid int, name string) string {
+	for entry := range strings.SplitSeq(fact(pid, "environ"), "\x00") {
+		if value, ok := strings.CutPrefix(entry, name+"="); ok {
+			return value
+		}
+	}
+	return ""
+}
+
+// fact returns the content of a file about a process, "" if there is none.
+func fact(pid int, name string) string {
+	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, name))
+	return string(b)
+}
+
+// openOf returns the descriptors of the process that have a lock. An error is
+// that they are not shown, or that there is no such process.
+func openOf(pid int) (open []descriptor, err error) {
+	dir := fmt.Sprintf("/proc/%d/fdinfo", pid)
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, entry := range entries {
+		fdinfo, err := os.ReadFile(filepath.Join(dir, entry.Name()))
+		if err != nil {
+			continue // closed meanwhile
+		}
+		for line := range bytes.Lines(fdinfo) {
+			if after, ok := bytes.CutPrefix(line, []byte("lock:")); ok {
+				if kind, lock, ok := parseLock(after); ok && kind == "FLOCK" {
+					open = append(open, descriptor{lock.File, entry.Name()})
+				}
+			}
+		}
+	}
+	return open, nil
+}
+
+// parseArgs parses a /proc/PID/cmdline. Every argument ends with a NUL, unless
+// the process has written something else there.
+func parseArgs(cmdline string) []string {
+	if cmdline == "" {
+		return nil
+	}
+	return strings.Split(strings.TrimSuffix(cmdline, "\x00"), "\x00")
+}
+
+// parseStart returns how long after the start of the system a process was
+// started, from its /proc/PID/stat.
+func parseStart(stat string) (since time.Duration, ok bool) {
+	// The name, in parentheses, may have anything in it; starttime, which is
+	// the 22nd field, is the 20th after it. It is in hundredths of a second,
+	// whatever the kernel's own clock tick is.
+	fields := strings.Fields(stat[strings.LastIndexByte(stat, ')')+1:])
+	if len(fields) < 20 {
+		return 0, false
+	}
+	ticks, err := strconv.ParseInt(fields[19], 10, 64)
+	return time.Duration(ticks) * tick, err == nil
+}
+
+const tick = time.Second / 100

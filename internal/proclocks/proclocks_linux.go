@@ -1,0 +1,56 @@
+package proclocks
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// name returns device and inode. The device is that of the file system, which
+// stat does not tell on btrfs and overlayfs: it is in the list of mounts.
+func name(path string) (string, error) {
+	fd, err := unix.Open(path, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return "", err
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return "", err
+	}
+	major, minor, inode := unix.Major(uint64(st.Dev)), unix.Minor(uint64(st.Dev)), st.Ino
+
+	var mount string
+	fdinfo, _ := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", fd))
+	for line := range strings.Lines(string(fdinfo)) {
+		switch key, value, _ := strings.Cut(strings.TrimSpace(line), ":\t"); key {
+		case "mnt_id":
+			mount = value
+		case "ino": // since Linux 5.14
+			if n, err := strconv.ParseUint(value, 10, 64); err == nil {
+				inode = n
+			}
+		}
+	}
+	mounts, _ := os.ReadFile("/proc/self/mountinfo")
+	for line := range strings.Lines(string(mounts)) {
+		if f := strings.Fields(line); len(f) > 2 && f[0] == mount {
+			fmt.Sscanf(f[2], "%d:%d", &major, &minor)
+		}
+	}
+	return fmt.Sprintf("%02x:%02x:%d", major, minor, inode), nil
+}
+
+// alive reports whether there is a process with that pid.
+func alive(pid int) bool { return unix.Kill(pid, 0) != unix.ESRCH }
+
+// uptime returns how long ago the system was started, asleep or not.
+func uptime() (since time.Duration, ok bool) {
+	var up unix.Timespec
+	err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &up)
+	return time.Duration(up.Nano()), err == nil
+}

@@ -1,0 +1,14 @@
+//go:build !linux
+
+package proclocks
+
+import (
+	"errors"
+	"time"
+)
+
+func name(string) (string, error) { return "", errors.ErrUnsupported }
+
+func alive(int) bool { return false }
+
+func uptime() (since time.Duration, ok bool) { return 0, false }
