@@ -69,7 +69,7 @@ func TestCancelWinsOverBeingTurnedAway(t *testing.T) {
 			entry.mu.Lock()
 			entry.enqueueLocked(a.waiter)
 			entry.mu.Unlock()
-			e.close(closed)
+			closeLock(e, closed)
 			ctx, cancel := context.WithCancel(context.Background())
 			cancel()
 			a.waiter.done = ctx.Done()
