@@ -29,12 +29,15 @@ const (
 )
 
 // acquire is the acquire in all its manners.
-func (l *lock) acquire(ctx context.Context, manner manner) (*Hold, error) {
+//
+// If fixed is not nil, the acquire fails with errMoved rather than to go on with
+// another entry than that.
+func (l *lock) acquire(ctx context.Context, manner manner, fixed *entry) (*Hold, error) {
 	if ctx.Err() != nil {
 		l.entry.Load().counts.cancelled.Add(1)
 		return nil, l.fail(cancelled(ctx))
 	}
-	a := acquisition{lock: l, manner: manner, hold: &Hold{lock: l}, caller: goid.Get()}
+	a := acquisition{lock: l, manner: manner, fixed: fixed, hold: &Hold{lock: l}, caller: goid.Get()}
 	at, err := a.arrive(ctx)
 	for err == nil {
 		switch at {
@@ -69,9 +72,11 @@ type acquisition struct {
 	hold     *Hold
 	waiter   *waiter // made when there is need to wait
 	caller   uint64
+	since    int64 // when it began to wait, 0 if it did not
 	reopened int
 	manner   manner
-	waited   bool // in the queue or on its own thread
+	waited   bool   // in the queue or on its own thread
+	fixed    *entry // the only one that will do, or nil
 
 	// What consult found out, once there was need to look further than a free
 	// turn.
@@ -84,7 +89,7 @@ type acquisition struct {
 func (a *acquisition) arrive(ctx context.Context) (progress, error) {
 	l := a.lock
 	e := l.lockEntry()
-	if e.turn == turnFree && !l.closed {
+	if e.turn == turnFree && !l.closed && (a.fixed == nil || a.fixed == e) {
 		a.entry = e
 		e.takeLocked(a.hold, a.caller)
 		e.mu.Unlock()
@@ -99,6 +104,7 @@ func (a *acquisition) arrive(ctx context.Context) (progress, error) {
 func (a *acquisition) queueUp(ctx context.Context) (progress, error) {
 	// The context may be anybody's code and is not asked under mu.
 	a.consult(ctx)
+	a.begins(now())
 	at, look, err := a.queueUpOrLook(true)
 	for look && err == nil {
 		if err = a.lock.lookFrom(a.entry); err == nil {
@@ -119,12 +125,14 @@ func (a *acquisition) queueUpOrLook(mayLook bool) (at progress, look bool, err e
 	switch {
 	case l.closed:
 		return failed, false, errClosed
+	case a.fixed != nil && a.fixed != e:
+		return failed, false, errMoved
 	case e.turn == turnFree:
 		e.takeLocked(a.hold, a.caller)
 		return hasTurn, false, nil
-	case mayLook && (e.turn != turnTaken || held || a.manner == trying) && l.lookIsDue(now()):
-		// Who queues behind a goroutine of this process leaves it to the watch
-		// and saves the clock: between goroutines, a lock changes hands too fast.
+	case mayLook && (e.turn != turnTaken || held || a.manner == trying) && l.lookIsDue(a.since):
+		// Who queues behind a goroutine of this process leaves it to the watch: from
+		// one to the next, a lock is verified often enough.
 		return failed, true, nil
 	case held:
 		return failed, false, ErrReentrant
@@ -136,16 +144,11 @@ func (a *acquisition) queueUpOrLook(mayLook bool) (at progress, look bool, err e
 	return queued, false, nil
 }
 
-// needWaiter makes the waiter if there is none, and tells it what is new.
-func (a *acquisition) needWaiter() {
-	w := a.waiter
-	if w == nil {
-		w = a.lock.reg.waiters.Get().(*waiter)
-		w.ready = make(chan struct{}, 1)
-		w.lock, w.hold, w.owner = a.lock, a.hold, a.caller
-		a.waiter = w
+// begins notes that the acquire has to wait since time t, if it did not before.
+func (a *acquisition) begins(t int64) {
+	if a.since == 0 {
+		a.since = t
 	}
-	w.marks, w.done = a.marks, a.done
 }
 
 // wait waits in the queue.
@@ -153,7 +156,7 @@ func (a *acquisition) wait(ctx context.Context) (progress, error) {
 	w := a.waiter
 	a.waited = true
 	if err := w.wait(ctx); err != nil {
-		a.lock.reg.waiters.Put(w)
+		a.dropWaiter()
 		return failed, err
 	}
 	a.entry = a.hold.entry // which its Lock may have left already
@@ -208,7 +211,9 @@ func (a *acquisition) try(ctx context.Context) (progress, error) {
 		e.counts.cancelled.Add(1)
 		e.pass()
 		return failed, cancelled(ctx)
-	case a.manner == blocking && a.lock.reg.threads.take():
+	}
+	a.begins(t)
+	if a.manner == blocking && a.lock.reg.threads.take() {
 		a.waited = true
 		switch err := e.block(); err {
 		case nil:
@@ -249,9 +254,7 @@ func (a *acquisition) verify(at progress) (bool, error) {
 // finish returns the hold, which is ours and verified.
 func (a *acquisition) finish(ctx context.Context, at progress) (*Hold, error) {
 	l, e := a.lock, a.entry
-	if a.waiter != nil {
-		l.reg.waiters.Put(a.waiter)
-	}
+	a.dropWaiter()
 	if a.ended(ctx, at) {
 		// It ended while we were about to have the lock, and wins.
 		e.counts.cancelled.Add(1)
@@ -268,6 +271,7 @@ func (a *acquisition) finish(ctx context.Context, at progress) (*Hold, error) {
 	e.counts.acquired.Add(1)
 	if a.waited {
 		e.counts.contended.Add(1)
+		e.counts.waited(e.fair.changedAt - a.since)
 	}
 	if at == handedOver {
 		e.counts.handedOver.Add(1)

@@ -65,15 +65,15 @@ func (e *entry) park(w *waiter) bool {
 		return false
 	}
 	e.queue.pushFront(w)
-	e.watchLocked()
 	e.hold = nil
 	if e.reg.threads.take() {
 		e.startThreadLocked()
-		return true
+	} else {
+		e.turn = turnPolled
+		e.abandoned = make(chan struct{}, 1)
+		go e.poll()
 	}
-	e.turn = turnPolled
-	e.abandoned = make(chan struct{}, 1)
-	go e.poll()
+	e.watchLocked(w.since)
 	return true
 }
 

@@ -1,9 +1,6 @@
 package packlock
 
-import (
-	"sync"
-	"time"
-)
+import "sync"
 
 // An entry is one sidecar as this process has it open.
 //
@@ -64,9 +61,8 @@ type entry struct {
 	drained chan struct{}
 	// abandoned tells the poller that the queue may have become empty.
 	abandoned chan struct{}
-	// watcher calls watch when it is due, and watched says that it will.
-	watcher *time.Timer
-	watched bool
+	// watch looks after those in the queue.
+	watch watch
 }
 
 type turn uint8
@@ -121,7 +117,7 @@ func (e *entry) enqueueLocked(w *waiter) {
 		e.endDrainLocked()
 	}
 	e.queue.pushBack(w)
-	e.watchLocked()
+	e.watchLocked(w.since)
 }
 
 // giveBackLocked gives up the turn and the kernel's lock, both of which the

@@ -11,6 +11,10 @@ import (
 // errClosed is why a closed Lock refuses.
 var errClosed error = worded{"lock is closed", fs.ErrClosed}
 
+// errMoved is why one of the acquires of AcquireAll fails whose sidecar was found
+// lost: the new one may have another place in the order.
+var errMoved = errors.New("sidecar moved")
+
 // errStale is what the kernel answers to a call on a file that a server no longer
 // knows: it is lost.
 var errStale = errors.New("file deleted on the server")

@@ -30,10 +30,6 @@ const (
 	lookAge         = 10 * time.Millisecond
 	handOverLookAge = time.Millisecond
 
-	// The watch looks so often. A look takes a microsecond or two, so that a
-	// thousand packs cost some thousandth of a processor.
-	watchTime = time.Second
-
 	// maxReopened bounds how often one acquire reopens a lost sidecar. So many
 	// in a row are not somebody's deletions but a file system that does not
 	// give a file the same identity twice.
@@ -67,43 +63,6 @@ func (l *lock) lookFrom(e *entry) error {
 	}
 	_, _, err = l.reg.relocate(e, l, nil)
 	return err
-}
-
-// watchLocked sees to it that somebody looks for those in the queue.
-func (e *entry) watchLocked() {
-	switch {
-	case e.watched:
-		return
-	case e.watcher == nil:
-		e.watcher = time.AfterFunc(watchTime, e.watch)
-	default:
-		e.watcher.Reset(watchTime)
-	}
-	e.watched = true
-}
-
-// watch looks at the paths by which the file is waited for. What it cannot find
-// out now it finds out the next time.
-func (e *entry) watch() {
-	e.mu.Lock()
-	byPath := make(map[string]*lock)
-	if e.queue.n > 0 {
-		for l := range e.locks {
-			if l.lookIsDue(now()) {
-				byPath[l.path] = l
-			}
-		}
-	}
-	e.mu.Unlock()
-	for _, l := range byPath {
-		l.lookFrom(e)
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.watched = false
-	if e.queue.n > 0 {
-		e.watchLocked()
-	}
 }
 
 // verify reports whether the locked file is the one at l's path, as far as it
@@ -152,7 +111,11 @@ func (a *acquisition) reopen(ctx context.Context) (progress, error) {
 		from.pass()
 		return failed, fmt.Errorf("%w %d times in a row", ErrLost, maxReopened)
 	}
-	if a.manner != trying {
+	switch {
+	case a.fixed != nil:
+		a.dropWaiter()
+	case a.manner != trying:
+		a.begins(now())
 		a.needWaiter()
 	}
 	to, turn, err := a.lock.reg.relocate(from, a.lock, a)
@@ -163,6 +126,11 @@ func (a *acquisition) reopen(ctx context.Context) (progress, error) {
 	switch {
 	case err != nil:
 		return failed, err
+	case a.fixed != nil && to != from:
+		if turn {
+			to.pass()
+		}
+		return failed, errMoved
 	case to == nil:
 		return a.arrive(ctx)
 	case turn:
@@ -253,9 +221,11 @@ func (r *registry) moveLocked(from *entry, f file, path string, t int64, a *acqu
 		to.enqueueLocked(a.waiter)
 	}
 	var first *waiter // has the turn of to
-	var refused []*waiter
+	var refused, moved []*waiter
 	for _, w := range from.queue.removeFunc(func(w *waiter) bool { return w.lock.path == path }) {
 		switch {
+		case w.fixed:
+			moved = append(moved, w)
 		case to.turn == turnFree:
 			to.takeLocked(w.hold, w.owner)
 			first = w
@@ -274,6 +244,7 @@ func (r *registry) moveLocked(from *entry, f file, path string, t int64, a *acqu
 		first.deliver(hasTurn)
 	}
 	deliverError(refused, ErrReentrant)
+	deliverError(moved, errMoved)
 	if retired {
 		from.file.close()
 	}

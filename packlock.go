@@ -54,6 +54,7 @@ package packlock
 //
 //	packlock.go   start here: the overview, the errors, Lock and all its methods
 //	hold.go       Hold: Release, Context, Detach, Check, Dup
+//	all.go        several packs at once: AcquireAll, Holds
 //	acquire.go    an acquire under way, in the order in which it happens
 //	context.go    what an acquire asks its caller's context; re-entry
 //	entry.go      whose turn it is: taking it, giving it back, passing it on
@@ -61,6 +62,8 @@ package packlock
 //	blocking.go   waiting in the kernel: the parked thread, the poller; the leak window
 //	fairness.go   when other processes get their chance
 //	orphan.go     when to look at the path, and moving to the file that is there now
+//	watch.go      what is looked after for those who wait
+//	deadlock.go   goroutines that wait for each other in a circle
 //	registry.go   the process-wide table, file identity -> entry; opening and closing
 //	stats.go      Stats and its counters
 //	holders.go    Process; what Holders finds out
@@ -98,6 +101,12 @@ var (
 
 	// ErrReleased is why the use of a hold fails that was released before.
 	ErrReleased = errors.New("hold already released")
+
+	// ErrDeadlock is why an acquire fails that waits in a circle: its goroutine has
+	// a pack that another waits for, and so on, until the last has the one that it
+	// waits for itself. It is the one that has waited shortest. The others go on as
+	// soon as its goroutine releases what it has.
+	ErrDeadlock = errors.New("goroutines of this process wait for each other in a circle")
 
 	// ErrLost says that the sidecar was deleted or replaced: whoever opens the
 	// path now locks another file.
@@ -178,13 +187,16 @@ func (l *Lock) Path() string { return l.opened().path }
 // thread that Go did not start, runs on a goroutine that serves other such calls
 // later: a hold that outlives the call has to be detached (Hold.Detach).
 //
+// If it waits in a circle with other goroutines of this process, each of which has a
+// pack that another waits for, it may fail with ErrDeadlock.
+//
 // If the sidecar was deleted, replaced or renamed, Acquire goes on with the file
 // that is at the path then, also if it waits already, within a second. If the pack
 // directory is gone, it fails with fs.ErrNotExist.
 //
 // It panics if ctx is nil.
 func (l *Lock) Acquire(ctx context.Context) (*Hold, error) {
-	h, err := l.opened().acquire(ctx, parking)
+	h, err := l.opened().acquire(ctx, parking, nil)
 	runtime.KeepAlive(l) // or the cleanup could close what we wait on
 	return h, err
 }
@@ -193,7 +205,7 @@ func (l *Lock) Acquire(ctx context.Context) (*Hold, error) {
 // ErrBusy, or with ErrReentrant if it is the calling goroutine that has the
 // lock.
 func (l *Lock) TryAcquire() (*Hold, error) {
-	h, err := l.opened().acquire(context.Background(), trying)
+	h, err := l.opened().acquire(context.Background(), trying, nil)
 	runtime.KeepAlive(l)
 	return h, err
 }
@@ -207,7 +219,7 @@ func (l *Lock) TryAcquire() (*Hold, error) {
 // Deprecated: use Acquire, which can be called off and needs one thread
 // for all that wait.
 func (l *Lock) AcquireBlocking() (*Hold, error) {
-	h, err := l.opened().acquire(context.Background(), blocking)
+	h, err := l.opened().acquire(context.Background(), blocking, nil)
 	runtime.KeepAlive(l)
 	return h, err
 }

@@ -1,6 +1,9 @@
 package packlock
 
-import "context"
+import (
+	"context"
+	"iter"
+)
 
 // waiter is an acquire that has had to wait. Its fields but ready, prev and
 // next belong to the acquiring goroutine; while it is queued they do not
@@ -12,6 +15,8 @@ type waiter struct {
 	owner uint64
 	marks *mark
 	done  <-chan struct{} // of the context
+	since int64           // when the acquire began to wait
+	fixed bool            // it waits for this file, and not for the one that takes its place
 
 	// ready gets one send for each time the waiter is taken out of the queue by
 	// another. It is made anew for each acquire, although waiters are pooled: a
@@ -22,6 +27,27 @@ type waiter struct {
 
 	// Guarded by the entry's mu; next is nil while the waiter is not queued.
 	prev, next *waiter
+}
+
+// needWaiter makes the waiter if there is none, and tells it what is new.
+func (a *acquisition) needWaiter() {
+	w := a.waiter
+	if w == nil {
+		w = a.lock.reg.waiters.Get().(*waiter)
+		w.ready = make(chan struct{}, 1)
+		w.lock, w.hold, w.owner = a.lock, a.hold, a.caller
+		a.waiter = w
+	}
+	w.marks, w.done = a.marks, a.done
+	w.since, w.fixed = a.since, a.fixed != nil
+}
+
+// dropWaiter gives back the waiter, if there is one, for another acquire to use.
+func (a *acquisition) dropWaiter() {
+	if a.waiter != nil {
+		a.lock.reg.waiters.Put(a.waiter)
+		a.waiter = nil
+	}
 }
 
 // deliver tells the waiter, which the caller has taken out of the queue, what
@@ -141,17 +167,28 @@ func (q *queue) remove(w *waiter) {
 	q.n--
 }
 
+// all yields the waiters in their order.
+func (q *queue) all() iter.Seq[*waiter] {
+	return func(yield func(*waiter) bool) {
+		for w := q.sentinel.next; w != &q.sentinel; {
+			next := w.next // w may be taken out
+			if !yield(w) {
+				return
+			}
+			w = next
+		}
+	}
+}
+
 // removeFunc takes out the waiters for which match holds and returns them in
 // their order.
 func (q *queue) removeFunc(match func(*waiter) bool) []*waiter {
 	var out []*waiter
-	for w := q.sentinel.next; w != &q.sentinel; {
-		next := w.next
+	for w := range q.all() {
 		if match(w) {
 			q.remove(w)
 			out = append(out, w)
 		}
-		w = next
 	}
 	return out
 }

@@ -1,6 +1,9 @@
 package packlock
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+	"time"
+)
 
 // Stats is what a Lock's sidecar has seen in this process. It is shared by
 // every Lock on the sidecar; the counts are since it was first opened, and are
@@ -17,6 +20,9 @@ type Stats struct {
 	Waiting     int    // goroutines queued now
 	Parked      bool   // a thread is parked in the kernel now
 	Draining    bool   // Parked, and nobody waits for it
+
+	WaitTime    time.Duration // of the Contended, together
+	LongestWait time.Duration // of these
 }
 
 // stats is Lock.Stats.
@@ -42,6 +48,8 @@ func (l *lock) stats() Stats {
 		Waiting:     waiting,
 		Parked:      parked,
 		Draining:    draining,
+		WaitTime:    time.Duration(c.waitTime.Load()),
+		LongestWait: time.Duration(c.longestWait.Load()),
 	}
 }
 
@@ -50,6 +58,17 @@ type counters struct {
 	acquired, contended, handedOver atomic.Uint64
 	kernelWaits, cancelled          atomic.Uint64
 	adopted, drained, reopened      atomic.Uint64
+
+	waitTime, longestWait atomic.Int64 // nanoseconds
+}
+
+// waited counts a wait that is over. The caller has the turn, and so nobody else
+// counts one.
+func (c *counters) waited(d int64) {
+	c.waitTime.Add(d)
+	if d > c.longestWait.Load() {
+		c.longestWait.Store(d)
+	}
 }
 
 // take takes over what from counts: the history of a sidecar whose file was lost
@@ -64,4 +83,6 @@ func (c *counters) take(from *counters) {
 	c.adopted.Add(from.adopted.Swap(0))
 	c.drained.Add(from.drained.Swap(0))
 	c.reopened.Add(from.reopened.Swap(0))
+	c.waitTime.Add(from.waitTime.Swap(0))
+	c.longestWait.Store(max(c.longestWait.Load(), from.longestWait.Swap(0)))
 }
