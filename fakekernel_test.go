@@ -191,6 +191,21 @@ func (k *fakeKernel) rename(path, to string) {
 	}
 }
 
+// replaceDir gives dir the name to and puts an empty one in its place. The files
+// in it do not know of that.
+func (k *fakeKernel) replaceDir(dir, to string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for path, inode := range k.files {
+		if filepath.Dir(path) == dir {
+			moved := filepath.Join(to, filepath.Base(path))
+			k.unlinkLocked(moved)
+			k.files[moved] = inode
+			delete(k.files, path)
+		}
+	}
+}
+
 // inode returns the file that is at path, nil if there is none.
 func (k *fakeKernel) inode(path string) *fakeInode {
 	k.mu.Lock()

@@ -1,6 +1,7 @@
 package packlock
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -89,9 +90,13 @@ func TestWaitersHoldNothing(t *testing.T) {
 	l := openReal(t, dir)
 	holder := childHolder(t, dir)
 	waiter := childWaiter(t, dir)
-	go l.Acquire(bounded(t))
+	ctx, cancel := context.WithCancel(bounded(t))
+	defer cancel()
+	gone := queueUpInVain(ctx, t, l, 1, ErrCancelled)
 	until(t, "the own wait", func() bool { return l.Stats().Parked })
 	checkHolders(t, l, holder.cmd.Process.Pid)
+	cancel() // or the next holder may be this process, for ever
+	gone.Wait()
 	holder.kill()
 	waiter.expect("locked")
 	checkHolders(t, l, waiter.cmd.Process.Pid)

@@ -51,9 +51,10 @@ func TestLooksAtThePath(t *testing.T) {
 // answers.
 func TestSlowTryTrustsNoOldLook(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
+		e.release(e.try(e.l)) // looks
 		e.beforeNext("try", func() error {
 			time.Sleep(time.Second)
-			e.k.rename(fakePath, otherPath)
+			e.k.replaceDir(filepath.Dir(fakePath), filepath.Dir(otherPath))
 			return nil
 		})
 		h := e.try(e.l)
@@ -80,20 +81,26 @@ func TestGrantThatWasGivenBackIsVerified(t *testing.T) {
 
 // In a bubble of testing/synctest the clock is another, and channels may not leave
 // it. Whoever takes a Lock into one, and out of it again, still queues, and still
-// notices that the sidecar was moved away.
+// notices that the directory was moved away.
 func TestLockIsUsableInsideABubble(t *testing.T) {
 	k := newFakeKernel()
 	l, err := newRegistry(k).openFile(fakePath)
 	if err != nil {
 		t.Fatal(err)
 	}
-	usable := func(t *testing.T) {
+	try := func(t *testing.T) *Hold {
 		t.Helper()
-		k.rename(fakePath, otherPath)
 		h, err := l.TryAcquire()
 		if err != nil {
 			t.Fatal(err)
 		}
+		return h
+	}
+	release(t, try(t)) // the look that is not to be trusted
+	usable := func(t *testing.T) {
+		t.Helper()
+		k.replaceDir(filepath.Dir(fakePath), filepath.Dir(otherPath))
+		h := try(t)
 		if err := h.Check(); err != nil {
 			t.Error(err)
 		}
