@@ -63,6 +63,18 @@ func TestReopeningIsAsOldAsItsBeginning(t *testing.T) {
 	})
 }
 
+// The time of a file's last change is that of a clock that ticks a few hundred
+// times a second. A deletion shows in the link count all the same.
+func TestDeletionWithinATickOfTheClockForFiles(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		e.works()
+		inode := e.k.inode(fakePath)
+		e.k.unlink(fakePath)
+		inode.changed--
+		e.works()
+	})
+}
+
 // A look that was young enough when the kernel was asked is not when it answers.
 func TestLookIsTooOldAfterASlowTry(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
