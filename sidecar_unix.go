@@ -17,7 +17,7 @@ import (
 const maxAgain = 10
 
 func openFile(path string) (*osFile, error) {
-	fd, readOnly, err := openSidecar(path)
+	fd, readOnly, err := openSidecar(path, unix.Open)
 	if err != nil {
 		return nil, explain(path, err)
 	}
@@ -46,14 +46,15 @@ func openFile(path string) (*osFile, error) {
 // and falls back to reading, which is enough where the lock does not cross a
 // network. It asks for O_CREAT only when the file was missing: in a sticky
 // directory Linux denies O_CREAT on somebody else's file (fs.protected_regular).
-func openSidecar(path string) (fd int, readOnly, err error) {
+// open is unix.Open.
+func openSidecar(path string, open func(string, int, uint32) (int, error)) (fd int, readOnly, err error) {
 	// O_NONBLOCK so that a FIFO does not hold us up and O_NOCTTY so that a
 	// terminal does not become ours, before either is turned away.
 	const flags = unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_CLOEXEC
 	openWith := func(mode int) error {
 		return awaitingLease(path, func() error {
 			return ignoringEINTR(func() error {
-				fd, err = unix.Open(path, mode|flags, 0o666)
+				fd, err = open(path, mode|flags, 0o666)
 				return err
 			})
 		})
