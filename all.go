@@ -43,17 +43,17 @@ func AcquireAll(ctx context.Context, locks ...*Lock) (Holds, error) {
 // acquireAll is one attempt, which fails with errMoved if the order changes.
 func acquireAll(ctx context.Context, locks []*Lock) (Holds, error) {
 	defer runtime.KeepAlive(locks)
-	steps, err := inOrder(ctx, locks)
+	places, err := inOrder(ctx, locks)
 	if err != nil {
 		return nil, err
 	}
 	holds := make(Holds, len(locks))
-	for i, s := range steps {
-		holds[s.argument], err = s.lock.acquire(ctx, parking, s.entry)
+	for i, p := range places {
+		holds[p.argument], err = p.lock.acquire(ctx, parking, p.entry)
 		if err != nil {
 			var got Holds
-			for _, s := range steps[:i] {
-				got = append(got, holds[s.argument])
+			for _, p := range places[:i] {
+				got = append(got, holds[p.argument])
 			}
 			if released := got.Release(); released != nil {
 				err = errors.Join(err, released)
@@ -64,18 +64,18 @@ func acquireAll(ctx context.Context, locks []*Lock) (Holds, error) {
 	return holds, nil
 }
 
-// A step is one of the acquires of AcquireAll.
-type step struct {
+// A place is that of one of the acquires of AcquireAll in their order.
+type place struct {
 	lock     *lock
 	entry    *entry
 	argument int
 }
 
-// inOrder returns the steps in their order, unless one of them is in vain.
-func inOrder(ctx context.Context, locks []*Lock) ([]step, error) {
+// inOrder returns the acquires in their order, unless one of them is in vain.
+func inOrder(ctx context.Context, locks []*Lock) ([]place, error) {
 	caller := goid.Get()
 	marks, _ := ctx.Value(markKey{}).(*mark)
-	var steps []step
+	var places []place
 	for i, l := range locks {
 		inner := l.opened()
 		e, held := inner.heldBy(caller, marks)
@@ -88,15 +88,15 @@ func inOrder(ctx context.Context, locks []*Lock) ([]step, error) {
 				return nil, inner.fail(ErrReentrant)
 			}
 		}
-		steps = append(steps, step{inner, e, i})
+		places = append(places, place{inner, e, i})
 	}
-	slices.SortFunc(steps, func(a, b step) int { return a.entry.id.compare(b.entry.id) })
-	for i := 1; i < len(steps); i++ {
-		if steps[i].entry == steps[i-1].entry {
-			return nil, steps[i].lock.fail(ErrReentrant)
+	slices.SortFunc(places, func(a, b place) int { return a.entry.id.compare(b.entry.id) })
+	for i := 1; i < len(places); i++ {
+		if places[i].entry == places[i-1].entry {
+			return nil, places[i].lock.fail(ErrReentrant)
 		}
 	}
-	return steps, nil
+	return places, nil
 }
 
 // heldBy returns the entry of l and whether the goroutine, or one of the holds of
