@@ -542,7 +542,8 @@ func (w *world) settle() {
 			a.waited = a.waited || w.queued(a) != nil
 			a.behind = a.behind || w.leftBehind(a)
 			// Who looks at the path first finds out later what is so then.
-			a.reentrant = a.reentrant && !w.hangs("sameAt", "open")
+			a.reentrant = a.reentrant && !w.hangs("sameAt", "open") &&
+				!(a.looks && (w.pausing > 0 || len(w.hanging) > 0))
 		}
 		if len(w.hanging) > 0 {
 			w.troubled = time.Now()
