@@ -89,10 +89,14 @@ func (w *world) entries() []*entry {
 
 // The following are for use in frozen only.
 
-// lostFor returns for how long the file of e has not been the one at path: 0 if it
-// is.
+// lost reports whether the file of e is not the one at path.
+func (w *world) lost(e *entry, path string) bool {
+	return e.file.(*fakeFile).inode != w.k.files[path]
+}
+
+// lostFor returns for how long the file of e has been lost, if it is.
 func (w *world) lostFor(e *entry, path string) time.Duration {
-	if e.file.(*fakeFile).inode == w.k.files[path] {
+	if !w.lost(e, path) {
 		return 0
 	}
 	return time.Since(w.changed[path])
@@ -209,7 +213,7 @@ func (w *world) acquireDone(a *fuzzAcquire) {
 			w.turnedAway++
 			w.checkTurnedAway(a)
 		}
-		if a.looks && !a.slow && errors.Is(a.err, ErrBusy) && w.lostFor(l.Lock.entry.Load(), l.path) > 0 {
+		if a.looks && !a.slow && errors.Is(a.err, ErrBusy) && w.lost(l.Lock.entry.Load(), l.path) {
 			w.fail("%s: refused because of a file that is lost", a.what)
 		}
 		w.explained(a.err, "acquire", l.path, func(err error) bool {
@@ -305,7 +309,7 @@ func (w *world) checkTurnedAway(a *fuzzAcquire) {
 // is lost.
 func (w *world) checkWait(a *fuzzAcquire) {
 	e := w.queued(a)
-	if e == nil || w.lostFor(e, a.lock.path) == 0 {
+	if e == nil || !w.lost(e, a.lock.path) {
 		return
 	}
 	if a.looks && !a.slow && w.changed[a.lock.path].Before(a.arrived) {

@@ -334,7 +334,7 @@ func (w *world) acquire(slot, which int, manner manner, kind int) {
 	w.frozen(func() {
 		a.looks = w.looks(a)
 		// Of what was lost just now nobody knows when it will be noticed.
-		a.reentrant = w.itself(a) && w.lostFor(e, l.path) == 0
+		a.reentrant = w.itself(a) && !w.lost(e, l.path)
 		if a.looks {
 			a.reentrant = w.mine(a, func(h *fuzzHold) bool { return h.inode == w.k.files[l.path] })
 		}
@@ -542,7 +542,8 @@ func (w *world) settle() {
 			a.waited = a.waited || w.queued(a) != nil
 			a.behind = a.behind || w.leftBehind(a)
 			// Who looks at the path first finds out later what is so then.
-			a.reentrant = a.reentrant && !w.hangs("sameAt", "open")
+			a.reentrant = a.reentrant && !w.hangs("sameAt", "open") &&
+				!(a.looks && (w.pausing > 0 || len(w.hanging) > 0))
 		}
 		if len(w.hanging) > 0 {
 			w.troubled = time.Now()

@@ -12,12 +12,16 @@ import (
 // The packs, by what happens to them.
 const (
 	packStill = iota // nothing: its sidecar may have a hard link and its Stats are exact
-	packFiled        // the sidecar is deleted or replaced
-	packMoved        // the directory is swapped
+	packFiled        // the sidecar is deleted or replaced by who has locked it
+	packMoved        // the directory is swapped by who has locked the sidecar
+	packLost         // sidecar and directory are deleted and replaced, whoever has locked it
 	packs
 )
 
-var packNames = [packs]string{"still", "filed", "moved"}
+var packNames = [packs]string{"still", "filed", "moved", "lost"}
+
+// vanishes reports whether there are moments without the directory of a pack.
+func vanishes(p int) bool { return p == packMoved || p == packLost }
 
 // phase is how far a goroutine is in the critical section of a pack.
 type phase uint64
@@ -33,6 +37,7 @@ const (
 // A note is what one goroutine tells of one pack.
 type note struct {
 	phase phase
+	file  uint64 // whose section it is in
 	value uint64 // of the counter, as of this section
 	done  uint64 // sections that ended, those that only remained to leave included
 }
@@ -56,7 +61,7 @@ const (
 )
 
 const (
-	recordWords = 2 + countable + 3*packs
+	recordWords = 2 + countable + 4*packs
 	recordSize  = 8 * recordWords
 )
 
@@ -72,6 +77,7 @@ func (r *record) encode(b []byte) {
 	}
 	for _, n := range r.notes {
 		put(uint64(n.phase))
+		put(n.file)
 		put(n.value)
 		put(n.done)
 	}
@@ -89,7 +95,7 @@ func (r *record) decode(b []byte) {
 		r.counts[i] = get()
 	}
 	for i := range r.notes {
-		r.notes[i] = note{phase(get()), get(), get()}
+		r.notes[i] = note{phase(get()), get(), get(), get()}
 	}
 }
 
@@ -179,8 +185,19 @@ func (s site) pack(p int) string     { return filepath.Join(s.dir, "packs", pack
 func (s site) sidecar(p int) string  { return filepath.Join(s.pack(p), packlock.FileName) }
 func (s site) link(p int) string     { return filepath.Join(s.dir, "links", packNames[p]) }            // a symlink to the pack
 func (s site) hardLink(p int) string { return filepath.Join(s.dir, "links", packNames[p]+"-sidecar") } // of its sidecar
-func (s site) witness(p int) string  { return filepath.Join(s.dir, "witness", packNames[p]) }
-func (s site) counter(p int) string  { return filepath.Join(s.dir, "counter", packNames[p]) }
+
+// Each section has a witness and a counter of its own; file is as in a spot.
+func (s site) witness(p int, file uint64) string { return s.ofFile("witness", p, file) }
+func (s site) counter(p int, file uint64) string { return s.ofFile("counter", p, file) }
+
+func (s site) ofFile(what string, p int, file uint64) string {
+	return filepath.Join(s.dir, what, fmt.Sprintf("%s-%d", packNames[p], file))
+}
+
+// all returns the paths of the witnesses, or of the counters, of a pack.
+func (s site) all(what string, p int) ([]string, error) {
+	return filepath.Glob(filepath.Join(s.dir, what, packNames[p]+"-*"))
+}
 
 // set makes the packs and what belongs to them. What the system has no links
 // for, there is none of.
@@ -192,9 +209,6 @@ func (s site) set() error {
 	}
 	for p := range packs {
 		if err := os.Mkdir(s.pack(p), 0o777); err != nil {
-			return err
-		}
-		if err := os.WriteFile(s.counter(p), make([]byte, 16), 0o666); err != nil {
 			return err
 		}
 		os.Symlink(filepath.Join("..", "packs", packNames[p]), s.link(p))

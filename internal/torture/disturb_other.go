@@ -12,6 +12,7 @@ type rawLock struct{}
 func openRaw(string) (*rawLock, error) { return nil, errors.ErrUnsupported }
 func (*rawLock) lock() error           { return errors.ErrUnsupported }
 func (*rawLock) unlock() error         { return errors.ErrUnsupported }
+func (*rawLock) close() error          { return errors.ErrUnsupported }
 
 // work does nothing: what is open cannot be deleted or replaced on Windows,
 // and elsewhere there is no lock.

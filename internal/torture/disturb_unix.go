@@ -40,6 +40,12 @@ func (l *rawLock) lock() error   { return l.flock(unix.LOCK_EX) }
 func (l *rawLock) unlock() error { return l.flock(unix.LOCK_UN) }
 func (l *rawLock) close() error  { return unix.Close(l.fd) }
 
+func (l *rawLock) identity() (uint64, error) {
+	var stat unix.Stat_t
+	err := unix.Fstat(l.fd, &stat)
+	return uint64(stat.Ino), err
+}
+
 func (l *rawLock) flock(how int) error {
 	for {
 		if err := unix.Flock(l.fd, how); err != unix.EINTR {
@@ -105,19 +111,24 @@ const outlast = 12 * time.Millisecond
 
 // work disturbs until ctx ends.
 func (d *disturber) work(ctx context.Context) error {
+	// At rest nobody is to trust a look at the path that is older than the last
+	// disturbance.
+	defer time.Sleep(outlast)
 	for ctx.Err() == nil {
 		time.Sleep(d.upTo(60 * time.Millisecond))
 		if err := d.begin(acquiring); err != nil {
 			return err
 		}
 		var err error
-		switch d.rng.IntN(5) {
+		switch d.rng.IntN(10) {
 		case 0, 1:
 			err = d.visit(d.rng.IntN(packs))
 		case 2:
 			err = d.hurry()
-		default:
+		case 3, 4:
 			err = d.surprise()
+		default:
+			err = d.lose()
 		}
 		if err != nil {
 			return fmt.Errorf("the disturber: %w", err)
@@ -137,10 +148,22 @@ func (d *disturber) visit(p int) error {
 		return err
 	}
 	defer l.close()
-	if err := d.sections[p].pass(&d.scribe, d.stay); err != nil {
+	file := uint64(0)
+	if p == packLost {
+		if file, err = l.identity(); err != nil {
+			return err
+		}
+	}
+	if err := d.sections[p].pass(&d.scribe, file, d.stay); err != nil {
 		return fmt.Errorf("pack %s: %w", packNames[p], err)
 	}
-	if p == packStill {
+	switch p {
+	case packStill:
+		return l.unlock()
+	case packLost:
+		if err := d.takeAway(); err != nil {
+			return err
+		}
 		return l.unlock()
 	}
 	return d.disturb(p, l)
@@ -174,7 +197,7 @@ func (d *disturber) hurry() error {
 // surprise disturbs a pack while everybody is stopped, wherever that happens to
 // be, and nobody has the lock.
 func (d *disturber) surprise() error {
-	p := packFiled + d.rng.IntN(packs-packFiled)
+	p := packFiled + d.rng.IntN(packLost-packFiled)
 	try := func() (done bool, err error) {
 		defer d.freeze()()
 		l, err := lockRaw(d.site.sidecar(p), false)
@@ -313,5 +336,5 @@ func (d *disturber) swapInTwoSteps() (after func() error, err error) {
 		return nil, err
 	}
 	time.Sleep(outlast)
-	return func() error { return os.RemoveAll(gone) }, nil
+	return func() error { return removeAll(gone) }, nil
 }

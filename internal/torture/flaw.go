@@ -1,8 +1,11 @@
 package torture
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"sync"
+	"time"
 
 	"packlock"
 )
@@ -17,6 +20,7 @@ type flaw struct {
 const (
 	flawBarge      = "barge"      // enters the section without the lock
 	flawStale      = "stale"      // does not look whether the locked file is the one at the path
+	flawDeaf       = "deaf"       // waits for a file whether or not it is still at the path
 	flawHang       = "hang"       // waits and is never woken
 	flawExit       = "exit"       // ends
 	flawMiscount   = "miscount"   // reports a section that there was not
@@ -57,6 +61,10 @@ func (f flaw) acquire(h *hand, p int) (*packlock.Hold, error) {
 			h.pass(packFiled, nil)
 			stale.lock.unlock()
 			stale.mu.Unlock()
+		case flawDeaf:
+			if err := waitDeaf(h.site.sidecar(packLost)); err != nil {
+				return nil, err
+			}
 		case flawHang:
 			select {}
 		case flawExit:
@@ -64,7 +72,7 @@ func (f flaw) acquire(h *hand, p int) (*packlock.Hold, error) {
 		case flawMiscount:
 			h.notes[p].done++
 		case flawDescriptor:
-			file, err := os.Open(h.site.counter(p))
+			file, err := os.Open(h.site.counter(p, 0))
 			if err != nil {
 				return nil, err
 			}
@@ -76,4 +84,18 @@ func (f flaw) acquire(h *hand, p int) (*packlock.Hold, error) {
 		}
 	}
 	return h.lock(p).Acquire(background)
+}
+
+// waitDeaf waits for the lock of the sidecar that was at path a moment ago.
+func waitDeaf(path string) error {
+	l, err := openRaw(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer l.close()
+	time.Sleep(10 * time.Millisecond)
+	return l.lock()
 }

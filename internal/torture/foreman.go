@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -37,6 +38,7 @@ type foreman struct {
 
 	// Owned by run, and by the killer while that works.
 	dead estate
+	lost [packs]uint64 // what the counters were that are gone
 	sum  Summary
 }
 
@@ -64,18 +66,19 @@ func newForeman(cfg Config) (*foreman, error) {
 		return nil, err
 	}
 	for p := range packs {
-		if f.sections[p], err = openSection(f.site, p, cfg.Patience); err != nil {
-			return nil, err
-		}
-		f.sections[p].blind = cfg.flaw.Blind
+		f.sections[p] = newSection(f.site, p, cfg.Patience, cfg.flaw.Blind)
 	}
 	f.disturber = &disturber{
 		site:     f.site,
 		rng:      f.rand(1),
 		scribe:   scribe{board: f.board},
 		sections: f.sections,
-		freeze:   f.freeze,
-		note:     f.note,
+		freeze:   func() func() { return f.freeze(f.members()) },
+		stopOne: func() func() {
+			crew := f.members()
+			return f.freeze(crew[f.disturber.rng.IntN(len(crew)):][:1])
+		},
+		note: f.note,
 	}
 	f.crew = make([]*hireling, cfg.Processes)
 	return f, nil
@@ -116,7 +119,7 @@ func (f *foreman) hire(process, life int) error {
 	h := &hireling{
 		assignment: assignment{
 			Dir: f.Dir, Seed: f.Seed, Process: process, Life: life,
-			Goroutines: f.Goroutines, Patience: f.Patience, Flaw: f.flaw,
+			Processes: f.Processes, Goroutines: f.Goroutines, Patience: f.Patience, Flaw: f.flaw,
 		},
 		reports: make(chan report, 1),
 		gone:    make(chan struct{}),
@@ -234,7 +237,7 @@ func (f *foreman) dismiss() {
 	}
 	f.board.file.Close()
 	for _, s := range f.sections {
-		s.counter.Close()
+		s.close()
 	}
 }
 
@@ -265,7 +268,7 @@ func (f *foreman) run(ctx context.Context) error {
 		<-ctx.Done()
 		cancel()
 		harm.Wait()
-		if err := f.all(orderRest); err != nil {
+		if err := f.rest(); err != nil {
 			return err
 		}
 		if err := f.reckon(); err != nil {
@@ -312,6 +315,36 @@ func (f *foreman) all(order string) error {
 	return nil
 }
 
+// rest has everybody come to rest. Who hangs with a lost file is let go no sooner than
+// all do rest that can be expected to: but those who wait for it in the kernel on
+// their own thread.
+func (f *foreman) rest() error {
+	ctx, done := context.WithCancel(f.ctx)
+	var letting sync.WaitGroup
+	letting.Go(func() {
+		for sleep(ctx, 20*time.Millisecond) && !f.restsOrBlocks() {
+		}
+		f.disturber.letGo()
+	})
+	err := f.all(orderRest)
+	done()
+	letting.Wait()
+	return err
+}
+
+// restsOrBlocks reports whether everybody does.
+func (f *foreman) restsOrBlocks() bool {
+	for _, h := range f.members() {
+		records, err := h.board.read()
+		if err != nil || slices.ContainsFunc(records, func(r record) bool {
+			return r.doing != resting && r.doing != blocking
+		}) {
+			return false
+		}
+	}
+	return true
+}
+
 // kill kills processes until ctx ends, and starts others in their place.
 func (f *foreman) kill(ctx context.Context, rng *rand.Rand) error {
 	if f.flaw.Blind[seeFile] {
@@ -356,9 +389,8 @@ func (f *foreman) stop(ctx context.Context, rng *rand.Rand) error {
 	}
 }
 
-// freeze stops everybody until goOn is called.
-func (f *foreman) freeze() (goOn func()) {
-	crew := f.members()
+// freeze stops the crew until goOn is called.
+func (f *foreman) freeze(crew []*hireling) (goOn func()) {
 	for _, h := range crew {
 		h.cmd.Process.Signal(signalStop)
 	}

@@ -181,7 +181,7 @@ func (w *worker) outcome(ctx context.Context, p int, err error, possible ...outc
 		o = closed
 	case errors.Is(err, fs.ErrNotExist):
 		o = gone
-		inOrder = p == packMoved
+		inOrder = vanishes(p)
 	default:
 		inOrder = false
 	}
@@ -289,6 +289,9 @@ func (h *hand) do(p int) {
 	var inner error
 	err := h.lock(p).Do(ctx, func(marked context.Context) error {
 		h.ended(h.outcome(ctx, p, nil, granted))
+		if p == packLost {
+			return nil // whose section it would be is not told
+		}
 		h.pass(p, nil)
 		if h.oneIn(8) {
 			// Another goroutine, but on our behalf.
@@ -375,7 +378,14 @@ func (h *hand) storm(p int) {
 			if o != granted {
 				return
 			}
-			if err := h.sections[p].alone(func() error { return hold.Check() }); err != nil {
+			place, err := h.sections[p].at(h.file(p, hold))
+			if err != nil {
+				h.failed(err)
+			}
+			if err := place.alone(func() error {
+				h.check(p, hold)
+				return nil
+			}); err != nil {
 				h.violated("pack %s, in a cancel storm: %v", packNames[p], err)
 			}
 			h.release(hold)
@@ -402,7 +412,7 @@ func (h *hand) reopen(p int) {
 	l, err := h.ways[p][i].open()
 	switch {
 	case err == nil:
-	case p == packMoved && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrExist)):
+	case vanishes(p) && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrExist)):
 		return // the pack was gone, and is a symlink to it that leads nowhere
 	default:
 		h.violated("pack %s: %v", packNames[p], err)
@@ -468,7 +478,11 @@ func (h *hand) use(p int, hold *packlock.Hold) {
 	}
 	h.pass(p, hold)
 	if h.oneIn(8) {
-		h.reenter(p)
+		if p == packLost {
+			h.acquireAnother(hold)
+		} else {
+			h.reenter(p)
+		}
 	}
 	if h.oneIn(8) {
 		h.check(p, hold)
@@ -482,11 +496,32 @@ func (h *hand) use(p int, hold *packlock.Hold) {
 }
 
 // check insists that the sidecar is what it was when it was locked: nobody
-// touches it while somebody has the lock.
+// touches it while somebody has the lock, or it is said to be lost.
 func (h *hand) check(p int, hold *packlock.Hold) {
-	if err := hold.Check(); err != nil {
+	err := hold.Check()
+	if err != nil && !(p == packLost && errors.Is(err, packlock.ErrLost)) {
 		h.violated("pack %s: %v", packNames[p], err)
 	}
+}
+
+// file returns in whose section of a pack a hold is.
+func (h *hand) file(p int, hold *packlock.Hold) uint64 {
+	if p != packLost || hold == nil {
+		return 0
+	}
+	f, err := hold.Dup()
+	if errors.Is(err, errors.ErrUnsupported) {
+		return 0
+	}
+	if err != nil {
+		h.violated("pack %s: %v", packNames[p], err)
+	}
+	defer f.Close()
+	file, err := identity(f)
+	if err != nil {
+		h.failed(err)
+	}
+	return file
 }
 
 // reenter tries to acquire what it has.
@@ -518,9 +553,25 @@ func (h *hand) reenter(p int) {
 	h.begin(was)
 }
 
+// acquireAnother tries to acquire the sidecar of packLost while it has it, or one
+// that was.
+func (h *hand) acquireAnother(hold *packlock.Hold) {
+	const p = packLost
+	was := h.doing
+	h.begin(reentering)
+	another, err := h.lock(p).TryAcquire()
+	if h.ended(h.outcome(background, p, err, granted, refused, busy)) {
+		if one, other := h.file(p, hold), h.file(p, another); one == other && one != 0 {
+			h.violated("pack %s: two holds of one file", packNames[p])
+		}
+		h.release(another)
+	}
+	h.begin(was)
+}
+
 // pass goes through the critical section.
 func (h *hand) pass(p int, hold *packlock.Hold) {
-	err := h.sections[p].pass(&h.scribe, h.stay)
+	err := h.sections[p].pass(&h.scribe, h.file(p, hold), h.stay)
 	if err != nil {
 		if !errors.Is(err, ErrViolation) {
 			h.failed(err)

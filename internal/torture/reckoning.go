@@ -53,81 +53,89 @@ func (f *foreman) settle(h *hireling) error {
 		return err
 	}
 	for p := range packs {
-		var in []note
+		in := make(map[uint64][]note) // by file
 		for _, r := range records {
 			if n := r.notes[p]; n.phase != outside {
-				in = append(in, n)
+				in[n.file] = append(in[n.file], n)
 			}
 		}
-		if len(in) == 0 {
-			continue
-		}
-		if len(in) > 1 {
-			return violationf("%v was killed with %d goroutines in the section of pack %s: %v", h, len(in), packNames[p], in)
-		}
-		s := f.sections[p]
-		count, cleared, err := s.read()
-		if err != nil {
-			return err
-		}
-		left := true
-		switch in[0].phase {
-		case held:
-			left = false
-		case inside:
-			// Nobody comes in as long as the witness file is there.
-			switch count {
-			case in[0].value:
-				f.dead.done[p]++
-			case in[0].value - 1:
-			default:
-				return violationf("%v was killed when the counter of pack %s was %d, or to become that; it is %d",
-					h, packNames[p], in[0].value, count)
+		for file, notes := range in {
+			if len(notes) > 1 {
+				return violationf("%v was killed with %d goroutines in one section of pack %s: %v", h, len(notes), packNames[p], notes)
 			}
-		default:
-			if left, err = f.abandoned(p, h); err != nil {
+			s, err := f.sections[p].at(file)
+			if err != nil {
 				return err
 			}
-		}
-		if !left || s.blind[seeFile] {
-			continue
-		}
-		if err := os.Remove(s.site.witness(p)); err != nil {
-			return violationf("%v was killed in the section of pack %s, but the witness file is not there: %v", h, packNames[p], err)
-		}
-		if err := s.writeCleared(cleared + 1); err != nil {
-			return err
+			if err := f.settleIn(s, h, notes[0]); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
-// abandoned reports whether the witness file of the pack is that of h, which
-// was killed when it was about to create or to remove it.
+// settleIn is the part of settle for one section that h was in.
+func (f *foreman) settleIn(s *spot, h *hireling, in note) error {
+	p := s.pack
+	count, cleared, err := s.read()
+	if err != nil {
+		return err
+	}
+	left := true
+	switch in.phase {
+	case held:
+		left = false
+	case inside:
+		// Nobody comes in as long as the witness file is there.
+		switch count {
+		case in.value:
+			f.dead.done[p]++
+		case in.value - 1:
+		default:
+			return violationf("%v was killed when the counter of pack %s was %d, or to become that; it is %d",
+				h, packNames[p], in.value, count)
+		}
+	default:
+		if left, err = f.abandoned(s, h); err != nil {
+			return err
+		}
+	}
+	if !left || s.blind[seeFile] {
+		return nil
+	}
+	if err := os.Remove(s.witness()); err != nil {
+		return violationf("%v was killed in the section of pack %s, but the witness file is not there: %v", h, packNames[p], err)
+	}
+	return s.writeCleared(cleared + 1)
+}
+
+// abandoned reports whether the witness file is that of h, which was killed when it
+// was about to create or to remove it.
 //
 // It is if it is there and none of the others is at a point where it could
 // have created it. Whoever is about to create it is so for a moment only: then
 // it has, or has found that it is there.
-func (f *foreman) abandoned(p int, h *hireling) (bool, error) {
+func (f *foreman) abandoned(s *spot, h *hireling) (bool, error) {
 	for left := newPatience(f.Patience); sleep(f.ctx, 50*time.Microsecond); {
-		before, err := f.notes(p, h)
+		before, err := f.notes(s.pack, h)
 		if err != nil {
 			return false, err
 		}
-		_, err = os.Lstat(f.site.witness(p))
+		_, err = os.Lstat(s.witness())
 		if errors.Is(err, fs.ErrNotExist) {
 			return false, nil
 		}
 		if err != nil {
 			return false, err
 		}
-		after, err := f.notes(p, h)
+		after, err := f.notes(s.pack, h)
 		if err != nil {
 			return false, err
 		}
 		if slices.Equal(before, after) {
 			others := func(phase phase) bool {
-				return slices.ContainsFunc(after, func(n note) bool { return n.phase == phase })
+				return slices.ContainsFunc(after, func(n note) bool { return n.phase == phase && n.file == s.file })
 			}
 			switch {
 			case others(inside):
@@ -137,7 +145,7 @@ func (f *foreman) abandoned(p int, h *hireling) (bool, error) {
 			}
 		}
 		if left.over() {
-			return false, violationf("pack %s: whose the witness file is remains open: %v", packNames[p], after)
+			return false, violationf("pack %s: whose the witness file is remains open: %v", packNames[s.pack], after)
 		}
 	}
 	return false, f.ctx.Err()
@@ -181,7 +189,7 @@ func (f *foreman) reckon() error {
 	if err != nil {
 		return err
 	}
-	for p, s := range f.sections {
+	for p := range packs {
 		notes, err := f.notes(p, nil)
 		if err != nil {
 			return err
@@ -189,23 +197,53 @@ func (f *foreman) reckon() error {
 		if slices.ContainsFunc(notes, func(n note) bool { return n.phase != outside }) {
 			return violationf("at rest, somebody is in the section of pack %s: %v", packNames[p], notes)
 		}
-		if _, err := os.Lstat(s.site.witness(p)); !errors.Is(err, fs.ErrNotExist) {
-			return violationf("at rest, the witness file of pack %s is there (%v)", packNames[p], err)
+		if left, err := f.site.all("witness", p); err != nil || len(left) > 0 {
+			return violationf("at rest, the witness file of pack %s is there: %v (%v)", packNames[p], left, err)
 		}
-		count, _, err := s.read()
+		count, err := f.count(p)
 		if err != nil {
 			return err
 		}
-		if count != sum.done[p] && !s.blind[seeCounter] {
+		if count != sum.done[p] && !f.flaw.Blind[seeCounter] {
 			return violationf("the counter of pack %s is %d after %d sections", packNames[p], count, sum.done[p])
 		}
 	}
 	return nil
 }
 
+// count returns the sum of the counters of a pack. Those of files that were lost are
+// removed, as there are more with every disturbance.
+func (f *foreman) count(p int) (uint64, error) {
+	f.sections[p].forget()
+	counters, err := f.site.all("counter", p)
+	if err != nil {
+		return 0, err
+	}
+	sum := f.lost[p]
+	for _, path := range counters {
+		file, err := os.Open(path)
+		if err != nil {
+			return 0, err
+		}
+		count, _, err := readCounter(file)
+		file.Close()
+		if err != nil {
+			return 0, err
+		}
+		sum += count
+		if path != f.site.counter(p, 0) {
+			f.lost[p] += count
+			if err := os.Remove(path); err != nil {
+				return 0, err
+			}
+		}
+	}
+	return sum, nil
+}
+
 func (f *foreman) summary() Summary {
 	s := f.sum
-	s.Disturbed = f.disturber.n
+	s.Disturbed, s.Lost = f.disturber.n, f.disturber.lost
 	if errors.Is(context.Cause(f.ctx), ErrViolation) {
 		s.Violations = 1
 	}

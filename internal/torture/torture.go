@@ -11,7 +11,10 @@
 // To delete or replace a sidecar while somebody holds it gives two holders
 // with any lock file, and proves nothing. So the disturber takes the lock
 // itself, by a bare flock(2) and a look at the path, and disturbs what it
-// holds. A violation is then never its fault; see disturb.go.
+// holds. A violation is then never its fault; see disturb.go. One pack is
+// disturbed whoever holds it. There the witnesses tell the files apart that
+// were its sidecar, and everybody has to get on with the one that is there
+// last; see lose_unix.go.
 //
 //	torture.go      this overview; Config, Run, Summary
 //	foreman.go      the processes: rounds, kills, stops, the watchdog
@@ -20,7 +23,7 @@
 //	operation.go    what its goroutines do
 //	witness.go      the critical section
 //	board.go        what goroutines tell about themselves, readable after their death
-//	disturb*.go     the disturber, exchange_*.go one of its tools
+//	disturb*.go     the disturber, lose_unix.go where it is ruthless, exchange_*.go one of its tools
 //	census*.go      counting goroutines, threads and descriptors
 //	patience.go     time that does not run while everything is stopped
 //	host_*.go       signals
@@ -77,6 +80,7 @@ type Summary struct {
 	Kills      int
 	Stops      int
 	Disturbed  int // sidecars and packs deleted or replaced
+	Lost       int // of those, the ones that somebody else had locked
 
 	Cancelled, Busy, Refused uint64 // acquires that ended so; refused is ErrReentrant
 
@@ -88,9 +92,9 @@ type Summary struct {
 }
 
 func (s Summary) String() string {
-	return fmt.Sprintf("%d rounds, %d operations, %d sections, %d kills, %d stops, %d disturbances, "+
+	return fmt.Sprintf("%d rounds, %d operations, %d sections, %d kills, %d stops, %d disturbances, %d of them under somebody else, "+
 		"%d cancelled, %d busy, %d refused, %d kernel waits, %d hand-overs, %d adoptions, %d drains, %d reopenings, violations %d",
-		s.Rounds, s.Operations, s.Sections, s.Kills, s.Stops, s.Disturbed,
+		s.Rounds, s.Operations, s.Sections, s.Kills, s.Stops, s.Disturbed, s.Lost,
 		s.Cancelled, s.Busy, s.Refused, s.KernelWaits, s.HandedOver, s.Adopted, s.Drained, s.Reopened, s.Violations)
 }
 

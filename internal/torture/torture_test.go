@@ -127,6 +127,7 @@ func TestTortureFindsWhatIsBroken(t *testing.T) {
 		{"a hold of a lost sidecar", flaw{flawStale, nil},
 			[]string{"the witness file", "the counter", "goroutines of this process", "was killed"}},
 		{"a waiter that is never woken", flaw{flawHang, nil}, []string{"no progress", "does not come to rest"}},
+		{"a waiter for a lost file", flaw{flawDeaf, nil}, []string{"no progress", "does not come to rest"}},
 		{"a process that dies", flaw{flawExit, nil}, []string{"ended by itself"}},
 		{"a section that did not happen", flaw{flawMiscount, nil}, []string{"the counter of pack"}},
 		{"a descriptor that is left", flaw{flawDescriptor, nil}, []string{"at rest: {"}},
@@ -135,7 +136,7 @@ func TestTortureFindsWhatIsBroken(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			cfg := config(t)
 			switch {
-			case test.flaw.Kind == flawStale && signalStop == nil:
+			case (test.flaw.Kind == flawStale || test.flaw.Kind == flawDeaf) && signalStop == nil:
 				t.Skip("no sidecar is lost on this system")
 			case test.flaw.Kind == flawDescriptor && takeCensus().Descriptors == 0:
 				t.Skip("descriptors are not counted on this system")
@@ -144,7 +145,7 @@ func TestTortureFindsWhatIsBroken(t *testing.T) {
 			cfg.flaw = test.flaw
 			cfg.Processes, cfg.Goroutines = 2, 4
 			switch test.flaw.Kind {
-			case flawHang:
+			case flawHang, flawDeaf:
 				cfg.Patience = 3 * time.Second
 			case flawDescriptor, flawGoroutine:
 				cfg.Patience = 10 * time.Second

@@ -3,8 +3,10 @@ package torture
 import (
 	"encoding/binary"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -17,22 +19,33 @@ const (
 	seeProcess = "process"
 )
 
-// A section is the critical section of one pack, as one process enters it. Its
-// witnesses are a file that is created by O_EXCL on entering and removed on
-// leaving; a counter in another file that is read, and written one higher;
-// and what goroutines of one process can see of each other.
+// A section is the critical section of one pack, as one process enters it: a spot
+// for each file that was ever its sidecar, if it is one whose sidecar is lost under
+// those who hold it, and else one for all of them.
+type section struct {
+	site     site
+	pack     int
+	patience time.Duration
+	blind    map[string]bool // without these witnesses
+
+	mu    sync.Mutex // guards the following
+	spots map[uint64]*spot
+}
+
+// A spot is where nobody may be but who has the lock of the file. Its witnesses
+// are a file that is created by O_EXCL on entering and removed on leaving; a counter
+// in another file that is read, and written one higher; and what goroutines of one
+// process can see of each other.
 //
 // The counter's file has a second word, the number of witness files that the
 // foreman cleared away after their creator was killed. Somebody who holds the
 // lock and finds the witness file there waits for that: the foreman notices
 // every death, and is the only one who can know of it for sure. A process that
 // lives removes its file before it releases the lock.
-type section struct {
-	site     site
-	pack     int
-	counter  *os.File
-	patience time.Duration
-	blind    map[string]bool // without these witnesses
+type spot struct {
+	*section
+	file    uint64 // its identity, or 0 for whichever it is
+	counter *os.File
 
 	within atomic.Int32
 	// plain is guarded by nothing but the lock: the race detector has to see
@@ -40,29 +53,64 @@ type section struct {
 	plain uint64
 }
 
-func openSection(s site, pack int, patience time.Duration) (*section, error) {
-	f, err := os.OpenFile(s.counter(pack), os.O_RDWR, 0)
+func newSection(s site, pack int, patience time.Duration, blind map[string]bool) *section {
+	return &section{site: s, pack: pack, patience: patience, blind: blind, spots: make(map[uint64]*spot)}
+}
+
+// at returns the spot of a file.
+func (s *section) at(file uint64) (*spot, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if sp := s.spots[file]; sp != nil {
+		return sp, nil
+	}
+	f, err := os.OpenFile(s.site.counter(s.pack, file), os.O_RDWR|os.O_CREATE, 0o666)
 	if err != nil {
 		return nil, err
 	}
-	return &section{site: s, pack: pack, counter: f, patience: patience}, nil
+	sp := &spot{section: s, file: file, counter: f}
+	s.spots[file] = sp
+	return sp, nil
 }
 
-func (s *section) read() (count, cleared uint64, err error) {
+// forget closes, at rest, what belongs to single files: most are lost by then.
+func (s *section) forget() { s.closeBut(func(file uint64) bool { return file == 0 }) }
+
+func (s *section) close() { s.closeBut(func(uint64) bool { return false }) }
+
+func (s *section) closeBut(stays func(file uint64) bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for file, sp := range s.spots {
+		if !stays(file) {
+			sp.counter.Close()
+			delete(s.spots, file)
+		}
+	}
+}
+
+// readCounter reads a counter's file. What was never written is 0.
+func readCounter(f io.ReaderAt) (count, cleared uint64, err error) {
 	var buf [16]byte
-	_, err = s.counter.ReadAt(buf[:], 0)
+	if _, err = f.ReadAt(buf[:], 0); err == io.EOF {
+		err = nil
+	}
 	return binary.LittleEndian.Uint64(buf[:]), binary.LittleEndian.Uint64(buf[8:]), err
 }
 
-func (s *section) writeCount(count uint64) error {
+func (s *spot) read() (count, cleared uint64, err error) { return readCounter(s.counter) }
+
+func (s *spot) writeCount(count uint64) error {
 	_, err := s.counter.WriteAt(binary.LittleEndian.AppendUint64(nil, count), 0)
 	return err
 }
 
-func (s *section) writeCleared(cleared uint64) error {
+func (s *spot) writeCleared(cleared uint64) error {
 	_, err := s.counter.WriteAt(binary.LittleEndian.AppendUint64(nil, cleared), 8)
 	return err
 }
+
+func (s *spot) witness() string { return s.site.witness(s.pack, s.file) }
 
 // A scribe keeps one record of a board up to date.
 type scribe struct {
@@ -81,18 +129,22 @@ func (s *scribe) phase(pack int, p phase) error {
 // pass goes through the section, with a stay in the middle of it. The caller
 // has the lock, or so it was told: if somebody else is seen to have it too, that
 // is an ErrViolation.
-func (s *section) pass(by *scribe, stay func()) error {
-	return s.alone(func() error {
-		if err := s.enter(by); err != nil {
+func (s *section) pass(by *scribe, file uint64, stay func()) error {
+	sp, err := s.at(file)
+	if err != nil {
+		return err
+	}
+	return sp.alone(func() error {
+		if err := sp.enter(by); err != nil {
 			return err
 		}
 		stay()
-		return s.leave(by)
+		return sp.leave(by)
 	})
 }
 
 // alone calls fn, with no witness but the other goroutines of this process.
-func (s *section) alone(fn func() error) error {
+func (s *spot) alone(fn func() error) error {
 	if s.blind[seeProcess] {
 		return fn()
 	}
@@ -104,11 +156,12 @@ func (s *section) alone(fn func() error) error {
 	return fn()
 }
 
-func (s *section) enter(by *scribe) error {
+func (s *spot) enter(by *scribe) error {
 	count, cleared, err := s.read()
 	if err != nil {
 		return err
 	}
+	by.notes[s.pack].file = s.file
 	if err := by.phase(s.pack, entering); err != nil {
 		return err
 	}
@@ -136,11 +189,11 @@ func (s *section) enter(by *scribe) error {
 }
 
 // create creates the witness file and reports whether it was not there before.
-func (s *section) create() (bool, error) {
+func (s *spot) create() (bool, error) {
 	if s.blind[seeFile] {
 		return true, nil
 	}
-	f, err := os.OpenFile(s.site.witness(s.pack), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o666)
+	f, err := os.OpenFile(s.witness(), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o666)
 	switch {
 	case err == nil:
 		return true, f.Close()
@@ -151,7 +204,7 @@ func (s *section) create() (bool, error) {
 }
 
 // awaitClearing waits until more than cleared witness files were cleared away.
-func (s *section) awaitClearing(by *scribe, cleared uint64) error {
+func (s *spot) awaitClearing(by *scribe, cleared uint64) error {
 	if err := by.phase(s.pack, held); err != nil {
 		return err
 	}
@@ -169,7 +222,7 @@ func (s *section) awaitClearing(by *scribe, cleared uint64) error {
 	}
 }
 
-func (s *section) leave(by *scribe) error {
+func (s *spot) leave(by *scribe) error {
 	note := &by.notes[s.pack]
 	count, _, err := s.read()
 	if err != nil {
@@ -183,7 +236,7 @@ func (s *section) leave(by *scribe) error {
 		return err
 	}
 	if !s.blind[seeFile] {
-		if err := os.Remove(s.site.witness(s.pack)); err != nil {
+		if err := os.Remove(s.witness()); err != nil {
 			return violationf("the witness file was not there on leaving: %v", err)
 		}
 	}

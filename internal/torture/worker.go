@@ -4,7 +4,9 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -21,6 +23,7 @@ type assignment struct {
 	Dir           string
 	Seed          uint64
 	Process, Life int // which of the processes; how many times it was killed before
+	Processes     int // that are alive at a time
 	Goroutines    int
 	Patience      time.Duration
 	Flaw          flaw
@@ -100,6 +103,9 @@ func (w *worker) work() error {
 		case orderRest:
 			close(w.stop)
 			w.all.Wait()
+			for _, s := range w.sections {
+				s.forget()
+			}
 			w.say(report{Order: order})
 		case orderCheck:
 			w.check()
@@ -138,13 +144,13 @@ func (w *worker) open() error {
 		return err
 	}
 	for p := range packs {
-		if w.sections[p], err = openSection(w.site, p, w.Patience); err != nil {
+		w.sections[p] = newSection(w.site, p, w.Patience, w.Flaw.Blind)
+		if _, err := w.sections[p].at(0); err != nil {
 			return err
 		}
-		w.sections[p].blind = w.Flaw.Blind
 		w.ways[p] = w.site.ways(p)
 		for _, way := range w.ways[p] {
-			l, err := way.open()
+			l, err := way.openAtLast(p, w.Patience)
 			if err != nil {
 				return err
 			}
@@ -233,7 +239,7 @@ func (w *worker) check() {
 		w.failed(err)
 	}
 	cancel()
-	if now := w.settle(); !now.within(w.level, w.Goroutines) {
+	if now := w.settle(); !w.within(now) {
 		w.violated("at rest: %+v, at the beginning %+v", now, w.level)
 	}
 }
@@ -244,7 +250,7 @@ func (w *worker) settle() (now census) {
 	for left := newPatience(w.Patience); ; time.Sleep(5 * time.Millisecond) {
 		runtime.GC() // a Lock that was dropped is closed by its cleanup
 		now = takeCensus()
-		if w.level == (census{}) || now.within(w.level, w.Goroutines) || left.over() {
+		if w.level == (census{}) || w.within(now) || left.over() {
 			return now
 		}
 	}
@@ -266,14 +272,16 @@ func (w *worker) tell() error {
 	return w.board.writeTally(t)
 }
 
-// within reports whether a census shows no more than level did. Threads that
-// the runtime once needed stay, idle: no more than there can be system calls
-// at a time, one by each of the goroutines, one that is parked for each of the
-// files there are of a pack, and what the runtime needs for itself.
-func (c census) within(level census, goroutines int) bool {
+// within reports whether a census shows no more than there was at the beginning.
+// Threads that the runtime once needed stay, idle: no more than there can be system
+// calls at a time, one by each of the goroutines, one that is parked for each of the
+// files there are of a pack, and what the runtime needs for itself. Of packLost there
+// is a file for everybody who may hold one.
+func (w *worker) within(c census) bool {
 	const runtimes = 16
-	return c.Goroutines <= level.Goroutines && c.Descriptors <= level.Descriptors &&
-		c.Locking == 0 && c.Threads <= level.Threads+goroutines+2*packs+runtimes
+	most := w.level.Threads + w.Goroutines + 2*packs + w.Processes*w.Goroutines + maxHung + runtimes
+	return c.Goroutines <= w.level.Goroutines && c.Descriptors <= w.level.Descriptors &&
+		c.Locking == 0 && c.Threads <= most
 }
 
 // A way is one path to a sidecar.
@@ -287,6 +295,17 @@ func (w way) open() (*packlock.Lock, error) {
 		return packlock.OpenFile(w.path)
 	}
 	return packlock.Open(w.path)
+}
+
+// openAtLast opens the way as soon as there is a pack at its end.
+func (w way) openAtLast(p int, patience time.Duration) (*packlock.Lock, error) {
+	for left := newPatience(patience); ; time.Sleep(time.Millisecond) {
+		l, err := w.open()
+		missing := errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrExist)
+		if !missing || !vanishes(p) || left.over() {
+			return l, err
+		}
+	}
 }
 
 // ways returns the ways to the sidecar of a pack.

@@ -1,0 +1,99 @@
+//go:build darwin || dragonfly || freebsd || illumos || linux || netbsd || openbsd
+
+package torture
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// lose takes the sidecar of packLost, or the pack, away from whoever has locked it:
+// from somebody who hangs and never lets go, from one of the processes, stopped or
+// not, or from nobody. Whoever waits for what was taken away has to get on with what
+// is there instead, while it is held as before.
+func (d *disturber) lose() error {
+	switch d.rng.IntN(3) {
+	case 0:
+		l, err := lockRaw(d.site.sidecar(packLost), true)
+		if err != nil {
+			return err
+		}
+		d.note("somebody hangs with %s", packNames[packLost])
+		d.hung = append(d.hung, l)
+		if len(d.hung) > maxHung {
+			d.hung[0].close()
+			d.hung = d.hung[1:]
+		}
+		d.stay()
+	case 1:
+		defer d.stopOne()()
+		defer func() {
+			most := 100 * time.Millisecond
+			if d.rng.IntN(20) == 0 {
+				most = 2 * time.Second // longer than it takes to notice
+			}
+			time.Sleep(d.upTo(most))
+		}()
+		d.note("one of them is stopped")
+	}
+	return d.takeAway()
+}
+
+// takeAway deletes or replaces the sidecar of packLost, or the directory.
+func (d *disturber) takeAway() error {
+	const p = packLost
+	sidecar, pack := d.site.sidecar(p), d.site.pack(p)
+	if l, err := lockRaw(sidecar, false); err != nil {
+		return err
+	} else if l != nil {
+		l.close()
+	} else {
+		d.lost++
+	}
+	away := d.fresh(filepath.Join(d.site.dir, "packs", "lost"))
+	var err error
+	switch d.rng.IntN(6) {
+	case 0:
+		d.noted(p, "delete the sidecar")
+		err = os.Remove(sidecar)
+	case 1:
+		d.noted(p, "rename a new file over the sidecar")
+		err = d.renameOver(sidecar)
+	case 2:
+		d.noted(p, "rename the sidecar")
+		err = os.Rename(sidecar, away)
+	case 3:
+		d.noted(p, "rename the pack")
+		err = os.Rename(pack, away)
+	case 4:
+		d.noted(p, "swap the pack")
+		if err = os.Mkdir(away, 0o777); err == nil {
+			err = exchange(pack, away)
+		}
+	case 5:
+		d.noted(p, "delete the pack")
+		err = removeAll(pack)
+		time.Sleep(d.upTo(20 * time.Millisecond))
+	}
+	if err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		return err
+	}
+	// Who opens the pack may have made it anew.
+	if err := os.Mkdir(pack, 0o777); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return removeAll(away)
+}
+
+// removeAll removes a directory in which others may still be making a sidecar.
+func removeAll(dir string) error {
+	for {
+		err := os.RemoveAll(dir)
+		if !errors.Is(err, fs.ErrExist) { // ENOTEMPTY is that too
+			return err
+		}
+	}
+}

@@ -1,0 +1,88 @@
+package packlock
+
+import (
+	"io/fs"
+	"path/filepath"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// A file is waited for by two names, of which one is lost, or both are.
+
+// twoNames has the lock of a file with two names be another process's, and one wait
+// for it by each.
+func twoNames(e *engine) (one, other *acquiring, end func()) {
+	e.Helper()
+	e.k.link(fakePath, otherPath)
+	l := e.open(otherPath)
+	f := e.lockedElsewhere()
+	return e.acquire(e.l), e.acquire(l), func() {
+		f.letGo()
+		synctest.Wait()
+		e.close(l)
+	}
+}
+
+func TestWatchLooksAtEveryName(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		one, other, end := twoNames(e)
+		e.k.unlink(fakePath)
+		e.k.unlink(otherPath)
+		time.Sleep(watchTime)
+		for _, a := range []*acquiring{one, other} {
+			h := a.got()
+			if err := h.Check(); err != nil {
+				t.Error(err)
+			}
+			e.release(h)
+		}
+		end()
+	})
+}
+
+func TestDirectoryThatIsGoneIsNoMatterByAnotherName(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		one, other, end := twoNames(e)
+		e.k.removeDir(filepath.Dir(fakePath))
+		time.Sleep(2 * watchTime)
+		one.failed(fs.ErrNotExist)
+		other.waits()
+		end()
+		e.release(other.got())
+		e.k.makeDir(filepath.Dir(fakePath))
+	})
+}
+
+// When nobody waits any more the watch ends, and begins anew with who waits next.
+func TestWatchEndsWithTheWait(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		f := e.lockedElsewhere()
+		entry := e.l.entry.Load()
+		watched := func(want bool) {
+			t.Helper()
+			entry.mu.Lock()
+			defer entry.mu.Unlock()
+			if entry.watched != want {
+				t.Fatalf("watched: %t", !want)
+			}
+		}
+		for range 2 {
+			watched(false)
+			a := e.acquire(e.l)
+			time.Sleep(3 * watchTime)
+			watched(true)
+			a.givesUp()
+			time.Sleep(watchTime)
+		}
+		a := e.acquire(e.l)
+		time.Sleep(2 * watchTime)
+		e.k.replace(fakePath)
+		time.Sleep(watchTime)
+		e.release(a.got())
+		time.Sleep(watchTime)
+		watched(false) // of the lost file
+		f.letGo()
+		synctest.Wait()
+	})
+}
