@@ -87,8 +87,8 @@ func (w *waiter) leave() bool {
 // giveBack passes on what w was given and, its context having ended, is not to
 // have.
 func (w *waiter) giveBack() {
-	e := w.hold.entry // which its Lock may have left already
-	e.counts.cancelled.Add(1)
+	w.lock.entry.Load().counts.cancelled.Add(1)
+	e := w.hold.entry // nil if w never was given anything
 	switch w.got {
 	case hasTurn, lost:
 		e.pass()
