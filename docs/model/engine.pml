@@ -12,6 +12,14 @@
  *	a kernel call			a step of its own; block is two, and anything may
  *					happen between them
  *	acquire and its acquisition	the loop of goroutine, on its progress at
+ *	lookFrom, relocate(nil)		one step: the file that it looked at, because lost
+ *					files stay lost here; that it opened, one that has
+ *					been at the path since
+ *	who has nothing, and arrives	begins anew, from nothing: after lookFrom, and when
+ *	again				its Lock was moved during AcquireBlocking
+ *	watch				one process per entry whose file can be lost, for as
+ *					long as somebody queues; that it looks in vain is
+ *					no step
  *	waiter				the number of its goroutine, which has at most one
  *	waiter.ready, got		a channel for one message
  *	the parked thread, the poller	one process per entry, idle while the turn is not
@@ -77,6 +85,10 @@
 #ifndef PATIENT
 #define PATIENT	0	/* 1: goroutine 0 only calls Acquire, and is not cancelled */
 #endif
+#ifndef HANGS
+#define HANGS	0	/* 1: the foreign process may never release a file that is lost;
+			   2: nor may any goroutine, but a PATIENT one */
+#endif
 #ifndef KEEPS
 #define KEEPS	0	/* 1: the foreign process may never release */
 #endif
@@ -97,6 +109,16 @@
 #ifndef MUT_GRANT_PAST_SLICE
 #define MUT_GRANT_PAST_SLICE	0	/* what the parked thread granted to one who is
 					   cancelled is granted on, whatever the slice says */
+#endif
+
+#ifndef MUT_NOBODY_WATCHES
+#define MUT_NOBODY_WATCHES	0	/* there is no watch */
+#endif
+#ifndef MUT_LEAVE_WAITERS
+#define MUT_LEAVE_WAITERS	0	/* relocate without the turn moves nothing but Locks */
+#endif
+#ifndef MUT_FROM_UNDER
+#define MUT_FROM_UNDER		0	/* it does not ask whether an acquire is under way */
 #endif
 
 /* must is assert, but for the runs that show that what follows from an assertion
@@ -145,6 +167,7 @@ chan queue[ENTRIES] = [GOROUTINES] of { byte };
 byte lentry[LOCKS];
 bool closed[LOCKS];
 
+byte hentry[GOROUTINES];	/* hold.entry of the hold in the making, or live */
 chan ready[GOROUTINES] = [1] of { mtype:Progress };
 
 /* What only the properties look at. */
@@ -298,7 +321,8 @@ inline begin(e) {
 inline takeLocked(e, who) {
 	turn[e] = taken;
 	hold[e] = who;
-	whose[e] = who
+	whose[e] = who;
+	hentry[who - 1] = e
 }
 
 /* grantLocked gives the turn, and the kernel's lock unless got is hasTurn, to the
@@ -339,6 +363,13 @@ inline giveBackLocked(e, g, as) {
 	fi
 }
 
+/* queues: goroutine g is in a queue now, and has nothing. */
+inline queues(g) {
+	waited = true;
+	hentry[g] = 0;
+	at = queued
+}
+
 /* park gives the turn to a thread or, without room for one, to a poller. */
 inline park(e, g) {
 	if
@@ -354,8 +385,92 @@ inline park(e, g) {
 	:: MUT_FORGET_NEXT_WAIT && waited
 	:: POLLS -> turn[e] = polled; whose[e] = THREAD
 	fi;
-	waited = true;
-	at = queued
+	queues(g)
+}
+
+/*
+ * The file that is lost.
+ */
+
+/* LOST: the file of e is not the one at the path of Lock l. */
+#define LOST(l, e)	(fileAt[PATH(l)] != FILE(e))
+
+/* acquiringLocked */
+#define ACQUIRING(e)	(turn[e] == taken && (hold[e] == 0 || stage[hold[e] - 1] != holds))
+
+/* turnAway tells those in the queue that they wait in vain, if it is so for x. */
+inline turnAway(e, inVain) {
+	y = len(queue[e]);
+	do
+	:: y > 0 ->
+		queue[e]?x;
+		if
+		:: inVain -> goes(x); d = x + 1; deliver(failed)
+		:: else -> queue[e]!x
+		fi;
+		y--
+	:: else -> x = 0; break
+	od
+}
+
+/* moveLocks and moveWaiters are moveLocked; in between, who has the turn of e
+   and keeps it takes that of to, or queues there. */
+inline moveLocks(e, to, l) {
+	opened[to] = true;	/* if there was no such entry yet */
+	do
+	:: x < LOCKS && USES(x, e) && PATH(x) == PATH(l) -> lentry[x] = to; x++
+	:: x < LOCKS && !(USES(x, e) && PATH(x) == PATH(l)) -> x++
+	:: x == LOCKS -> x = 0; break
+	od
+}
+
+inline moveWaiters(e, to, l) {
+	y = len(queue[e]);
+	do
+	:: y > 0 ->
+		queue[e]?x;
+		if
+		:: PATH(LOCK(x)) == PATH(l) && turn[to] == free ->
+			d = x + 1;
+			takeLocked(to, d);
+			deliver(hasTurn)
+		:: PATH(LOCK(x)) == PATH(l) && turn[to] != free -> enqueueLocked(to, x)
+		:: else -> queue[e]!x
+		fi;
+		y--
+	:: else -> x = 0; break
+	od
+}
+
+/* lookFrom, by way of Lock l, which has lost the file of e; to is used for what
+   relocate, without the turn, has opened. */
+inline lookFrom(e, to, l) {
+	if
+	:: to = ENTRY(e / FILES, fileAt[PATH(l)]); relocate(e, to, l)
+	:: FILE(e) + 1 < fileAt[PATH(l)] -> to = e + 1; relocate(e, to, l)
+	:: errorsLeft > 0 -> errorsLeft--
+	:: errorsLeft > 0 -> errorsLeft--; turnAway(e, PATH(LOCK(x)) == PATH(l))	/* no such directory */
+	fi;
+	to = 0
+}
+
+inline relocate(e, to, l) {
+	if
+	:: lentry[l] != e || closed[l]
+	:: lentry[l] == e && !closed[l] && ACQUIRING(e) && !MUT_FROM_UNDER
+	:: lentry[l] == e && !closed[l] && !(ACQUIRING(e) && !MUT_FROM_UNDER) ->
+		moveLocks(e, to, l);
+		if
+		:: !MUT_LEAVE_WAITERS -> moveWaiters(e, to, l)
+		:: MUT_LEAVE_WAITERS
+		fi;
+		if
+		:: turn[e] == blocked && lentry[LOCK(whose[e] - 1)] != e ->
+			goes(whose[e] - 1)	/* it cannot be called off, and comes again */
+		:: else
+		fi;
+		retire(e)
+	fi
 }
 
 /* The line of all who acquire, for the properties. */
@@ -402,7 +517,7 @@ end:	do
 		:: BLOCKS && !(PATIENT && g == 0) -> manner = blocking
 		fi;
 
-		/* arrive */
+		/* arrive, queueUp */
 		e = lentry[LOCK(g)];
 		if
 		:: closed[LOCK(g)] -> goto nothing
@@ -414,12 +529,16 @@ end:	do
 			takeLocked(e, g + 1);
 			comes(g);
 			at = hasTurn
+		:: turn[e] != free && LOST(LOCK(g), e) ->
+			/* It was not free when the look was found to be due. */
+			lookFrom(e, to, LOCK(g));
+			goto nothing
 		:: turn[e] != free && manner == trying -> goto nothing
 		:: turn[e] != free && manner != trying ->
 			comes(g);
-			waited = true;
 			enqueueLocked(e, g);
-			at = queued
+			queues(g);
+			e = 0
 		fi
 	   }
 
@@ -429,7 +548,7 @@ end:	do
 		   the message all the same: as if the context had ended after it. */
 		atomic {
 			if
-			:: ready[g]?at -> e = lentry[LOCK(g)]
+			:: ready[g]?at -> e = hentry[g]
 			:: CTXENDS(g) && queue[lentry[LOCK(g)]]??[eval(g)] ->
 				/* leave */
 				e = lentry[LOCK(g)];
@@ -463,12 +582,13 @@ end:	do
 			:: err || (!ok && manner == trying) -> goto passing
 			:: !err && ok -> ok = false; begin(e); at = locked
 			:: !err && !ok && manner != trying
+			:: !err && !ok && LOST(LOCK(g), e) -> at = lost	/* by a look */
 			:: !err && !ok && CTXENDS(g) -> goto passing
 			fi
 		}
 		if
-		:: at == locked
-		:: at != locked && manner == blocking ->
+		:: at != hasTurn
+		:: at == hasTurn && manner == blocking ->
 			/* entry.block */
 			atomic { turn[e] = blocked; hold[e] = 0; onThread = true };
 			callBlock(e, g + 1);
@@ -480,7 +600,7 @@ end:	do
 				:: else -> at = locked
 				fi
 			}
-		:: at != locked && (manner == parking || POLLS) -> atomic { park(e, g) }
+		:: at == hasTurn && (manner == parking || POLLS) -> atomic { park(e, g); e = 0 }
 		fi
 
 	   :: at == locked || at == granted || at == handedOver ->
@@ -516,40 +636,35 @@ end:	do
 		}
 		atomic {
 			if
-			:: closed[LOCK(g)] -> goto passing
-			:: !closed[LOCK(g)] && to == e -> at = hasTurn
-			:: !closed[LOCK(g)] && to != e ->
+			:: lentry[LOCK(g)] != e -> must(onThread); at = 0	/* somebody else has moved it */
+			:: lentry[LOCK(g)] == e && closed[LOCK(g)] -> goto passing
+			:: lentry[LOCK(g)] == e && !closed[LOCK(g)] && to == e -> at = hasTurn
+			:: lentry[LOCK(g)] == e && !closed[LOCK(g)] && to != e ->
 				must(whose[e] == g + 1);
-				opened[to] = true;	/* if there was no such entry yet */
-				do
-				:: x < LOCKS && USES(x, e) && PATH(x) == PATH(LOCK(g)) -> lentry[x] = to; x++
-				:: x < LOCKS && !(USES(x, e) && PATH(x) == PATH(LOCK(g))) -> x++
-				:: x == LOCKS -> x = 0; break
-				od;
+				moveLocks(e, to, LOCK(g));
 				if
 				:: turn[to] == free -> takeLocked(to, g + 1); at = hasTurn
 				:: turn[to] != free && manner == trying -> goes(g); at = failed
-				:: turn[to] != free && manner != trying -> waited = true; enqueueLocked(to, g); at = queued
+				:: turn[to] != free && manner != trying -> enqueueLocked(to, g); queues(g)
 				fi;
-				y = len(queue[e]);
-				do
-				:: y > 0 ->
-					queue[e]?x;
-					if
-					:: PATH(LOCK(x)) == PATH(LOCK(g)) -> enqueueLocked(to, x)
-					:: else -> queue[e]!x
-					fi;
-					y--
-				:: else -> x = 0; break
-				od
+				moveWaiters(e, to, LOCK(g))
 			fi
 		}
 		if
 		:: at == failed -> goto passing
 		:: at != failed && to != e ->
 			atomic { pass(e, g + 1) };
-			atomic { retire(e); e = to }
-		:: at != failed && to == e
+			atomic {
+				retire(e);
+				e = to;
+				to = 0;
+				if
+				:: at == 0 -> goto nothing
+				:: at == queued -> e = 0
+				:: at == hasTurn
+				fi
+			}
+		:: at != failed && to == e -> to = 0
 		fi
 	   od;
 
@@ -563,12 +678,15 @@ end:	do
 		assert(held[FILE(e)] == 1);	/* exclusion */
 		at = 0; to = 0; waited = false; onThread = false; ok = false
 	   }
-	   atomic {
+	   do
+	   :: HANGS > 1 && !(PATIENT && g == 0) && LOST(LOCK(g), e) && !stopping
+	   :: atomic {
 		must(hold[e] == g + 1 && owner[FILE(e)] == e + 1);
 		held[FILE(e)]--;
 		stage[g] = idle;
 		giveBackLocked(e, g, handedOver)
-	   }
+	      }
+	   od;
 
 mutation:  skip;
 	   atomic { unlock(e, g + 1); goto nothing }
@@ -595,6 +713,7 @@ nothing:   atomic {
 		od;
 		goes(g);
 		stage[g] = idle;
+		hentry[g] = 0;
 		manner = 0; at = 0; e = 0; to = 0; d = 0;
 		waited = false; onThread = false; ok = false; err = false
 	   }
@@ -658,6 +777,27 @@ passing: skip;
 	atomic { retire(e); goto end }
 }
 
+/* The watch of e. */
+#define AWAY(l, e)	(USES(l, e) && LOST(l, e))
+
+proctype watch(byte e) {
+	byte l, to;
+	byte d;
+
+end:	do
+	:: atomic {
+		len(queue[e]) > 0 && (AWAY(0, e) || AWAY(1, e) || AWAY(2, e)) ->
+		if
+		:: AWAY(0, e)
+		:: AWAY(1, e) -> l = 1
+		:: AWAY(2, e) -> l = 2
+		fi;
+		lookFrom(e, to, l);
+		l = 0
+	   }
+	od
+}
+
 /* Another process, with nothing but a descriptor that it opens each time. */
 proctype foreigner() {
 end:	do
@@ -671,7 +811,7 @@ end:	do
 			assert(held[foreignFile] == 1)
 		}
 		do
-		:: KEEPS && !stopping
+		:: (KEEPS || (HANGS && foreignFile != fileAt[0])) && !stopping
 		:: atomic { held[foreignFile]--; owner[foreignFile] = 0; foreignFile = 0 };
 			break
 		od
@@ -696,17 +836,7 @@ end:	do
 		!stopping;
 		e = lentry[0];
 		closed[0] = true;
-		y = len(queue[e]);
-		do
-		:: y > 0 ->
-			queue[e]?x;
-			if
-			:: LOCK(x) == 0 -> goes(x); d = x + 1; deliver(failed)
-			:: else -> queue[e]!x
-			fi;
-			y--
-		:: else -> x = 0; break
-		od;
+		turnAway(e, LOCK(x) == 0);
 		retire(e);
 		break
 	   }
@@ -752,6 +882,15 @@ init {
 		od;
 		do
 		:: n < ENTRIES && (n < FILES || G1 > 0) -> run thread(n); n++
+		:: else -> n = 0; break
+		od;
+		do
+		:: n < ENTRIES && (n < FILES || G1 > 0) ->
+			if
+			:: FILE(n) < FILES - 1 && !MUT_NOBODY_WATCHES -> run watch(n)
+			:: else
+			fi;
+			n++
 		:: else -> n = 0; break
 		od;
 		if :: FOREIGN -> run foreigner() :: else fi;
