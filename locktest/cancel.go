@@ -14,7 +14,7 @@ func (w waiter) cancelled() (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
-	said, err := w.await(w.x.ctx, "Lock, whose context has ended", w.c, w.x.bounds.answer)
+	said, err := w.await(w.x.ctx, "Lock, whose context has ended", w.c, w.x.boundOf(Cancels))
 	switch {
 	case errors.As(err, new(hang)):
 		return 0, err

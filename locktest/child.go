@@ -149,9 +149,9 @@ func (l *life) do(o order) (said answer, err error) {
 		ctx, cancel := context.WithCancel(context.Background())
 		h.cancel = cancel
 		taken := make(chan struct{})
-		id := goid.Get()
+		ids := []uint64{goid.Get()}
 		go func() {
-			if awaitBlocked(id, taken) {
+			if awaitBlocked(ids, taken) {
 				l.say(answer{ID: o.ID, Waits: true})
 			}
 		}()
@@ -221,10 +221,10 @@ func (l *life) replace(o order, h *handle) error {
 	return nil
 }
 
-// awaitBlocked waits until the goroutine of that id is blocked, wherever that is,
-// and reports whether it was before done was closed. One that is running, or
-// about to, may not have come to the queue yet.
-func awaitBlocked(id uint64, done <-chan struct{}) bool {
+// awaitBlocked waits until the goroutines of those ids are blocked, wherever that
+// is, and reports whether they were before done was closed. One that is running,
+// or about to, may not have come to the queue yet.
+func awaitBlocked(ids []uint64, done <-chan struct{}) bool {
 	const looks = 4 // in a row: a system call that ends soon looks the same
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
@@ -238,7 +238,7 @@ func awaitBlocked(id uint64, done <-chan struct{}) bool {
 			return true
 		case <-tick.C:
 		}
-		if isBlocked(id) {
+		if areBlocked(ids) {
 			blocked++
 		} else {
 			blocked = 0
@@ -247,7 +247,7 @@ func awaitBlocked(id uint64, done <-chan struct{}) bool {
 	return true
 }
 
-func isBlocked(id uint64) bool {
+func areBlocked(ids []uint64) bool {
 	buf := make([]byte, 1<<16)
 	for {
 		n := runtime.Stack(buf, true)
@@ -257,12 +257,15 @@ func isBlocked(id uint64) bool {
 		}
 		buf = make([]byte, 2*len(buf))
 	}
-	_, after, _ := strings.Cut("\n"+string(buf), "\ngoroutine "+strconv.FormatUint(id, 10)+" [")
-	state, _, _ := strings.Cut(after, "]")
-	state, _, _ = strings.Cut(state, ",")
-	switch state {
-	case "", "running", "runnable", "sync.Mutex.Lock", "GC assist wait", "GC assist marking", "preempted", "copystack":
-		return false
+	stacks := "\n" + string(buf)
+	for _, id := range ids {
+		_, after, _ := strings.Cut(stacks, "\ngoroutine "+strconv.FormatUint(id, 10)+" [")
+		state, _, _ := strings.Cut(after, "]")
+		state, _, _ = strings.Cut(state, ",")
+		switch state {
+		case "", "running", "runnable", "sync.Mutex.Lock", "GC assist wait", "GC assist marking", "preempted", "copystack":
+			return false
+		}
 	}
 	return true
 }

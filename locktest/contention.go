@@ -25,7 +25,7 @@ type strain struct {
 // contention has processes add one to a number in a file, over and over. None of
 // it is lost if they exclude each other.
 func contention(x *exam) (string, error) {
-	s := stress{x.scratch, filepath.Join(filepath.Dir(x.scratch), "counter"), 300 * time.Millisecond}
+	s := stress{x.scratch, filepath.Join(filepath.Dir(x.scratch), "counter"), 100 * time.Millisecond}
 	if err := os.WriteFile(s.Counter, []byte(counterText(0)), 0o666); err != nil {
 		return "", err
 	}

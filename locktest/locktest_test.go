@@ -1,9 +1,14 @@
 package locktest
 
-import (
-	"testing"
-)
+import "testing"
 
-func TestMain(m *testing.M) { Main(m) }
+func TestMain(m *testing.M) {
+	var libs []Lib
+	for _, f := range append(flaws, systemFlaws...) {
+		libs = append(libs, f.Lib)
+	}
+	Child(libs...)
+	Main(m)
+}
 
 func TestPacklockIsWhatItClaims(t *testing.T) { Run(t, Packlock()) }

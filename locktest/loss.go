@@ -52,6 +52,9 @@ func eachLoss(x *exam, notices func(lose func() error) error) (string, error) {
 			return "", x.ctx.Err()
 		case err != nil:
 			not, why = append(not, loss.name), err
+			if errors.As(err, new(hang)) && x.claims&NoticesLoss != 0 {
+				return "", fmt.Errorf("%s: %w", loss.name, err) // the others would take as long
+			}
 		default:
 			noticed = append(noticed, loss.name)
 		}
@@ -139,8 +142,7 @@ func lossWhileWaiting(x *exam) (string, error) {
 		if err := lose(); err != nil {
 			return err
 		}
-		// It has to find out, and is not woken.
-		if _, err := w.await(x.ctx, "waiting for the lock of the new file", w.c, min(x.bounds.wake, x.bounds.answer)); err != nil {
+		if _, err := w.await(x.ctx, "waiting for the lock of the new file", w.c, x.boundOf(NoticesLoss)); err != nil {
 			return err
 		}
 		return x.alone(other)

@@ -47,7 +47,7 @@ func Main(m interface{ Run() int }) {
 // are those that Test is called for.
 func Child(libs ...Lib) {
 	ready = true
-	registered = libs
+	registered = append(registered, libs...)
 	encoded, isChild := os.LookupEnv(childVariable)
 	if !isChild {
 		return

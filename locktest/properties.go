@@ -14,9 +14,9 @@ type property struct {
 	claim Claims // 0: what has it not is no lock
 	of    kind   // whose it is
 
-	// needs is the property, an earlier one, without which this one says
+	// needs are the properties, earlier ones, without which this one says
 	// nothing.
-	needs string
+	needs []string
 
 	do func(x *exam) (detail string, err error)
 }
@@ -41,30 +41,30 @@ const (
 
 // properties are all there are, in the order in which they are examined.
 var properties = []property{
-	{nameLocks, 0, ofFileSystems | ofLocks, "", locks},
-	{"identity is stable", 0, ofFileSystems, nameLocks, identity},
-	{nameExcludes, 0, ofFileSystems | ofLocks, nameLocks, excludes},
-	{nameHandles, ExcludesHandles, ofLocks, nameExcludes, excludesHandles},
-	{"try never waits", TryNeverWaits, ofFileSystems | ofLocks, nameExcludes, tries},
-	{nameWakes, 0, ofFileSystems | ofLocks, nameExcludes, wakes},
-	{"no polling", NoPolling, ofLocks, nameExcludes, polls},
-	{"released on close", 0, ofFileSystems | ofLocks, nameWakes, releasedOnClose},
-	{"released on exit", 0, ofFileSystems | ofLocks, nameWakes, releasedOnExit},
-	{nameKill, 0, ofFileSystems | ofLocks, nameWakes, releasedOnKill},
-	{"not inherited", NotInherited, ofFileSystems | ofLocks, nameKill, notInherited},
-	{"handed to a child", HandsOver, ofFileSystems | ofLocks, nameKill, handedOn},
-	{"second unlock is harmless", SecondUnlockIsHarmless, ofLocks, nameExcludes, secondUnlock},
-	{"one lock by any path", OneLockByAnyPath, ofFileSystems | ofLocks, nameExcludes, anyPath},
-	{nameCancels, Cancels, ofLocks, nameExcludes, cancelReturns},
-	{"cancelled takes nothing", Cancels, ofLocks, nameCancels, cancelTakesNothing},
-	{"cancelled leaves nothing", CancelLeavesNothing, ofLocks, nameExcludes, cancelLeavesNothing},
-	{"no thread for each waiter", NoThreadPerWaiter, ofLocks, nameExcludes, noThreads},
-	{"first come, first served", FirstComeFirstServed, ofLocks, nameHandles, inOrder},
-	{"notices loss while idle", NoticesLoss, ofLocks, nameExcludes, lossWhileIdle},
-	{"notices loss while held", NoticesLoss, ofLocks, nameExcludes, lossWhileHeld},
-	{"notices loss while it waits", NoticesLoss, ofLocks, nameWakes, lossWhileWaiting},
-	{"refuses odd files", RefusesOddFiles, ofLocks, nameLocks, refusesOddFiles},
-	{"excludes under contention", 0, ofLocks, nameWakes, contention},
+	{nameLocks, 0, ofFileSystems | ofLocks, nil, locks},
+	{"identity is stable", 0, ofFileSystems, []string{nameLocks}, identity},
+	{nameExcludes, 0, ofFileSystems | ofLocks, []string{nameLocks}, excludes},
+	{nameHandles, ExcludesHandles, ofLocks, []string{nameExcludes}, excludesHandles},
+	{"try never waits", TryNeverWaits, ofFileSystems | ofLocks, []string{nameExcludes}, tries},
+	{nameWakes, 0, ofFileSystems | ofLocks, []string{nameExcludes}, wakes},
+	{"no polling", NoPolling, ofLocks, []string{nameExcludes}, polls},
+	{"released on close", 0, ofFileSystems | ofLocks, []string{nameWakes}, releasedOnClose},
+	{"released on exit", 0, ofFileSystems | ofLocks, []string{nameWakes}, releasedOnExit},
+	{nameKill, 0, ofFileSystems | ofLocks, []string{nameWakes}, releasedOnKill},
+	{"not inherited", NotInherited, ofFileSystems | ofLocks, []string{nameKill}, notInherited},
+	{"handed to a child", HandsOver, ofFileSystems | ofLocks, []string{nameKill}, handedOn},
+	{"second unlock is harmless", SecondUnlockIsHarmless, ofLocks, []string{nameExcludes}, secondUnlock},
+	{"one lock by any path", OneLockByAnyPath, ofFileSystems | ofLocks, []string{nameExcludes}, anyPath},
+	{nameCancels, Cancels, ofLocks, []string{nameExcludes}, cancelReturns},
+	{"cancelled takes nothing", Cancels, ofLocks, []string{nameCancels}, cancelTakesNothing},
+	{"cancelled leaves nothing", CancelLeavesNothing, ofLocks, []string{nameExcludes}, cancelLeavesNothing},
+	{"no thread for each waiter", NoThreadPerWaiter, ofLocks, []string{nameExcludes}, noThreads},
+	{"first come, first served", FirstComeFirstServed, ofLocks, []string{nameHandles, nameWakes}, inOrder},
+	{"notices loss while idle", NoticesLoss, ofLocks, []string{nameExcludes}, lossWhileIdle},
+	{"notices loss while held", NoticesLoss, ofLocks, []string{nameExcludes}, lossWhileHeld},
+	{"notices loss while it waits", NoticesLoss, ofLocks, []string{nameWakes}, lossWhileWaiting},
+	{"refuses odd files", RefusesOddFiles, ofLocks, []string{nameLocks}, refusesOddFiles},
+	{"excludes under contention", 0, ofLocks, []string{nameWakes}, contention},
 }
 
 // What the properties are made of.

@@ -8,7 +8,7 @@ func makeFIFO(string) error { return errors.ErrUnsupported }
 
 func makeSocket(string) error { return errors.ErrUnsupported }
 
-func sleeps() (int64, bool) { return 0, false }
+func sleeps() (int64, error) { return 0, errors.ErrUnsupported }
 
 func files() *int { return nil }
 

@@ -23,12 +23,10 @@ func makeSocket(path string) error {
 }
 
 // sleeps returns how often the threads of this process have gone to sleep.
-func sleeps() (int64, bool) {
+func sleeps() (int64, error) {
 	var usage unix.Rusage
-	if err := unix.Getrusage(unix.RUSAGE_SELF, &usage); err != nil {
-		return 0, false
-	}
-	return int64(usage.Nvcsw), true
+	err := unix.Getrusage(unix.RUSAGE_SELF, &usage)
+	return int64(usage.Nvcsw), err
 }
 
 // files returns how many files this process has open.

@@ -60,10 +60,10 @@ func Test(ctx context.Context, dir string, lib Lib) (Report, error) {
 	if _, err := libNamed(lib.Name); err != nil {
 		return Report{}, err
 	}
-	return test(ctx, dir, lib, defaultBounds)
+	return test(ctx, dir, lib, defaultBounds, properties)
 }
 
-func test(ctx context.Context, dir string, lib Lib, bounds bounds) (r Report, err error) {
+func test(ctx context.Context, dir string, lib Lib, bounds bounds, of []property) (r Report, err error) {
 	if r, err = newReport(dir); err != nil {
 		return r, err
 	}
@@ -74,7 +74,7 @@ func test(ctx context.Context, dir string, lib Lib, bounds bounds) (r Report, er
 	}
 	defer x.end()
 	x.bounds = bounds
-	if err := x.examineAll(ctx, ofLocks, &r); err != nil {
+	if err := x.examineAll(ctx, ofLocks, of, &r); err != nil {
 		return r, err
 	}
 	r.conclude(fmt.Sprintf("What %s claims", lib.Name), "is so", "is not all so")
@@ -101,7 +101,7 @@ func Check(ctx context.Context, dir string) (Report, error) {
 	defer x.end()
 	x.each = true
 	x.network = fsinfo.ReachAt(r.Directory) == fsinfo.Network
-	if err := x.examineAll(ctx, ofFileSystems, &r); err != nil {
+	if err := x.examineAll(ctx, ofFileSystems, properties, &r); err != nil {
 		return r, err
 	}
 	bad := r.Failed()
@@ -145,6 +145,15 @@ type bounds struct {
 // waited for long.
 var defaultBounds = bounds{answer: 15 * time.Second, wake: 45 * time.Second}
 
+// boundOf returns how long to wait for what shows that the claim is true. Where
+// it is not claimed, it is likely not to come.
+func (x *exam) boundOf(claim Claims) time.Duration {
+	if x.claims&claim == 0 {
+		return min(x.bounds.answer, 2*time.Second)
+	}
+	return x.bounds.answer
+}
+
 // An exam is of one lock, by files in a directory of its own.
 type exam struct {
 	dir     string // the temporary one
@@ -184,8 +193,9 @@ func (x *exam) end() {
 	}
 }
 
-// examineAll examines the properties of that kind, and adds the results to r.
-func (x *exam) examineAll(ctx context.Context, of kind, r *Report) error {
+// examineAll examines those of the properties that are of that kind, and adds the
+// results to r.
+func (x *exam) examineAll(ctx context.Context, of kind, properties []property, r *Report) error {
 	for _, p := range properties {
 		if p.of&of == 0 {
 			continue
@@ -247,8 +257,10 @@ func (x *exam) lackOf(p property) error {
 	if outcome, examined := x.outcomes[nameLocks]; examined && outcome != OK {
 		return skip("there is no lock to check")
 	}
-	if outcome, examined := x.outcomes[p.needs]; examined && outcome != OK && !x.each {
-		return skip(fmt.Sprintf("says nothing without %q", p.needs))
+	for _, needed := range p.needs {
+		if outcome, examined := x.outcomes[needed]; examined && outcome != OK && !x.each {
+			return skip(fmt.Sprintf("says nothing without %q", needed))
+		}
 	}
 	return nil
 }
