@@ -57,11 +57,13 @@ func excludes(x *exam) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	switch has, err := other.hasTry(); {
+	switch said, err := other.ask("trying the lock, which another has", order{Do: doTry}); {
+	case errors.Is(err, errors.ErrUnsupported):
+		return "as far as waiting shows: there is no trying", other.refused()
 	case err != nil:
 		return "", err
-	case !has:
-		return "as far as waiting shows: there is no trying", other.refused()
+	case !said.Busy:
+		return "", errTaken
 	}
 	for range 10 {
 		if err := other.refused(); err != nil {

@@ -52,7 +52,7 @@ func eachLoss(x *exam, notices func(lose func() error) error) (string, error) {
 			return "", x.ctx.Err()
 		case err != nil:
 			not, why = append(not, loss.name), err
-			if errors.As(err, new(hang)) && x.claims&NoticesLoss != 0 {
+			if errors.As(err, new(hang)) {
 				return "", fmt.Errorf("%s: %w", loss.name, err) // the others would take as long
 			}
 		default:

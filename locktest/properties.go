@@ -168,15 +168,6 @@ func (h handleOf) refused() error {
 	return err
 }
 
-// hasTry reports whether h can try at all.
-func (h handleOf) hasTry() (bool, error) {
-	_, err := h.ask("trying the lock", order{Do: doTry})
-	if errors.Is(err, errors.ErrUnsupported) {
-		return false, nil
-	}
-	return true, err
-}
-
 func (h handleOf) unlock() (answer, error) { return h.ask("unlock", order{Do: doUnlock}) }
 
 // A waiter is a handle that waits for the lock.

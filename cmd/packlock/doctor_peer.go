@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"packlock"
+	"packlock/locktest"
 )
 
 // The two halves of doctor -peer talk by files in the directory, of which each
@@ -116,36 +117,38 @@ func (d *doctor) examineWithPeer(ctx context.Context) error {
 
 // judge makes the report of what came out.
 func (d *doctor) judge(h *half, r peerResult) {
-	const notReached = skip("it did not come to that")
+	record := func(name string, outcome locktest.Outcome, detail string, latencies ...time.Duration) {
+		result := locktest.Result{Name: name, Outcome: outcome, Detail: detail, Latencies: latencies}
+		d.report.Checks = append(d.report.Checks, result)
+		d.show(result)
+	}
+	const notReached = "it did not come to that"
 	excluded := func(name string, tries int, refuted bool) {
-		var err error
 		switch {
 		case refuted:
-			err = errTaken
+			record(name, locktest.Failed, errTaken.Error())
 		case tries == 0:
-			err = notReached
+			record(name, locktest.Skipped, notReached)
+		default:
+			record(name, locktest.OK, fmt.Sprintf("busy each time of %d", tries))
 		}
-		d.record(name, fmt.Sprintf("busy each time of %d", tries), err)
 	}
 	woke := func(name string, within []time.Duration, asleep bool) {
-		var worst time.Duration
-		var err error
 		switch {
 		case asleep:
-			err = fmt.Errorf("the wait went on for %v after the release", wakeBound)
+			record(name, locktest.Failed, fmt.Sprintf("the wait went on for %v after the release", wakeBound))
 		case len(within) == 0:
-			err = notReached
+			record(name, locktest.Skipped, notReached)
 		default:
-			worst = slices.Max(within)
+			record(name, locktest.OK, fmt.Sprintf("within %v", slices.Max(within).Round(time.Millisecond)), within...)
 		}
-		d.record(name, fmt.Sprintf("within %v", rounded(worst)), err, within...)
 	}
 	excluded("held here, tried there", r.triesThere, r.takenThere)
 	excluded("held there, tried here", r.triesHere, r.takenHere)
 	woke("wakes there", r.wokenThere, r.asleepThere)
 	woke("wakes here", r.wokenHere, r.asleepHere)
 
-	d.report.Trusted = len(d.failed()) == 0
+	d.report.Trusted = len(d.report.Failed()) == 0
 	refuted := r.takenHere || r.takenThere
 	dir := legible(h.dir)
 	switch {
@@ -454,6 +457,16 @@ type peerResult struct {
 func (r *peerResult) final() bool {
 	return r.takenHere || r.takenThere || r.asleepHere || r.asleepThere
 }
+
+var errTaken = errors.New("a process took the lock while another had it")
+
+// wakeBound is how long the wait for a free lock may take. NFS version 4 on
+// Linux asks the server anew only every 30 seconds when it has waited for long.
+const wakeBound = 45 * time.Second
+
+// openScratch opens the lock that two halves try. Tests have each lock a file of
+// its own: that is a file system whose locks exclude nobody.
+var openScratch = packlock.OpenFile
 
 const (
 	peerRounds = 3
