@@ -11,4 +11,7 @@ func TestMain(m *testing.M) {
 	Main(m)
 }
 
-func TestPacklockIsWhatItClaims(t *testing.T) { Run(t, Packlock()) }
+func TestPacklockIsWhatItClaims(t *testing.T) {
+	t.Parallel()
+	Run(t, Packlock())
+}

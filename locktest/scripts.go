@@ -254,6 +254,9 @@ func (l *life) queue(w waits) (order []int, err error) {
 	return order, nil
 }
 
+// contendAtLeast is how often a process counts, however slow it is.
+const contendAtLeast = 100
+
 // contend counts for that long.
 func (l *life) contend(s stress) (got strain, err error) {
 	h, err := l.lib.Open(s.Path)
@@ -266,7 +269,7 @@ func (l *life) contend(s stress) (got strain, err error) {
 		return got, err
 	}
 	defer f.Close()
-	for end := time.Now().Add(s.For); time.Now().Before(end); got.Operations++ {
+	for end := time.Now().Add(s.For); got.Operations < contendAtLeast || time.Now().Before(end); got.Operations++ {
 		asked := time.Now()
 		if err := h.Lock(context.Background()); err != nil {
 			return got, err
