@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -44,14 +43,12 @@ var flaws = []flaw{
 	broken("wakes nobody", true, 0, func(l *packLocker, _ string) Locker { return wakesNobody{l} }, "blocks and wakes"),
 	broken("keeps it after Close", true, 0, func(l *packLocker, _ string) Locker { return keepsAfterClose{l} }, "released on close"),
 	broken("try waits", true, 0, func(l *packLocker, _ string) Locker { return &tryWaits{packLocker: l} }, "try never waits"),
-	broken("polls", false, FirstComeFirstServed, func(l *packLocker, _ string) Locker { return polling{l} }, "no polling"),
 	broken("cannot be cancelled", true, CancelLeavesNothing, func(l *packLocker, _ string) Locker { return uncancellable{l} }, "cancelled returns"),
 	broken("locks though cancelled before", false, CancelLeavesNothing, func(l *packLocker, _ string) Locker { return cancelledTooEarly{l} }, "cancelled returns"),
 	broken("takes it when cancelled", true, CancelLeavesNothing, func(l *packLocker, _ string) Locker { return takesWhenCancelled{l} }, "cancelled takes nothing"),
 	broken("leaks when cancelled", false, 0, func(l *packLocker, _ string) Locker { return leaksWhenCancelled{l} }, "cancelled leaves nothing"),
 	broken("serves the last first", false, 0, func(l *packLocker, _ string) Locker { return lastFirst{l} }, "first come, first served"),
 	broken("unlocks for others", false, 0, func(l *packLocker, path string) Locker { return unlocksForOthers{l, path} }, "second unlock is harmless"),
-	broken("hands over nothing", false, 0, func(l *packLocker, _ string) Locker { return dupOfNothing{l} }, "handed to a child"),
 	broken("is one handle for all", false, 0, oneForAll, "excludes handles"),
 	broken("loses updates", false, 0, func(l *packLocker, _ string) Locker { return &losesUpdates{packLocker: l} }, "excludes under contention"),
 }
@@ -124,21 +121,6 @@ func (l *losesUpdates) Unlock() error {
 		return nil
 	}
 	return l.packLocker.Unlock()
-}
-
-type polling struct{ *packLocker }
-
-func (l polling) Lock(ctx context.Context) error {
-	for ctx.Err() == nil {
-		if took, err := l.TryLock(); took || err != nil {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(100 * time.Millisecond):
-		}
-	}
-	return ctx.Err()
 }
 
 type uncancellable struct{ *packLocker }
@@ -281,10 +263,6 @@ func (l unlocksForOthers) Unlock() error {
 	}
 	return h.(*packlock.Hold).Release()
 }
-
-type dupOfNothing struct{ *packLocker }
-
-func (l dupOfNothing) Dup() (*os.File, error) { return os.Open(os.DevNull) }
 
 // shared is a handle that all of a process share without knowing.
 type shared struct {

@@ -13,9 +13,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// systemFlaws are lockers of flock(2), of which each lacks something that is
-// claimed for it.
+// systemFlaws are those of things that there are not on Windows, and lockers of
+// flock(2), of which each lacks something that is claimed for it.
 var systemFlaws = []flaw{
+	broken("polls", false, FirstComeFirstServed, func(l *packLocker, _ string) Locker { return polling{l} }, "no polling"),
+	broken("hands over nothing", false, 0, func(l *packLocker, _ string) Locker { return dupOfNothing{l} }, "handed to a child"),
 	{Lib: Lib{Name: "flock", Open: openFlock(unix.O_NOFOLLOW), Claims: flockClaims | NoticesLoss},
 		caught: []string{"notices loss while idle", "notices loss while held", "notices loss while it waits"}, hangs: true},
 	{Lib: Lib{Name: "flock of anything", Open: openFlock(0), Claims: flockClaims | RefusesOddFiles},
@@ -123,3 +125,22 @@ func (e *existing) Close() error {
 	e.Unlock()
 	return nil
 }
+
+type polling struct{ *packLocker }
+
+func (l polling) Lock(ctx context.Context) error {
+	for ctx.Err() == nil {
+		if took, err := l.TryLock(); took || err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+	return ctx.Err()
+}
+
+type dupOfNothing struct{ *packLocker }
+
+func (l dupOfNothing) Dup() (*os.File, error) { return os.Open(os.DevNull) }

@@ -24,7 +24,7 @@ func Run(t *testing.T, lib Lib) {
 	if !ready {
 		t.Fatal(errNotReady)
 	}
-	x, err := newExam(t.Context(), t.TempDir(), role{Lib: lib.Name, Test: t.Name()}, lib.Claims)
+	x, err := newExam(t.TempDir(), role{Lib: lib.Name, Test: t.Name()}, lib.Claims)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +68,7 @@ func test(ctx context.Context, dir string, lib Lib, bounds bounds, of []property
 		return r, err
 	}
 	r.Library = lib.Name
-	x, err := newExam(ctx, r.Directory, role{Lib: lib.Name}, lib.Claims)
+	x, err := newExam(r.Directory, role{Lib: lib.Name}, lib.Claims)
 	if err != nil {
 		return r, err
 	}
@@ -94,7 +94,7 @@ func Check(ctx context.Context, dir string) (Report, error) {
 	if err != nil {
 		return r, err
 	}
-	x, err := newExam(ctx, r.Directory, role{Lib: Packlock().Name}, AllClaims)
+	x, err := newExam(r.Directory, role{Lib: Packlock().Name}, AllClaims)
 	if err != nil {
 		return r, err
 	}
@@ -172,12 +172,12 @@ type exam struct {
 	latencies []time.Duration // of those that waited
 }
 
-func newExam(ctx context.Context, dir string, r role, claims Claims) (*exam, error) {
+func newExam(dir string, r role, claims Claims) (*exam, error) {
 	own, err := os.MkdirTemp(dir, ".packlock-doctor-")
 	if err != nil {
 		return nil, fmt.Errorf("a temporary directory is needed there: %w", err)
 	}
-	return &exam{ctx: ctx, dir: own, role: r, claims: claims, bounds: defaultBounds, outcomes: make(map[string]Outcome)}, nil
+	return &exam{dir: own, role: r, claims: claims, bounds: defaultBounds, outcomes: make(map[string]Outcome)}, nil
 }
 
 // end removes the files, unless the file system hangs.
