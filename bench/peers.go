@@ -47,7 +47,7 @@ var peers = []peer{
 		m, err := filemutex.New(path)
 		return filemutexPeer{m}, err
 	}),
-	peerOf("juju/mutex", "github.com/juju/mutex/v2: `Acquire`, with a name made of the path, and `Cancel`", newJujuPeer),
+	peerOf("juju/mutex", "github.com/juju/mutex/v2: `Acquire`, with a name made of the path, and `Cancel`. Its file is another, in the temporary directory: what becomes of the one at the path is nothing to it", newJujuPeer),
 	peerOf("gofslock", "github.com/danjacques/gofslock: `Lock`, and `LockBlocking`, told to ask every 10 ms", func(path string) (locktest.Locker, error) {
 		return &closable{grasp: &gofslockPeer{path: path}}, nil
 	}),
@@ -116,6 +116,11 @@ type rawPeer struct {
 }
 
 func newRawPeer(path string) (locktest.Locker, error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o666) // it opens only what is there
+	if err != nil {
+		return nil, err
+	}
+	f.Close()
 	l, err := contend.Flock.Open(path)
 	return &closable{grasp: &rawPeer{Locker: l}}, err
 }
@@ -220,6 +225,9 @@ type gofslockPeer struct {
 }
 
 func (p *gofslockPeer) Lock(ctx context.Context) (err error) {
+	if err := ctx.Err(); err != nil {
+		return err // it asks nobody before it has to wait
+	}
 	p.held, err = fslock.LockBlocking(p.path, func() error {
 		select {
 		case <-ctx.Done():

@@ -108,9 +108,9 @@ func cancelLeavesNothing(x *exam) (string, error) {
 		return "", err
 	}
 	if left.most() > n/4 {
-		return "", fmt.Errorf("%d waits that were given up left %v", n, left)
+		return "", fmt.Errorf("%d waits that were given up left: %v", n, left)
 	}
-	return fmt.Sprintf("%d waits left %v", n, left), nil
+	return fmt.Sprintf("%d waits left: %v", n, left), nil
 }
 
 // noThreads is whether goroutines that wait have no thread each.
@@ -123,9 +123,9 @@ func noThreads(x *exam) (string, error) {
 	case more.Threads == nil:
 		return "", skip("the system does not tell how many threads there are")
 	case *more.Threads > n/4:
-		return "", fmt.Errorf("%d goroutines that wait have %v", n, more)
+		return "", fmt.Errorf("%d goroutines that wait have: %v", n, more)
 	}
-	return fmt.Sprintf("%d goroutines that wait have %v", n, more), nil
+	return fmt.Sprintf("%d goroutines that wait have: %v", n, more), nil
 }
 
 // census has one process hold the lock and another do the script, and returns

@@ -108,7 +108,8 @@ func lossWhileHeld(x *exam) (string, error) {
 		if err != nil {
 			return err
 		}
-		if err := other.refused(); err != nil {
+		// One that has been tried has looked at the file.
+		if _, err := other.ask("trying the lock, which another has", order{Do: doTry}); err != nil && !errors.Is(err, errors.ErrUnsupported) {
 			return err
 		}
 		if err := lose(); err != nil {
@@ -117,7 +118,9 @@ func lossWhileHeld(x *exam) (string, error) {
 		said, err := other.ask("trying the lock of the new file", order{Do: doTry})
 		switch {
 		case errors.Is(err, errors.ErrUnsupported):
-			return errors.New("there is no trying")
+			if err := other.lockFree(x.boundOf(NoticesLoss)); err != nil {
+				return err
+			}
 		case err != nil:
 			return err
 		case said.Busy:

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"time"
 )
 
@@ -227,9 +226,6 @@ func rounded(d time.Duration) time.Duration {
 	}
 	return d.Round(100 * time.Millisecond)
 }
-
-// notHere is the skip of what there is not on this system.
-func notHere() error { return skip("there is no such thing on " + runtime.GOOS) }
 
 // sameFile reports whether the file at path is that of info.
 func sameFile(path string, info os.FileInfo) (bool, error) {

@@ -96,12 +96,12 @@ func (c census) most() int {
 }
 
 func (c census) String() string {
-	said := fmt.Sprintf("%d goroutines", *c.Goroutines)
+	said := fmt.Sprintf("goroutines %d", *c.Goroutines)
 	if c.Threads != nil {
-		said += fmt.Sprintf(", %d threads", *c.Threads)
+		said += fmt.Sprintf(", threads %d", *c.Threads)
 	}
 	if c.Files != nil {
-		said += fmt.Sprintf(", %d files", *c.Files)
+		said += fmt.Sprintf(", files %d", *c.Files)
 	}
 	return said
 }
