@@ -19,20 +19,32 @@ func inOrder(x *exam) (string, error) {
 		want = append(want, i+1)
 	}
 	want = append(want, 0)
-	var got []int
-	// That one came after the other cannot be seen for certain from outside:
-	// who never serves in order was not mistaken for it.
-	for range 4 {
+	// That one came after the other cannot be seen for certain from outside. So
+	// it is claimed wrongly if most of the attempts are in disorder, and found
+	// where nobody claims it if none is.
+	const attempts = 4
+	enough := attempts / 2
+	if x.claims&FirstComeFirstServed == 0 {
+		enough = attempts
+	}
+	inOrder, disorder := 0, []int(nil)
+	for range attempts {
 		said, err := h.script(scriptOrder, waits{Path: x.scratch, Waits: queue}, x.bounds.wake)
 		if err != nil {
 			return "", err
 		}
+		var got []int
 		if err := json.Unmarshal(said.Result, &got); err != nil {
 			return "", err
 		}
 		if slices.Equal(got, want) {
-			return "", nil
+			inOrder++
+		} else {
+			disorder = got
 		}
 	}
-	return "", fmt.Errorf("who came as %v, the 0 after it had let go, was served as %v", want, got)
+	if inOrder < enough {
+		return "", fmt.Errorf("who came as %v, the 0 after it had let go, was served as %v; in order %d times of %d", want, disorder, inOrder, attempts)
+	}
+	return fmt.Sprintf("in order %d times of %d", inOrder, attempts), nil
 }
