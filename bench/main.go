@@ -8,6 +8,13 @@
 // targets are reached, and writes benchmarks.md, benchmarks.svg and
 // benchmarks.png.
 //
+// and
+//
+//	go -C bench run . -peers -out ../docs
+//
+// tests what each of them excludes, notices and leaves behind, and writes
+// peers.md.
+//
 //	main.go       this overview; the command
 //	libraries.go  the libraries
 //	measure.go    what is measured, how long, in which order
@@ -15,6 +22,7 @@
 //	targets.go    the targets
 //	markdown.go   the tables
 //	picture.go    the picture
+//	peers.go      what they exclude, notice and leave behind
 //	machine.go    where it was measured
 package main
 
@@ -28,6 +36,7 @@ import (
 
 	"packlock"
 	"packlock/internal/contend"
+	"packlock/locktest"
 )
 
 // workerArg, alone, is how this program starts its own workers.
@@ -48,9 +57,11 @@ func main() {
 	if len(os.Args) == 2 && os.Args[1] == workerArg {
 		program.Work()
 	}
+	locktest.Child(peerLibs()...)
 	out := flag.String("out", "", "`directory` to write to; none: print the tables only")
 	dir := flag.String("dir", os.TempDir(), "`directory` on the file system to lock files on")
 	quick := flag.Bool("quick", false, "a single short round: to see that it works, not how well")
+	ofPeers := flag.Bool("peers", false, "test what the libraries exclude, notice and leave behind, instead")
 	flag.Parse()
 	if flag.NArg() > 0 {
 		fmt.Fprintf(os.Stderr, "bench: no arguments here, not %q\n", flag.Arg(0))
@@ -58,10 +69,35 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := bench(ctx, *out, *dir, *quick); err != nil {
+	do := func() error { return bench(ctx, *out, *dir, *quick) }
+	if *ofPeers {
+		do = func() error { return writePeers(ctx, *out, *dir) }
+	}
+	if err := do(); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
+}
+
+// writePeers tests the peers and writes the page about them.
+func writePeers(ctx context.Context, out, dir string) error {
+	own, err := os.MkdirTemp(dir, "packlock-peers-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(own)
+	page, err := testPeers(ctx, own, func(p peer, r locktest.Report) { fmt.Fprintf(os.Stderr, "%s: %s\n", p.Name, r.Verdict) })
+	if err != nil {
+		return err
+	}
+	if out == "" {
+		fmt.Print(page)
+		return nil
+	}
+	if err := os.MkdirAll(out, 0o777); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(out, "peers.md"), []byte(page), 0o666)
 }
 
 func bench(ctx context.Context, out, dir string, quick bool) error {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"packlock/internal/fsinfo"
+	"packlock/locktest"
 )
 
 // doctor is the verb doctor.
@@ -27,39 +28,10 @@ type doctor struct {
 
 // doctorReport is what doctor -json prints.
 type doctorReport struct {
-	Directory  string            `json:"directory"`
-	System     string            `json:"system"`
-	FileSystem fsinfo.FileSystem `json:"file_system,omitzero"`
-	Peer       *peerName         `json:"peer,omitempty"`
-	Checks     []doctorCheck     `json:"checks"`
-	Trusted    bool              `json:"trusted"`
-	Verdict    string            `json:"verdict,omitempty"`
-	Error      string            `json:"error,omitempty"` // instead of a verdict
+	locktest.Report
+	Peer  *peerName `json:"peer,omitempty"`
+	Error string    `json:"error,omitempty"` // instead of a verdict
 }
-
-// doctorCheck is how one check went.
-type doctorCheck struct {
-	Name   string      `json:"name"`
-	Result checkResult `json:"result"`
-	Detail string      `json:"detail,omitempty"`
-
-	// Latencies are how long after the release those that waited had the lock,
-	// or, with -peer, bounds of that.
-	Latencies []time.Duration `json:"latencies_ns,omitempty"`
-}
-
-type checkResult string
-
-const (
-	checkOK      checkResult = "ok"
-	checkFailed  checkResult = "failed"
-	checkSkipped checkResult = "skipped"
-)
-
-// A skip is the error of a check that cannot be made: it says why.
-type skip string
-
-func (s skip) Error() string { return string(s) }
 
 func newDoctor() *verb {
 	d := &doctor{wait: duration(time.Minute)}
@@ -105,9 +77,6 @@ which can be deleted.
 }
 
 func (d *doctor) run(args []string) error {
-	if len(args) == 1 && args[0] == assistantArg {
-		assist()
-	}
 	dir, err := d.parse(args)
 	if err != nil {
 		return err
@@ -138,10 +107,10 @@ func (d *doctor) parse(args []string) (dir string, err error) {
 
 // examine does what was asked for and prints the lines of the report.
 func (d *doctor) examine(ctx context.Context, dir string) error {
-	d.report = doctorReport{
+	d.report.Report = locktest.Report{
 		Directory: dir,
 		System:    runtime.GOOS + "/" + runtime.GOARCH,
-		Checks:    []doctorCheck{},
+		Checks:    []locktest.Result{},
 	}
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -156,13 +125,19 @@ func (d *doctor) examine(ctx context.Context, dir string) error {
 	case !info.IsDir():
 		return fmt.Errorf("%s is not a directory", legible(dir))
 	}
-	d.report.FileSystem = fsinfo.Find(dir)
+	found := fsinfo.Find(dir)
+	d.report.FileSystem = locktest.FileSystem{Type: found.Type, Source: found.Source, Mount: found.Mount, Options: found.Options}
 	d.say("directory", legible(dir))
-	d.say("file system", d.report.FileSystem.String())
+	d.say("file system", found.String())
 	if d.peer {
 		return d.examineWithPeer(ctx)
 	}
-	return d.examineAlone(ctx)
+	made, err := locktest.Check(locktest.WithProgress(ctx, d.show), dir)
+	if err == nil {
+		d.report.Report = made
+		d.report.Verdict = strings.ReplaceAll(made.Verdict, dir, legible(dir))
+	}
+	return err
 }
 
 // conclude prints the end of the report, and returns the error to end with: err
@@ -187,26 +162,17 @@ func (d *doctor) conclude(err error) error {
 	return err
 }
 
-// record adds a check to the report. The error is what went wrong, or a skip.
-func (d *doctor) record(name, detail string, err error, latencies ...time.Duration) {
-	c := doctorCheck{Name: name, Result: checkOK, Detail: detail, Latencies: latencies}
-	if err != nil {
-		c.Result, c.Detail = checkFailed, err.Error()
-		if errors.As(err, new(skip)) {
-			c.Result = checkSkipped
-		}
+// show prints what was found out about a property.
+func (d *doctor) show(r locktest.Result) {
+	said := map[locktest.Outcome]string{
+		locktest.OK:      paint(green, "ok"),
+		locktest.Failed:  paint(red, "FAILED"),
+		locktest.Skipped: paint(yellow, "skipped"),
+	}[r.Outcome]
+	if r.Detail != "" {
+		said += ": " + r.Detail
 	}
-	d.report.Checks = append(d.report.Checks, c)
-
-	said := map[checkResult]string{
-		checkOK:      paint(green, "ok"),
-		checkFailed:  paint(red, "FAILED"),
-		checkSkipped: paint(yellow, "skipped"),
-	}[c.Result]
-	if c.Detail != "" {
-		said += ": " + c.Detail
-	}
-	d.say(name, said)
+	d.say(r.Name, said)
 }
 
 // say prints a line of the report that is for people.
@@ -214,76 +180,6 @@ func (d *doctor) say(name, what string) {
 	if !d.json {
 		fmt.Fprintf(&stdout, "%-22s  %s\n", name, what)
 	}
-}
-
-// failed returns the names of the checks that failed.
-func (d *doctor) failed() (names []string) {
-	for _, c := range d.report.Checks {
-		if c.Result == checkFailed {
-			names = append(names, c.Name)
-		}
-	}
-	return names
-}
-
-// examineAlone makes the checks that take one machine.
-func (d *doctor) examineAlone(ctx context.Context) error {
-	x, err := newExamination(ctx, d.report.Directory)
-	if err != nil {
-		return err
-	}
-	defer x.end()
-	// Without a lock there is nothing to say about it.
-	var none error
-	for _, c := range checks {
-		err, detail := none, ""
-		if err == nil {
-			detail, err = c.do(x)
-		}
-		x.dismiss()
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		d.record(c.name, detail, err, x.latencies...)
-		x.latencies = nil
-		if c.name == checks[0].name && err != nil {
-			none = skip("there is no lock to check")
-		}
-	}
-	bad := d.failed()
-	err = d.recordAcrossMachines()
-
-	d.report.Trusted = len(d.failed()) == 0
-	dir := legible(d.report.Directory)
-	switch {
-	case none != nil:
-		d.report.Verdict = fmt.Sprintf("%s cannot be locked.", dir)
-	case len(bad) > 0:
-		d.report.Verdict = fmt.Sprintf("A lock in %s cannot be trusted. What failed: %s.", dir, strings.Join(bad, ", "))
-	case !d.report.Trusted:
-		d.report.Verdict = fmt.Sprintf("A lock in %s can be trusted among the processes of this machine,\n"+
-			"but not across machines: it does not keep out those of another.", dir)
-	case err != nil:
-		d.report.Verdict = fmt.Sprintf("A lock in %s can be trusted among the processes of this machine.\n"+
-			"Whether it keeps out those of another is shown by running on both: packlock doctor -peer DIR", dir)
-	default:
-		d.report.Verdict = fmt.Sprintf("A lock in %s can be trusted.", dir)
-	}
-	return nil
-}
-
-// recordAcrossMachines returns why locks do not keep out other machines, or may
-// not.
-func (d *doctor) recordAcrossMachines() (err error) {
-	excludes, says := d.report.FileSystem.AcrossMachines()
-	switch excludes {
-	case fsinfo.KeptLocal:
-		err = errors.New(says)
-	case fsinfo.NotKnown:
-		err = skip(says)
-	}
-	d.record("across machines", says, err)
-	return err
 }
 
 // The colours of a terminal.

@@ -7,8 +7,6 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
-
-	"packlock"
 )
 
 func TestDoctorHasColoursOnATerminalOnly(t *testing.T) {
@@ -48,11 +46,10 @@ const interruptVariable = "PACKLOCK_TEST_INTERRUPT"
 
 func init() {
 	if os.Getenv(interruptVariable) != "" {
-		openScratch = func(path string) (*packlock.Lock, error) {
+		beforeOpen = func() {
 			if err := unix.Kill(os.Getpid(), unix.SIGINT); err != nil {
-				return nil, err
+				panic(err)
 			}
-			return packlock.OpenFile(path)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"packlock"
+	"packlock/locktest"
 )
 
 // The two halves of doctor -peer talk by files in the directory, of which each
@@ -27,10 +29,19 @@ import (
 // shows that it is alive. And a network file system that remembers what was in a
 // directory, or that something was not there, forgets that when something
 // changes in it.
-const peerPrefix = ".packlock-peer-"
+//
+// Not every one does: an SMB client may show an old list for long. So the same is
+// also in a file that has one name for good, which ends in nowSuffix and is
+// written in place. To open it the server is asked, whatever the client knows of
+// the directory.
+const (
+	peerPrefix = ".packlock-peer-"
+	nowSuffix  = ".now"
+)
 
 // A note is what is in such a file.
 type note struct {
+	Beat int // the number of the file
 	peerName
 	Partner string        // the id of the half that this one wants to work with
 	Offer   int           // the number of the offer to work together, whoever made it
@@ -39,6 +50,7 @@ type note struct {
 	Word    string        // what it says to the other
 	Within  time.Duration // of wordWoken
 	Trouble string        // why it gives up
+	Seal    int           // Beat again: what is in between was written with it
 }
 
 // peerName is what a half is known by to people.
@@ -116,36 +128,38 @@ func (d *doctor) examineWithPeer(ctx context.Context) error {
 
 // judge makes the report of what came out.
 func (d *doctor) judge(h *half, r peerResult) {
-	const notReached = skip("it did not come to that")
+	record := func(name string, outcome locktest.Outcome, detail string, latencies ...time.Duration) {
+		result := locktest.Result{Name: name, Outcome: outcome, Detail: detail, Latencies: latencies}
+		d.report.Checks = append(d.report.Checks, result)
+		d.show(result)
+	}
+	const notReached = "it did not come to that"
 	excluded := func(name string, tries int, refuted bool) {
-		var err error
 		switch {
 		case refuted:
-			err = errTaken
+			record(name, locktest.Failed, errTaken.Error())
 		case tries == 0:
-			err = notReached
+			record(name, locktest.Skipped, notReached)
+		default:
+			record(name, locktest.OK, fmt.Sprintf("busy each time of %d", tries))
 		}
-		d.record(name, fmt.Sprintf("busy each time of %d", tries), err)
 	}
 	woke := func(name string, within []time.Duration, asleep bool) {
-		var worst time.Duration
-		var err error
 		switch {
 		case asleep:
-			err = fmt.Errorf("the wait went on for %v after the release", wakeBound)
+			record(name, locktest.Failed, fmt.Sprintf("the wait went on for %v after the release", wakeBound))
 		case len(within) == 0:
-			err = notReached
+			record(name, locktest.Skipped, notReached)
 		default:
-			worst = slices.Max(within)
+			record(name, locktest.OK, fmt.Sprintf("within %v", slices.Max(within).Round(time.Millisecond)), within...)
 		}
-		d.record(name, fmt.Sprintf("within %v", rounded(worst)), err, within...)
 	}
 	excluded("held here, tried there", r.triesThere, r.takenThere)
 	excluded("held there, tried here", r.triesHere, r.takenHere)
 	woke("wakes there", r.wokenThere, r.asleepThere)
 	woke("wakes here", r.wokenHere, r.asleepHere)
 
-	d.report.Trusted = len(d.failed()) == 0
+	d.report.Trusted = len(d.report.Failed()) == 0
 	refuted := r.takenHere || r.takenThere
 	dir := legible(h.dir)
 	switch {
@@ -170,6 +184,7 @@ var renameNote = os.Rename
 // publish writes a new file.
 func (h *half) publish() error {
 	h.beat++
+	h.mine.Beat, h.mine.Seal = h.beat, h.beat
 	data, err := json.Marshal(h.mine)
 	if err != nil {
 		return err
@@ -184,7 +199,27 @@ func (h *half) publish() error {
 		return err
 	}
 	h.remove(path)
-	return nil
+	return h.publishInPlace(data)
+}
+
+// publishInPlace writes the file with nowSuffix, as a rule always as long.
+func (h *half) publishInPlace(data []byte) error {
+	f, err := os.OpenFile(h.nowPath(h.id), os.O_WRONLY|os.O_CREATE, 0o666)
+	if err != nil {
+		return err
+	}
+	data = append(data, bytes.Repeat([]byte(" "), max(0, 1024-len(data)))...)
+	_, err = f.WriteAt(data, 0)
+	return errors.Join(err, f.Truncate(int64(len(data))), f.Close())
+}
+
+func (h *half) nowPath(id string) string { return filepath.Join(h.dir, peerPrefix+id+nowSuffix) }
+
+// readInPlace reads that file of another. It may be in the middle of being
+// written: then it is there, and not ok.
+func (h *half) readInPlace(id string) (n note, there, ok bool) {
+	data, err := os.ReadFile(h.nowPath(id))
+	return n, err == nil, err == nil && json.Unmarshal(data, &n) == nil && n.Beat == n.Seal
 }
 
 // remove removes the files written, except the one at the path latest. What
@@ -204,6 +239,7 @@ func (h *half) remove(latest string) {
 
 // cleanUp removes what the half has written.
 func (h *half) cleanUp() {
+	h.written = append(h.written, h.nowPath(h.id))
 	for range 20 {
 		if h.remove(""); len(h.written) == 0 {
 			return
@@ -327,20 +363,30 @@ func (h *half) readSigns(signs map[string]*sign) error {
 	if err != nil {
 		return err
 	}
-	for id, beat := range beats {
-		s := signs[id]
-		if s == nil {
-			s = &sign{}
-			signs[id] = s
+	for id := range beats {
+		if signs[id] == nil {
+			signs[id] = &sign{}
 		}
-		if beat <= s.beat {
-			continue
-		}
-		if n, ok := h.read(id, beat); ok {
-			*s = sign{n, beat, s.beats + 1, time.Now()}
+	}
+	for id, s := range signs {
+		if n, ok := h.latest(id, beats[id], s.beat); ok {
+			*s = sign{n, n.Beat, s.beats + 1, time.Now()}
 		}
 	}
 	return nil
+}
+
+// latest returns the latest note of another, if that is later than the one with
+// the number seen. listed is the number in the list of the directory, 0 if there
+// is none.
+func (h *half) latest(id string, listed, seen int) (n note, ok bool) {
+	if listed > seen {
+		if n, ok := h.read(id, listed); ok {
+			return n, true
+		}
+	}
+	n, _, ok = h.readInPlace(id)
+	return n, ok && n.Beat > seen
 }
 
 // look says what there is to say, once more, and looks for what the other half
@@ -357,14 +403,15 @@ func (h *half) look() error {
 		return err
 	}
 	beat, there := beats[h.mine.Partner]
+	if !there {
+		_, there, _ = h.readInPlace(h.mine.Partner)
+	}
 	h.missing++
 	if there {
 		h.missing = 0
 	}
-	if beat > h.otherBeat {
-		if n, ok := h.read(h.mine.Partner, beat); ok {
-			h.other, h.otherBeat, h.otherAt = n, beat, time.Now()
-		}
+	if n, ok := h.latest(h.mine.Partner, beat, h.otherBeat); ok {
+		h.other, h.otherBeat, h.otherAt = n, n.Beat, time.Now()
 	}
 	return nil
 }
@@ -454,6 +501,16 @@ type peerResult struct {
 func (r *peerResult) final() bool {
 	return r.takenHere || r.takenThere || r.asleepHere || r.asleepThere
 }
+
+var errTaken = errors.New("a process took the lock while another had it")
+
+// wakeBound is how long the wait for a free lock may take. NFS version 4 on
+// Linux asks the server anew only every 30 seconds when it has waited for long.
+const wakeBound = 45 * time.Second
+
+// openScratch opens the lock that two halves try. Tests have each lock a file of
+// its own: that is a file system whose locks exclude nobody.
+var openScratch = packlock.OpenFile
 
 const (
 	peerRounds = 3

@@ -23,8 +23,7 @@
 //	status.go     status: its flags and its output, waiting until all are free
 //	pack.go       status: the state of a pack
 //	bench.go, benchtable.go   bench, on internal/contend
-//	doctor.go     doctor: its flags and its report
-//	doctor_checks.go, doctor_assistant.go   the checks, and the processes that help
+//	doctor.go     doctor, on the package locktest
 //	doctor_peer.go   doctor -peer
 //	completion.go, completion_bash.go, completion_zsh.go, completion_fish.go   completion
 package main
@@ -35,6 +34,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+
+	"packlock/locktest"
 )
 
 // verbs is the table of what packlock does, in the order of help. It is a
@@ -98,7 +99,10 @@ func usageError(format string, args ...any) error {
 	return exit{2, fmt.Errorf(format, args...)}
 }
 
-func main() { os.Exit(execute(os.Args[1:])) }
+func main() {
+	locktest.Child() // of doctor
+	os.Exit(execute(os.Args[1:]))
+}
 
 // execute runs the verb that args begins with, says what went wrong, and
 // returns the exit status. If the verb was ended by a signal, so is the process.

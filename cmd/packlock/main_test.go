@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"packlock/locktest"
 )
 
 // The test binary is packlock itself when roleVariable is set, or, if its first
@@ -35,6 +37,7 @@ var roles = map[string]func(args []string) int{
 }
 
 func TestMain(m *testing.M) {
+	locktest.Child(scratchLibs()...) // of doctor
 	if os.Getenv(roleVariable) == "" {
 		os.Unsetenv(heldVariable) // of a run that the tests are run under
 		os.Unsetenv("NO_COLOR")

@@ -1,0 +1,346 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/alexflint/go-filemutex"
+	"github.com/danjacques/gofslock/fslock"
+	"github.com/gofrs/flock"
+	"github.com/juju/mutex/v2"
+	"github.com/rogpeppe/go-internal/lockedfile"
+	"go.etcd.io/etcd/client/pkg/v3/fileutil"
+
+	"packlock/internal/contend"
+	"packlock/locktest"
+)
+
+// A peer is a library that is tested, and what of it.
+type peer struct {
+	locktest.Lib
+	about string
+}
+
+// peerPause is how long those wait that ask again and again, where they are told.
+const peerPause = 10 * time.Millisecond
+
+// peers are those tested, packlock first, which alone claims something: what the
+// others have is found out.
+var peers = []peer{
+	{locktest.Packlock(), "`Acquire` and `TryAcquire` of a `Lock`"},
+	peerOf("raw flock", "flock(2) on a descriptor", newRawPeer),
+	peerOf(nameGofrs, "github.com/gofrs/flock: `Lock`, `TryLock`", func(path string) (locktest.Locker, error) {
+		return gofrsPeer{flock.New(path)}, nil
+	}),
+	peerOf("gofrs/flock TryLockContext", "the same, waiting by `TryLockContext`, told to ask every 10 ms", func(path string) (locktest.Locker, error) {
+		return gofrsAsking{gofrsPeer{flock.New(path)}}, nil
+	}),
+	peerOf(nameLockedfile, "github.com/rogpeppe/go-internal/lockedfile, a copy of the go command's: `Mutex`", func(path string) (locktest.Locker, error) {
+		return &closable{grasp: &lockedfilePeer{mutex: lockedfile.MutexAt(path)}}, nil
+	}),
+	peerOf("go-filemutex", "github.com/alexflint/go-filemutex: `Lock`, `TryLock`", func(path string) (locktest.Locker, error) {
+		m, err := filemutex.New(path)
+		return filemutexPeer{m}, err
+	}),
+	peerOf("juju/mutex", "github.com/juju/mutex/v2: `Acquire`, with a name made of the path, and `Cancel`. Its file is another, in the temporary directory: what becomes of the one at the path is nothing to it", newJujuPeer),
+	peerOf("gofslock", "github.com/danjacques/gofslock: `Lock`, and `LockBlocking`, told to ask every 10 ms", func(path string) (locktest.Locker, error) {
+		return &closable{grasp: &gofslockPeer{path: path}}, nil
+	}),
+	peerOf("etcd fileutil", "go.etcd.io/etcd/client/pkg/v3/fileutil: `LockFile`, `TryLockFile`", func(path string) (locktest.Locker, error) {
+		return &closable{grasp: &etcdPeer{path: path}}, nil
+	}),
+}
+
+func peerOf(name, about string, open func(path string) (locktest.Locker, error)) peer {
+	return peer{locktest.Lib{Name: name, Open: open}, about}
+}
+
+func peerLibs() (libs []locktest.Lib) {
+	for _, p := range peers {
+		libs = append(libs, p.Lib)
+	}
+	return libs
+}
+
+// A grasp is a library that has no handle to close.
+type grasp interface {
+	Lock(ctx context.Context) error
+	TryLock() (bool, error)
+	Unlock() error
+}
+
+// closable makes a Locker of it, which knows whether there is something to let go
+// of at the end.
+type closable struct {
+	grasp
+	locked bool
+}
+
+func (c *closable) Lock(ctx context.Context) error {
+	err := c.grasp.Lock(ctx)
+	c.locked = err == nil
+	return err
+}
+
+func (c *closable) TryLock() (bool, error) {
+	took, err := c.grasp.TryLock()
+	c.locked = c.locked || took
+	return took, err
+}
+
+func (c *closable) Unlock() error {
+	c.locked = false
+	return c.grasp.Unlock()
+}
+
+func (c *closable) Close() error {
+	if c.locked {
+		return c.Unlock()
+	}
+	return nil
+}
+
+// errNotHeld is what an adapter says to an Unlock without a lock, which the
+// library behind it could not be asked for.
+var errNotHeld = errors.New("not locked")
+
+// rawPeer is the kernel's bare lock.
+type rawPeer struct {
+	contend.Locker
+	held contend.Held
+}
+
+func newRawPeer(path string) (locktest.Locker, error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o666) // it opens only what is there
+	if err != nil {
+		return nil, err
+	}
+	f.Close()
+	l, err := contend.Flock.Open(path)
+	return &closable{grasp: &rawPeer{Locker: l}}, err
+}
+
+func (p *rawPeer) Lock(ctx context.Context) (err error) {
+	p.held, err = p.Locker.Lock(ctx)
+	return err
+}
+
+func (p *rawPeer) TryLock() (bool, error) { return false, errors.ErrUnsupported }
+
+func (p *rawPeer) Unlock() error {
+	if p.held == nil {
+		return errNotHeld
+	}
+	return p.held.Release()
+}
+
+type gofrsPeer struct{ *flock.Flock }
+
+func (p gofrsPeer) Lock(context.Context) error { return p.Flock.Lock() }
+
+// gofrsAsking waits by TryLockContext.
+type gofrsAsking struct{ gofrsPeer }
+
+func (p gofrsAsking) Lock(ctx context.Context) error {
+	_, err := p.TryLockContext(ctx, peerPause)
+	return err
+}
+
+type lockedfilePeer struct {
+	mutex  *lockedfile.Mutex
+	unlock func()
+}
+
+func (p *lockedfilePeer) Lock(context.Context) (err error) {
+	p.unlock, err = p.mutex.Lock()
+	return err
+}
+
+func (p *lockedfilePeer) TryLock() (bool, error) { return false, errors.ErrUnsupported }
+
+func (p *lockedfilePeer) Unlock() error {
+	if p.unlock == nil {
+		return errNotHeld
+	}
+	p.unlock()
+	return nil
+}
+
+type filemutexPeer struct{ *filemutex.FileMutex }
+
+func (p filemutexPeer) Lock(context.Context) error { return p.FileMutex.Lock() }
+
+func (p filemutexPeer) TryLock() (bool, error) {
+	err := p.FileMutex.TryLock()
+	if errors.Is(err, filemutex.AlreadyLocked) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// jujuPeer is a mutex with a name. Its file is in the temporary directory.
+type jujuPeer struct {
+	name string
+	held mutex.Releaser
+}
+
+func newJujuPeer(path string) (locktest.Locker, error) {
+	h := fnv.New64()
+	h.Write([]byte(path))
+	return &closable{grasp: &jujuPeer{name: fmt.Sprintf("peer-%x", h.Sum64())}}, nil
+}
+
+func (p *jujuPeer) Lock(ctx context.Context) (err error) {
+	p.held, err = mutex.Acquire(mutex.Spec{Name: p.name, Clock: clock{}, Delay: peerPause, Cancel: ctx.Done()})
+	if ctx.Err() != nil && err != nil {
+		return fmt.Errorf("%w: %w", err, ctx.Err())
+	}
+	return err
+}
+
+func (p *jujuPeer) TryLock() (bool, error) { return false, errors.ErrUnsupported }
+
+func (p *jujuPeer) Unlock() error {
+	if p.held == nil {
+		return errNotHeld
+	}
+	p.held.Release()
+	return nil
+}
+
+// clock is that of the system.
+type clock struct{}
+
+func (clock) After(d time.Duration) <-chan time.Time { return time.After(d) }
+func (clock) Now() time.Time                         { return time.Now() }
+
+type gofslockPeer struct {
+	path string
+	held fslock.Handle
+}
+
+func (p *gofslockPeer) Lock(ctx context.Context) (err error) {
+	if err := ctx.Err(); err != nil {
+		return err // it asks nobody before it has to wait
+	}
+	p.held, err = fslock.LockBlocking(p.path, func() error {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(peerPause):
+			return nil
+		}
+	})
+	return err
+}
+
+func (p *gofslockPeer) TryLock() (bool, error) {
+	h, err := fslock.Lock(p.path)
+	if err == fslock.ErrLockHeld {
+		return false, nil
+	}
+	if err == nil {
+		p.held = h
+	}
+	return err == nil, err
+}
+
+func (p *gofslockPeer) Unlock() error {
+	if p.held == nil {
+		return errNotHeld
+	}
+	return p.held.Unlock()
+}
+
+type etcdPeer struct {
+	path string
+	held *fileutil.LockedFile
+}
+
+func (p *etcdPeer) Lock(context.Context) (err error) {
+	p.held, err = fileutil.LockFile(p.path, os.O_WRONLY|os.O_CREATE, fileutil.PrivateFileMode)
+	return err
+}
+
+func (p *etcdPeer) TryLock() (bool, error) {
+	f, err := fileutil.TryLockFile(p.path, os.O_WRONLY|os.O_CREATE, fileutil.PrivateFileMode)
+	if errors.Is(err, fileutil.ErrLocked) {
+		return false, nil
+	}
+	if err == nil {
+		p.held = f
+	}
+	return err == nil, err
+}
+
+func (p *etcdPeer) Unlock() error {
+	if p.held == nil {
+		return errNotHeld
+	}
+	return p.held.Close()
+}
+
+// testPeers tests all of them on the file system of dir, tells how it goes, and
+// returns the page about it.
+func testPeers(ctx context.Context, dir string, told func(peer, locktest.Report)) (string, error) {
+	// Where juju/mutex has its files.
+	if err := os.Setenv("TMPDIR", dir); err != nil {
+		return "", err
+	}
+	var reports []locktest.Report
+	for _, p := range peers {
+		r, err := locktest.Test(ctx, dir, p.Lib)
+		if err != nil {
+			return "", fmt.Errorf("%s: %w", p.Name, err)
+		}
+		told(p, r)
+		reports = append(reports, r)
+	}
+	return peersPage(dir, reports), nil
+}
+
+// outcomeCells are what the table says.
+var outcomeCells = map[locktest.Outcome]string{
+	locktest.OK: "yes", locktest.Lacks: "no", locktest.Failed: "**no**", locktest.Skipped: "–",
+}
+
+// peersPage is the page about the reports on the peers.
+func peersPage(dir string, reports []locktest.Report) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, `# What the libraries do
+
+What each library excludes, notices and leaves behind, found out by the same kit, [locktest](locktest.md). Written by
+
+`+"```sh\ngo -C bench run . -peers -out ../docs\n```"+`
+
+on %s. A **no** in bold is of what a lock cannot do without, a dash is what could not be found out, for the reason below.
+packlock claims all of it, so that there a *no* would be a failure.
+
+| |`, machine(dir))
+	for _, p := range peers {
+		fmt.Fprintf(&b, " %s |", p.Name)
+	}
+	fmt.Fprintf(&b, "\n|---|%s\n", strings.Repeat("---|", len(peers)))
+	for i, c := range reports[0].Checks {
+		fmt.Fprintf(&b, "| %s |", c.Name)
+		for _, r := range reports {
+			fmt.Fprintf(&b, " %s |", outcomeCells[r.Checks[i].Outcome])
+		}
+		b.WriteString("\n")
+	}
+	b.WriteString("\nEach, as it was used, and what was seen. Times are figures of one run.\n")
+	for i, p := range peers {
+		fmt.Fprintf(&b, "\n## %s\n\n%s\n\n", p.Name, p.about)
+		for _, c := range reports[i].Checks {
+			if c.Detail != "" {
+				fmt.Fprintf(&b, "- %s: %s\n", c.Name, c)
+			}
+		}
+	}
+	return b.String()
+}

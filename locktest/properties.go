@@ -1,0 +1,234 @@
+package locktest
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"time"
+)
+
+// A property is something that a lock can have.
+type property struct {
+	name  string
+	claim Claims // 0: what has it not is no lock
+	of    kind   // whose it is
+
+	// needs are the properties, earlier ones, without which this one says
+	// nothing.
+	needs []string
+
+	do func(x *exam) (detail string, err error)
+}
+
+// kind is a set of what is tested.
+type kind int
+
+const (
+	ofFileSystems kind = 1 << iota // by Check
+	ofLocks                        // by Run and Test
+)
+
+// The names of those that others need.
+const (
+	nameLocks    = "locks"
+	nameExcludes = "excludes"
+	nameHandles  = "excludes handles"
+	nameWakes    = "blocks and wakes"
+	nameKill     = "released on kill"
+	nameCancels  = "cancelled returns"
+)
+
+// properties are all there are, in the order in which they are examined.
+var properties = []property{
+	{nameLocks, 0, ofFileSystems | ofLocks, nil, locks},
+	{"identity is stable", 0, ofFileSystems, []string{nameLocks}, identity},
+	{nameExcludes, 0, ofFileSystems | ofLocks, []string{nameLocks}, excludes},
+	{nameHandles, ExcludesHandles, ofLocks, []string{nameExcludes}, excludesHandles},
+	{"try never waits", TryNeverWaits, ofFileSystems | ofLocks, []string{nameExcludes}, tries},
+	{nameWakes, 0, ofFileSystems | ofLocks, []string{nameExcludes}, wakes},
+	{"no polling", NoPolling, ofLocks, []string{nameExcludes}, polls},
+	{"released on close", 0, ofFileSystems | ofLocks, []string{nameWakes}, releasedOnClose},
+	{"released on exit", 0, ofFileSystems | ofLocks, []string{nameWakes}, releasedOnExit},
+	{nameKill, 0, ofFileSystems | ofLocks, []string{nameWakes}, releasedOnKill},
+	{"not inherited", NotInherited, ofFileSystems | ofLocks, []string{nameKill}, notInherited},
+	{"handed to a child", HandsOver, ofFileSystems | ofLocks, []string{nameKill}, handedOn},
+	{"second unlock is harmless", SecondUnlockIsHarmless, ofLocks, []string{nameExcludes}, secondUnlock},
+	{"one lock by any path", OneLockByAnyPath, ofFileSystems | ofLocks, []string{nameExcludes}, anyPath},
+	{nameCancels, Cancels, ofLocks, []string{nameExcludes}, cancelReturns},
+	{"cancelled takes nothing", Cancels, ofLocks, []string{nameCancels}, cancelTakesNothing},
+	{"cancelled leaves nothing", CancelLeavesNothing, ofLocks, []string{nameExcludes}, cancelLeavesNothing},
+	{"no thread for each waiter", NoThreadPerWaiter, ofLocks, []string{nameExcludes}, noThreads},
+	{"first come, first served", FirstComeFirstServed, ofLocks, []string{nameHandles, nameWakes}, inOrder},
+	{"notices loss while idle", NoticesLoss, ofLocks, []string{nameExcludes}, lossWhileIdle},
+	{"notices loss while held", NoticesLoss, ofLocks, []string{nameExcludes}, lossWhileHeld},
+	{"notices loss while it waits", NoticesLoss, ofLocks, []string{nameWakes}, lossWhileWaiting},
+	{"refuses odd files", RefusesOddFiles, ofLocks, []string{nameLocks}, refusesOddFiles},
+	{"excludes under contention", 0, ofLocks, []string{nameWakes}, contention},
+}
+
+// What the properties are made of.
+
+// A handleOf is one Locker in a process.
+type handleOf struct {
+	*process
+	x *exam
+	n int // its number there
+}
+
+// start starts a process that opens the lock file at path.
+func (x *exam) start(path string) (handleOf, error) {
+	p, err := startProcess(x.ctx, x.role, x.bounds.answer)
+	if err != nil {
+		return handleOf{}, err
+	}
+	x.processes = append(x.processes, p)
+	return handleOf{p, x, 0}.another(path)
+}
+
+// another opens one more in the same process.
+func (h handleOf) another(path string) (handleOf, error) {
+	h.n++
+	_, err := h.ask("open", order{Do: doOpen, Path: path})
+	return h, err
+}
+
+// ask gives an order and waits for the answer.
+func (h handleOf) ask(what string, o order) (answer, error) {
+	o.Handle = h.n
+	c, err := h.tell(o)
+	if err != nil {
+		return answer{}, h.ended(what)
+	}
+	return h.await(h.x.ctx, what, c, h.x.bounds.answer)
+}
+
+// startHolder starts a process that has the lock of the file at path.
+func (x *exam) startHolder(path string) (handleOf, error) {
+	h, err := x.start(path)
+	if err == nil {
+		err = h.take()
+	}
+	return h, err
+}
+
+// startPair starts a process that has the lock and one that has it only open.
+func (x *exam) startPair() (holder, other handleOf, err error) {
+	if holder, err = x.startHolder(x.scratch); err == nil {
+		other, err = x.start(x.scratch)
+	}
+	return holder, other, err
+}
+
+var errTaken = errors.New("a process took the lock while another had it")
+
+// take takes the lock, which nobody has.
+func (h handleOf) take() error {
+	said, err := h.ask("trying the lock, which nobody has", order{Do: doTry})
+	switch {
+	case errors.Is(err, errors.ErrUnsupported):
+		return h.lockFree(h.x.bounds.answer)
+	case err != nil:
+		return err
+	case said.Busy:
+		return errors.New("the lock is busy, and nobody has it")
+	}
+	return nil
+}
+
+// lockFree takes the lock by waiting for it if need be, which somebody may be
+// about to let go.
+func (h handleOf) lockFree(bound time.Duration) error {
+	c, err := h.tell(order{Do: doLock, Handle: h.n})
+	if err != nil {
+		return h.ended("lock")
+	}
+	for {
+		said, err := h.await(h.x.ctx, "waiting for the lock, which nobody has", c, bound)
+		if err != nil || !said.Waits {
+			return err
+		}
+	}
+}
+
+// refused has h try the lock, which another has. Where there is no trying, h
+// waits for it afterwards, for good.
+func (h handleOf) refused() error {
+	said, err := h.ask("trying the lock, which another has", order{Do: doTry})
+	if errors.Is(err, errors.ErrUnsupported) {
+		w, err := h.park()
+		if err != nil {
+			return err
+		}
+		return w.stays(100 * time.Millisecond)
+	}
+	if err == nil && !said.Busy {
+		err = errTaken
+	}
+	return err
+}
+
+func (h handleOf) unlock() (answer, error) { return h.ask("unlock", order{Do: doUnlock}) }
+
+// A waiter is a handle that waits for the lock.
+type waiter struct {
+	handleOf
+	c <-chan answer
+}
+
+// park has h wait for the lock, which another has.
+func (h handleOf) park() (waiter, error) {
+	c, err := h.tell(order{Do: doLock, Handle: h.n})
+	if err != nil {
+		return waiter{}, h.ended("lock")
+	}
+	said, err := h.await(h.x.ctx, "beginning to wait for the lock", c, h.x.bounds.answer)
+	if err == nil && !said.Waits {
+		err = errTaken
+	}
+	w := waiter{h, c}
+	if err != nil {
+		return w, err
+	}
+	// It is about to call the kernel, and nothing tells when it has.
+	return w, w.stays(5 * time.Millisecond)
+}
+
+// stays returns errTaken if w has the lock within that time.
+func (w waiter) stays(d time.Duration) error {
+	_, err := w.await(w.x.ctx, "", w.c, d)
+	switch {
+	case errors.As(err, new(hang)):
+		return nil
+	case err == nil:
+		return errTaken
+	}
+	return err
+}
+
+// woken waits until w has the lock, and returns how long after it was let go.
+func (w waiter) woken(free time.Time) (time.Duration, error) {
+	said, err := w.await(w.x.ctx, "waiting for the lock, which is free", w.c, w.x.bounds.wake)
+	if err != nil {
+		return 0, fmt.Errorf("a process that waited did not get the lock when it was free: %w", err)
+	}
+	took := max(0, said.At.Sub(free)) // the clock may have been set
+	w.x.latencies = append(w.x.latencies, took)
+	return took, nil
+}
+
+// rounded returns d with as many digits as mean anything.
+func rounded(d time.Duration) time.Duration {
+	switch {
+	case d < time.Millisecond:
+		return d.Round(time.Microsecond)
+	case d < time.Second:
+		return d.Round(100 * time.Microsecond)
+	}
+	return d.Round(100 * time.Millisecond)
+}
+
+// sameFile reports whether the file at path is that of info.
+func sameFile(path string, info os.FileInfo) (bool, error) {
+	there, err := os.Lstat(path)
+	return err == nil && os.SameFile(info, there), err
+}
