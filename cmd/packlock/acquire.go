@@ -107,7 +107,10 @@ func (r *runner) acquire(targets []target, signals <-chan os.Signal) (holds, err
 			return nil, r.busy("%s is still busy after %v: held by %v", legible(t.name), r.timeout, who)
 		}
 	}
-	return nil, r.busy("%s was still busy after %v", quotedNames(targets), r.timeout)
+	if t := busy[0]; len(findHolders(t.lock)) == 0 {
+		return nil, r.busy("%s is still busy after %v: held by %v", legible(t.name), r.timeout, holders(nil))
+	}
+	return nil, r.busy("%s was still busy after %v", legible(busy[0].name), r.timeout)
 }
 
 // busy returns the error for a lock that is not to be had.
