@@ -262,7 +262,9 @@ func (l *Lock) Stats() Stats { return l.opened().stats() }
 // Holders returns who has the lock of the file that is at the Lock's path now, as
 // the kernel's tables say: the process that took it first, then those that have
 // inherited its descriptor. It takes no lock, waits for none and starts no
-// process. What it says may have changed by the time it is read.
+// process. What it says may have changed by the time it is read. It looks at the
+// descriptors of every process on the machine, so it is for telling people who
+// wait, not for each acquire.
 //
 // Only Linux tells. Elsewhere, and where /proc is missing, the error is an
 // errors.ErrUnsupported. And Linux does not tell everything, so no holders is no

@@ -74,11 +74,15 @@ func (r *runner) acquire(targets []target, signals <-chan os.Signal) (holds, err
 		return got, err
 	}
 	for _, t := range busy {
-		if pid := heldByParent(t.lock.Path(), findHolders(t.lock)); pid != 0 {
+		if pid := heldByParent(t.lock.Path()); pid != 0 {
 			return nil, r.busy("%s is already held by this command's parent (pid %d)", legible(t.name), pid)
 		}
 	}
-	if r.timeout == 0 {
+	// To find who has it takes a look at every process, so not before the wait.
+	switch {
+	case r.timeout == 0 && r.quiet:
+		return nil, exit{status: r.busyStatus}
+	case r.timeout == 0:
 		return nil, r.busy("%s is busy: held by %v", legible(busy[0].name), findHolders(busy[0].lock))
 	}
 
@@ -92,15 +96,21 @@ func (r *runner) acquire(targets []target, signals <-chan os.Signal) (holds, err
 		got, err = acquireAll(ctx, targets)
 		return err
 	})
-	if !errors.Is(err, context.DeadlineExceeded) {
+	switch {
+	case !errors.Is(err, context.DeadlineExceeded):
 		return got, err
+	case r.quiet:
+		return nil, exit{status: r.busyStatus}
 	}
 	for _, t := range targets {
 		if who := findHolders(t.lock); len(who) > 0 && !who.self() {
 			return nil, r.busy("%s is still busy after %v: held by %v", legible(t.name), r.timeout, who)
 		}
 	}
-	return nil, r.busy("%s was still busy after %v", quotedNames(targets), r.timeout)
+	if t := busy[0]; len(findHolders(t.lock)) == 0 {
+		return nil, r.busy("%s is still busy after %v: held by %v", legible(t.name), r.timeout, holders(nil))
+	}
+	return nil, r.busy("%s was still busy after %v", legible(busy[0].name), r.timeout)
 }
 
 // busy returns the error for a lock that is not to be had.

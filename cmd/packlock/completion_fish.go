@@ -28,12 +28,16 @@ function __packlock_at_directory
     and not __packlock_command_at >/dev/null
 end
 
-# Completes a directory, but none that would be taken for a flag.
+# Completes a directory, but none that would be taken for a flag, and none with a
+# newline in its name, which comes here in two pieces.
 function __packlock_directories
-    if contains -- -- (commandline -opc)
-        __fish_complete_directories (commandline -ct)
-    else
-        __fish_complete_directories (commandline -ct) | string match -v -- '-*'
+    for line in (__fish_complete_directories (commandline -ct))
+        set -l name (string split -f 1 \t -- $line)
+        string match -q -- '~*' $name; or test -d $name; or continue
+        if string match -q -- '-*' $name; and not contains -- -- (commandline -opc)
+            continue
+        end
+        string join -- '' $line
     end
 end
 

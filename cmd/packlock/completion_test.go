@@ -225,6 +225,9 @@ func TestZshCompletes(t *testing.T) {
 func TestFishCompletes(t *testing.T) {
 	script, exe := completionScript(t, "fish")
 	dir := somePlace(t)
+	if err := os.Mkdir(filepath.Join(dir, "new\nline"), 0o777); err != nil {
+		t.Fatal(err)
+	}
 	for _, test := range []struct {
 		line string
 		want []string
@@ -251,6 +254,7 @@ func TestFishCompletes(t *testing.T) {
 		{"run -f file ech", []string{"echo"}},
 		{"run -c true pack tw", []string{"two words/"}},
 		{"status -- -d", []string{"-dash/"}},
+		{"status ne", nil}, // fish has no way to offer that
 	} {
 		cmd := exec.Command(exe, "--no-config", "-c", `source $argv[1]; complete -C "packlock $argv[2]"`, script, test.line)
 		cmd.Dir = dir

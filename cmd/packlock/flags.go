@@ -121,6 +121,9 @@ func emptyDir(instead string) error {
 
 // noDirectory returns the error for a dir that does not exist.
 func noDirectory(dir string) error {
+	if deletedHere(dir) {
+		return errDeletedHere
+	}
 	if link := danglingLink(dir); link != "" {
 		return fmt.Errorf("%s is a symbolic link to nothing", legible(link))
 	}
@@ -146,14 +149,14 @@ func danglingLink(dir string) string {
 	}
 }
 
-// explained returns err, for the use of path, for people.
-func explained(path string, err error) error {
-	if !filepath.IsAbs(path) {
-		if _, gone := os.Getwd(); errors.Is(gone, fs.ErrNotExist) {
-			return errors.New("the current directory has been deleted")
-		}
-	}
-	return err
+// errDeletedHere is why nothing is found by a path that is not absolute.
+var errDeletedHere = errors.New("the current directory has been deleted")
+
+// deletedHere reports whether path is one from a current directory that has been
+// deleted.
+func deletedHere(path string) bool {
+	_, err := os.Getwd()
+	return !filepath.IsAbs(path) && errors.Is(err, fs.ErrNotExist)
 }
 
 // reason returns what err says, without the operation and the path.

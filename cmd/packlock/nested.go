@@ -52,23 +52,23 @@ func heldAlso(paths ...string) string {
 
 // heldByParent returns the pid of the run that this process is part of the
 // command of and that has the lock of the file at path, 0 if there is none. The
-// lock is busy, and who has it as far as is known.
+// lock is busy.
 //
-// A process may outlive the run that it got the variable from. So who is
-// believed before the variable is.
-func heldByParent(path string, who holders) int {
+// A process may outlive the run that it got the variable from. So what the system
+// says about the lock is believed before the variable is.
+func heldByParent(path string) int {
 	file, err := os.Stat(path)
 	if err != nil {
 		return 0
 	}
-	takers := takersOf(path)
+	inherited, takers := inheritedLock(path), takersOf(path)
 	for _, line := range heldLines(os.Getenv(heldVariable)) {
 		if info, err := os.Stat(line.path); err != nil || !os.SameFile(info, file) {
 			continue
 		}
-		if len(who) > 0 || len(takers) > 0 {
-			// With who.self the lock was inherited from a run that was killed.
-			if who.self() || slices.Contains(takers, line.pid) {
+		if inherited || len(takers) > 0 {
+			// If it was inherited, that run may have been killed.
+			if inherited || slices.Contains(takers, line.pid) {
 				return line.pid
 			}
 		} else if alive(line.pid) {
@@ -76,6 +76,13 @@ func heldByParent(path string, who holders) int {
 		}
 	}
 	return 0
+}
+
+// inheritedLock reports whether this process, which has not acquired the lock of
+// the file at path, has it open as locked all the same.
+func inheritedLock(path string) bool {
+	name, err := proclocks.Name(path)
+	return err == nil && proclocks.OwnHas(name)
 }
 
 // takersOf returns the pids by which the system lists the file at path as locked,

@@ -50,6 +50,9 @@ func legible(name string) string {
 
 // message returns what err says, with the path it is about made legible.
 func message(err error) string {
+	if call := (*os.SyscallError)(nil); errors.As(err, &call) && call.Syscall == "getwd" && deletedHere("") {
+		return errDeletedHere.Error()
+	}
 	s := err.Error()
 	var about *fs.PathError
 	if errors.As(err, &about) && about.Path != "" {

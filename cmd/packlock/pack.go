@@ -70,15 +70,15 @@ func (s *packState) look(tables *proclocks.Tables) error {
 	case errors.Is(err, fs.ErrNotExist):
 		return noDirectory(s.Dir)
 	case err != nil:
-		return explained(s.Dir, err)
+		return err
 	case !info.IsDir():
 		return fmt.Errorf("%s is not a directory", legible(s.Dir))
 	}
 	path := filepath.Join(s.Dir, packlock.FileName)
 	switch info, err := os.Lstat(path); {
 	case errors.Is(err, fs.ErrNotExist):
-		if _, gone := os.Getwd(); !filepath.IsAbs(s.Dir) && gone != nil {
-			return explained(s.Dir, gone)
+		if deletedHere(s.Dir) {
+			return errDeletedHere
 		}
 		s.isFree()
 		return nil

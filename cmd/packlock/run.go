@@ -131,8 +131,11 @@ func (r *runner) run(args []string) error {
 	}
 	status, err := r.runCommand(holds, early)
 	for i, h := range holds {
-		if lost := h.Check(); lost != nil {
-			say("run", "the lock of %s was lost under the command: %v", legible(targets[i].name), reason(lost))
+		switch err := h.Check(); {
+		case errors.Is(err, packlock.ErrLost):
+			say("run", "the lock of %s was lost under the command, and somebody else may have run meanwhile: %v", legible(targets[i].name), reason(err))
+		case err != nil:
+			say("run", "whether the lock of %s lasted cannot be told: %v", legible(targets[i].name), reason(err))
 		}
 	}
 	released := holds.Release()
@@ -158,7 +161,7 @@ func (r *runner) open() (targets []target, err error) {
 		case err != nil && danglingLink(dir) != "":
 			return nil, noDirectory(dir)
 		case err != nil:
-			return nil, explained(dir, err)
+			return nil, err
 		case missing && !r.quiet:
 			say("run", "created the directory %s", legible(dir))
 		}
@@ -167,7 +170,7 @@ func (r *runner) open() (targets []target, err error) {
 	for _, file := range r.files {
 		lock, err := packlock.OpenFile(file)
 		if err != nil {
-			return nil, explained(file, err)
+			return nil, err
 		}
 		targets = append(targets, target{file, lock})
 	}

@@ -50,7 +50,7 @@ func await(verb string, quiet bool, targets []target, signals <-chan os.Signal, 
 	for _, t := range targets {
 		// If this process has the lock before it waits, it is the heir of
 		// somebody who took it. Later, it has just been granted it.
-		inherited[t.lock] = findHolders(t.lock).self()
+		inherited[t.lock] = inheritedLock(t.lock.Path())
 	}
 	results := make(chan error, 1)
 	go func() { results <- acquire() }()

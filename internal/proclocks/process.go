@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -77,12 +76,11 @@ func openOf(pid int) (open []descriptor, err error) {
 	if err != nil {
 		return nil, err
 	}
+	buffer := make([]byte, 0, 1024) // a few hundred are usual
 	for _, entry := range entries {
-		fdinfo, err := os.ReadFile(filepath.Join(dir, entry.Name()))
-		if err != nil {
-			continue // closed meanwhile
-		}
-		for line := range bytes.Lines(fdinfo) {
+		// If it was closed meanwhile, there is nothing to read.
+		buffer = appendFile(buffer[:0], dir+"/"+entry.Name())
+		for line := range bytes.Lines(buffer) {
 			if after, ok := bytes.CutPrefix(line, []byte("lock:")); ok {
 				if kind, lock, ok := parseLock(after); ok && kind == "FLOCK" {
 					open = append(open, descriptor{lock.File, entry.Name()})

@@ -1,0 +1,64 @@
+package packlock_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"packlock"
+)
+
+// A store is a directory that one program at a time has open.
+type store struct {
+	lock *packlock.Lock
+	hold *packlock.Hold
+}
+
+func openStore(ctx context.Context, dir string) (*store, error) {
+	lock, err := packlock.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	hold, err := lock.Acquire(ctx)
+	if err != nil {
+		lock.Close()
+		return nil, err
+	}
+	// The store is not this goroutine's: another may close it, and this one may
+	// wait for it to be closed.
+	hold.Detach()
+	return &store{lock, hold}, nil
+}
+
+// Close may be called by any goroutine.
+func (s *store) Close() error { return errors.Join(s.hold.Release(), s.lock.Close()) }
+
+// A type that has a pack locked as long as it is open, and that another goroutine
+// than the one that opened it closes.
+func Example_wrapper() {
+	dir, err := os.MkdirTemp("", "pack")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer os.RemoveAll(dir)
+	first, err := openStore(context.Background(), dir)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	closed := make(chan error, 1)
+	go func() { closed <- first.Close() }()
+
+	second, err := openStore(context.Background(), dir) // when the first is closed
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println("closed by another goroutine:", <-closed)
+	fmt.Println("closed by this one:", second.Close())
+	// Output:
+	// closed by another goroutine: <nil>
+	// closed by this one: <nil>
+}
