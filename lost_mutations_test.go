@@ -63,7 +63,7 @@ func TestWatchEndsWithTheWait(t *testing.T) {
 			t.Helper()
 			entry.mu.Lock()
 			defer entry.mu.Unlock()
-			if entry.watched != want {
+			if (entry.watch.pace != resting) != want {
 				t.Fatalf("watched: %t", !want)
 			}
 		}
@@ -73,14 +73,14 @@ func TestWatchEndsWithTheWait(t *testing.T) {
 			time.Sleep(3 * watchTime)
 			watched(true)
 			a.givesUp()
-			time.Sleep(watchTime)
+			time.Sleep(watchTime + 1)
 		}
 		a := e.acquire(e.l)
 		time.Sleep(2 * watchTime)
 		e.k.replace(fakePath)
-		time.Sleep(watchTime)
+		time.Sleep(watchTime + 1)
 		e.release(a.got())
-		time.Sleep(watchTime)
+		time.Sleep(watchTime + 1)
 		watched(false) // of the lost file
 		f.letGo()
 		synctest.Wait()

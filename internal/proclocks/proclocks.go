@@ -73,22 +73,30 @@ func (t *Tables) pids(file string, waits bool) (pids []int) {
 // Read returns the tables. Without /proc/locks the error is an
 // errors.ErrUnsupported.
 //
-// The table comes a page at a time, and if locks come or go in between, others
-// are in it twice or missing. So it is read until it says the same about files
-// twice in a row, which is at once unless many locks change all the time.
+// A table of one page is as it was at one moment. A longer one comes a page at a
+// time, and if locks come or go in between, others are in it twice or missing. So it
+// is read until it says the same about files twice in a row or, as it is more often
+// missing than twice, five times that there is nothing to say. That is at once unless
+// many locks change all the time.
 func Read(files ...string) (*Tables, error) {
+	const page = 4096
 	var table []byte
 	var before []string
-	for n := range 20 {
+	same := 0
+	for range 50 {
 		var err error
 		if table, err = os.ReadFile("/proc/locks"); err != nil {
 			return nil, fmt.Errorf("%w: %w", errors.ErrUnsupported, err)
 		}
 		now := about(table, files)
-		if n > 0 && slices.Equal(before, now) {
-			break
+		if same > 0 && !slices.Equal(before, now) {
+			same = 0
 		}
 		before = now
+		same++
+		if len(table) < page || same >= 2 && len(now) > 0 || same >= 5 {
+			break
+		}
 	}
 	return parseTable(table), nil
 }
