@@ -184,6 +184,13 @@ func TestAllIsNotRefusedBecauseOfALostFile(t *testing.T) {
 		if err := holds.Release(); err != nil {
 			t.Error(err)
 		}
+
+		h = e.try(locks[0])
+		e.k.removeDir(filepath.Dir(locks[0].Path()))
+		if _, err := AcquireAll(t.Context(), locks...); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%v, want fs.ErrNotExist", err)
+		}
+		e.release(h)
 	})
 }
 
@@ -280,6 +287,20 @@ func TestErrorsOfReleasingAllAreJoined(t *testing.T) {
 		if err := holds.Release(); !errors.Is(err, ErrReleased) || !errors.Is(err, errBroken) {
 			t.Errorf("%v, want both errors", err)
 		}
+		e.free(locks...)
+
+		// Also when it is AcquireAll that releases.
+		f := e.k.foreigner(t, locks[2].Path())
+		f.lock(t)
+		a, _ := e.acquiringAll(locks...)
+		e.failNext("unlock", errBroken)
+		a.cancel()
+		a.returns()
+		if !errors.Is(a.err, ErrCancelled) || !errors.Is(a.err, errBroken) {
+			t.Errorf("%v, want both errors", a.err)
+		}
+		f.letGo()
+		synctest.Wait()
 		e.free(locks...)
 	})
 }

@@ -33,8 +33,6 @@ func cancelled(ctx context.Context) error {
 		return ErrCancelled
 	case errors.Is(cause, err):
 		err = fmt.Errorf("%w: %w", ErrCancelled, cause)
-	case cause == nil:
-		err = fmt.Errorf("%w: %w", ErrCancelled, err)
 	default:
 		err = fmt.Errorf("%w: %w: %w", ErrCancelled, err, cause)
 	}

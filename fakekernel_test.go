@@ -23,7 +23,7 @@ type fakeKernel struct {
 	hook   func(call string, path string) error
 	files  map[string]*fakeInode
 	gone   map[string]bool // directories that do not exist
-	remote bool            // set before the first call
+	remote bool            // a network file system
 	inodes uint64
 	nopen  int // descriptors that are open
 	calls  map[string]int
@@ -109,7 +109,11 @@ func (f *fakeFile) sameAt(path string) (bool, error) {
 	return f.k.files[path] == f.inode, nil
 }
 
-func (f *fakeFile) remote() bool { return f.k.remote }
+func (f *fakeFile) remote() bool {
+	f.k.mu.Lock()
+	defer f.k.mu.Unlock()
+	return f.k.remote
+}
 
 // held is false for a lock that the server has dropped.
 func (f *fakeFile) held() (bool, error) {
@@ -311,6 +315,9 @@ func (f *fakeFile) unlock() error {
 func (f *fakeFile) letGo() {
 	f.k.mu.Lock()
 	defer f.k.mu.Unlock()
+	if f.inode.locked != f && f.k.remote {
+		return // the server has dropped it
+	}
 	if f.inode.locked != f {
 		panic("unlock of " + f.path + ", which is not locked")
 	}

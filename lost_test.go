@@ -343,3 +343,18 @@ func TestPollerOfALostFileStops(t *testing.T) {
 		e.release(h)
 	})
 }
+
+// The one that was in the way lets go while somebody else moves on: nobody is left to
+// close the old file but who moves.
+func TestLostFileIsClosedByWhoMoves(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		held := make(chan *Hold)
+		go func() { held <- e.try(e.l) }()
+		h := <-held
+		e.k.replace(fakePath)
+		time.Sleep(lookAge + 1)
+		e.beforeNext("open", h.Release)
+		e.release(e.try(e.l))
+		e.descriptors(1)
+	})
+}

@@ -1,0 +1,204 @@
+package packlock
+
+import (
+	"errors"
+	"io/fs"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// The tests of this file are about network file systems, on the fake kernel: what
+// was seen on real ones stands in docs/filesystems.md.
+
+// onRemote is onFake on a network file system.
+func onRemote(t *testing.T, test func(t *testing.T, e *engine)) {
+	t.Helper()
+	onFake(t, func(t *testing.T, e *engine) {
+		e.k.mu.Lock()
+		e.k.remote = true
+		e.k.mu.Unlock()
+		test(t, e)
+	})
+}
+
+// replaceUnseen puts another file in the place of the sidecar, of which neither the
+// link count nor the time of the last change tells: the client remembers both, or
+// the server has renamed the deleted file.
+func (e *engine) replaceUnseen() {
+	e.k.mu.Lock()
+	defer e.k.mu.Unlock()
+	e.k.createLocked(fakePath)
+}
+
+// There an acquire from the kernel asks for the name however young the last look is.
+func TestRemoteSidecarIsLookedAtByEveryAcquire(t *testing.T) {
+	onRemote(t, func(t *testing.T, e *engine) {
+		for n := range uint64(3) {
+			h := e.try(e.l)
+			if err := h.Check(); err != nil {
+				t.Error(err)
+			}
+			e.release(h)
+			if s := e.l.Stats(); s.Reopened != n {
+				t.Errorf("%+v, want %d reopened", s, n)
+			}
+			e.replaceUnseen()
+		}
+	})
+}
+
+// What the link count tells is true at once, even if the name is still remembered.
+func TestRemoteSidecarWithoutANameIsLost(t *testing.T) {
+	onRemote(t, func(t *testing.T, e *engine) {
+		old := e.k.inode(fakePath)
+		e.k.mu.Lock()
+		old.links = 0
+		e.k.mu.Unlock()
+		e.beforeNext("stat", func() error {
+			e.replaceUnseen()
+			return nil
+		})
+		e.release(e.try(e.l))
+		e.called("sameAt", 1) // of the new file
+		e.stats(Stats{Acquired: 1, Reopened: 1})
+	})
+}
+
+// A server does not know a file any more that another machine has deleted. Whatever
+// call is told so, the file is lost, and it is no error.
+func TestStaleFileIsLost(t *testing.T) {
+	onRemote(t, func(t *testing.T, e *engine) {
+		stale := func(call string) {
+			e.k.replace(fakePath)
+			e.failNext(call, errStale)
+		}
+		stale("try")
+		h := e.try(e.l)
+		e.release(h)
+
+		f := e.lockedElsewhere()
+		a, b := e.acquire(e.l), e.acquire(e.l)
+		stale("blocked")
+		f.letGo()
+		e.release(a.got())
+		e.release(b.got())
+
+		f = e.lockedElsewhere()
+		blocked := e.blocking(e.l)
+		stale("blocked")
+		f.letGo()
+		e.release(blocked.got())
+		if s := e.l.Stats(); s.Reopened != 3 || s.Acquired != 4 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+// What is told of a stale file has given up: the turn goes on to the next, or to
+// nobody.
+func TestStaleFileWithNobodyLeft(t *testing.T) {
+	onRemote(t, func(t *testing.T, e *engine) {
+		f := e.lockedElsewhere()
+		e.acquire(e.l).givesUp()
+		e.k.replace(fakePath)
+		e.failNext("blocked", errStale)
+		f.letGo()
+		synctest.Wait()
+		e.stats(Stats{KernelWaits: 1, Cancelled: 1})
+		e.works()
+	})
+}
+
+func TestCancelWinsOverAStaleFile(t *testing.T) {
+	onRemote(t, func(t *testing.T, e *engine) {
+		f := e.lockedElsewhere()
+		a, b := e.acquire(e.l), e.acquire(e.l)
+		e.k.replace(fakePath)
+		e.beforeNext("blocked", func() error {
+			a.cancel()
+			return errStale
+		})
+		f.letGo()
+		synctest.Wait()
+		<-a.done
+		if a.hold != nil {
+			e.release(a.hold)
+		}
+		e.release(b.got())
+	})
+}
+
+// On SMB the name of a deleted file cannot be used as long as the file is open: if it
+// is open by this process alone, it is closed for that.
+func TestDeletedFileThatKeepsItsName(t *testing.T) {
+	onRemote(t, func(t *testing.T, e *engine) {
+		e.k.unlink(fakePath)
+		e.before("open", func() error {
+			if e.k.descriptors() > 0 {
+				return fs.ErrNotExist
+			}
+			return nil
+		})
+		e.release(e.try(e.l))
+		e.stats(Stats{Acquired: 1, Reopened: 1})
+
+		// And if another has it, too, it is an error, and the next acquire tries again.
+		e.k.unlink(fakePath)
+		e.fail("open", fs.ErrNotExist)
+		for range 2 {
+			if _, err := e.l.TryAcquire(); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("%v, want fs.ErrNotExist", err)
+			}
+		}
+		e.k.setHook(nil)
+		e.release(e.try(e.l))
+	})
+}
+
+// The server has dropped the lock of a machine that it did not hear from: who asks
+// learns that, and it is not handed over.
+func TestLockThatTheServerDropped(t *testing.T) {
+	onRemote(t, func(t *testing.T, e *engine) {
+		h := e.try(e.l)
+		a := e.acquire(e.l)
+		f := e.k.foreigner(t, fakePath)
+		e.k.mu.Lock()
+		f.inode.locked = f.fakeFile
+		e.k.mu.Unlock()
+		if err := h.Check(); !errors.Is(err, ErrLost) {
+			t.Errorf("%v, want ErrLost", err)
+		}
+		time.Sleep(handOverLookAge + 1)
+		// Within the slice: from its start, the lock would be handed over.
+		entry := h.entry
+		entry.mu.Lock()
+		entry.hold = nil
+		entry.fair.lockedAt = now()
+		entry.fair.handsOver(now())
+		entry.grantLocked(handedOver)
+		a.waits()
+		f.letGo()
+		h = a.got()
+		if err := h.Check(); err != nil {
+			t.Error(err)
+		}
+		e.release(h)
+	})
+}
+
+func TestErrorOfAskingTheServer(t *testing.T) {
+	onRemote(t, func(t *testing.T, e *engine) {
+		h := e.try(e.l)
+		e.failNext("held", errBroken)
+		if err := h.Check(); !errors.Is(err, errBroken) {
+			t.Errorf("%v, want %v", err, errBroken)
+		}
+		e.release(h)
+		e.failNext("stat", errBroken)
+		if _, err := e.l.TryAcquire(); !errors.Is(err, errBroken) {
+			t.Errorf("%v, want %v", err, errBroken)
+		}
+		e.works()
+	})
+}
