@@ -2,7 +2,9 @@
 //
 // The runtime gives every goroutine a number and does not give the same number
 // again in the life of the process, so that an identity can be kept and
-// compared after its goroutine is gone. No public function returns it. The
+// compared after its goroutine is gone. Only a goroutine on which C code calls Go,
+// on a thread that Go did not start, is not gone after the call: the next such
+// call, of whatever thread, may run on it. No public function returns it. The
 // header of a stack trace has it, but making a trace costs microseconds, and
 // more the deeper the stack. On amd64 and arm64 Get therefore reads it from
 // the runtime's own descriptor of the goroutine, the g. The layout of the g
