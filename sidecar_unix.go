@@ -30,8 +30,9 @@ func openFile(path string) (*osFile, error) {
 		err = checkRegular(&st)
 	}
 	if err == nil {
-		// Not for Dup's os.File to inherit: it would start the runtime's poller.
-		err = unix.SetNonblock(fd, false)
+		// O_NONBLOCK is the only flag to be cleared, and not for Dup's os.File to
+		// inherit, which would start the runtime's poller.
+		_, err = unix.FcntlInt(uintptr(fd), unix.F_SETFL, 0)
 	}
 	if err != nil {
 		unix.Close(fd)
