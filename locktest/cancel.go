@@ -87,7 +87,7 @@ func cancelTakesNothing(x *exam) (string, error) {
 	return "", other.lockFree(x.bounds.wake)
 }
 
-// cancels is how cancelLeavesNothing and noThreads ask a process to wait.
+// waits is how cancelLeavesNothing and noThreads ask a process to wait.
 type waits struct {
 	Path   string
 	Waits  int
