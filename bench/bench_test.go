@@ -11,9 +11,11 @@ import (
 	"time"
 
 	"packlock/internal/contend"
+	"packlock/locktest"
 )
 
 func TestMain(m *testing.M) {
+	locktest.Child(peerLibs()...)
 	if len(os.Args) == 2 && os.Args[1] == workerArg {
 		program.Work()
 	}
@@ -22,6 +24,40 @@ func TestMain(m *testing.M) {
 	// report races.
 	os.Setenv("GORACE", os.Getenv("GORACE")+" atexit_sleep_ms=0")
 	os.Exit(m.Run())
+}
+
+func TestPageOfThePeersHasEveryOneOfThem(t *testing.T) {
+	var reports []locktest.Report
+	for range peers {
+		reports = append(reports, locktest.Report{Checks: []locktest.Result{
+			{Name: "excludes", Outcome: locktest.OK},
+			{Name: "no polling", Outcome: locktest.Lacks, Detail: "it asks"},
+		}})
+	}
+	page := peersPage(t.TempDir(), reports)
+	for _, p := range peers {
+		for _, says := range []string{"| " + p.Name + " |", "\n## " + p.Name + "\n", p.about} {
+			if !strings.Contains(page, says) {
+				t.Errorf("no %q in:\n%s", says, page)
+			}
+		}
+	}
+	if row := "| no polling |" + strings.Repeat(" no |", len(peers)) + "\n"; !strings.Contains(page, row) {
+		t.Errorf("no %q in:\n%s", row, page)
+	}
+}
+
+func TestWhatPacklockClaimsIsSoByTheBenchToo(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes some seconds")
+	}
+	r, err := locktest.Test(t.Context(), t.TempDir(), peers[0].Lib)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !r.Trusted {
+		t.Error(r)
+	}
 }
 
 func lockFile(t *testing.T) string {

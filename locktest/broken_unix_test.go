@@ -135,7 +135,7 @@ func (l polling) Lock(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-		case <-time.After(100 * time.Millisecond):
+		case <-time.After(5 * time.Millisecond):
 		}
 	}
 	return ctx.Err()

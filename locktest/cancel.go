@@ -87,7 +87,7 @@ func cancelTakesNothing(x *exam) (string, error) {
 	return "", other.lockFree(x.bounds.wake)
 }
 
-// cancels is how cancelLeavesNothing and noThreads ask a process to wait.
+// waits is how cancelLeavesNothing and noThreads ask a process to wait.
 type waits struct {
 	Path   string
 	Waits  int
@@ -134,7 +134,7 @@ func (x *exam) census(script string, asked waits) (more census, err error) {
 	if _, err := x.startHolder(x.scratch); err != nil {
 		return more, err
 	}
-	p, err := startProcess(x.ctx, x.role, x.bounds.answer)
+	p, err := startProcess(x.ctx, x.role)
 	if err != nil {
 		return more, err
 	}

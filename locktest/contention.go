@@ -36,7 +36,7 @@ func contention(x *exam) (string, error) {
 	const n = 3
 	var all []handleOf
 	for range n {
-		p, err := startProcess(x.ctx, x.role, x.bounds.answer)
+		p, err := startProcess(x.ctx, x.role)
 		if err != nil {
 			return "", err
 		}

@@ -147,31 +147,40 @@ func anyPath(x *exam) (string, error) {
 			not = append(not, "no "+way.name)
 			continue
 		}
-		for _, paths := range [][2]string{{x.scratch, way.path}, {way.path, x.scratch}} {
-			if _, err := x.startHolder(paths[0]); err != nil {
-				return "", fmt.Errorf("%s: %w", way.name, err)
-			}
-			other, err := x.start(paths[1])
-			if err != nil && x.cannotOpen(paths[1]) {
-				// SMB opens no second name of a file that is open. That is not
-				// two locks.
-				not = append(not, fmt.Sprintf("%s cannot be opened beside the first name", way.name))
-				x.dismiss()
-				break
-			}
-			if err == nil {
-				err = other.refused()
-			}
-			if err != nil {
-				return "", fmt.Errorf("%s: %w", way.name, err)
-			}
-			x.dismiss()
-		}
-		if len(not) == 0 || !strings.HasPrefix(not[len(not)-1], way.name) {
+		switch err := x.oneLock(way.path); {
+		case errors.As(err, new(skip)):
+			not = append(not, way.name+" "+err.Error())
+		case err != nil:
+			return "", fmt.Errorf("%s: %w", way.name, err)
+		default:
 			ways = append(ways, way.name)
 		}
 	}
 	return strings.Join(append(ways, not...), ", "), nil
+}
+
+// oneLock is whether the lock of the scratch file is also that of path, whichever
+// is locked first.
+func (x *exam) oneLock(path string) error {
+	for _, paths := range [][2]string{{x.scratch, path}, {path, x.scratch}} {
+		if _, err := x.startHolder(paths[0]); err != nil {
+			return err
+		}
+		other, err := x.start(paths[1])
+		if err != nil && x.cannotOpen(paths[1]) {
+			// SMB opens no second name of a file that is open. That is not two
+			// locks.
+			err = skip("cannot be opened beside the first name")
+		}
+		if err == nil {
+			err = other.refused()
+		}
+		x.dismiss()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // cannotOpen reports whether the system itself does not open the file at path.

@@ -34,8 +34,12 @@ type hang struct {
 
 func (h hang) Error() string { return fmt.Sprintf("%s: no answer in %v", h.what, h.bound) }
 
+// startBound is how long a process may take to start, which says nothing of the
+// lock: on an emulator that is busy it takes seconds.
+const startBound = time.Minute
+
 // startProcess starts one.
-func startProcess(ctx context.Context, r role, bound time.Duration) (*process, error) {
+func startProcess(ctx context.Context, r role) (*process, error) {
 	cmd, err := command(r)
 	if err != nil {
 		return nil, err
@@ -63,7 +67,7 @@ func startProcess(ctx context.Context, r role, bound time.Duration) (*process, e
 	hello := p.channelLocked(r.Hello)
 	p.mu.Unlock()
 	go p.listen(stdout)
-	if _, err := p.await(ctx, "the start of a child process", hello, bound); err != nil {
+	if _, err := p.await(ctx, "the start of a child process", hello, startBound); err != nil {
 		p.dismiss()
 		return nil, err
 	}

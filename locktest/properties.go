@@ -77,7 +77,7 @@ type handleOf struct {
 
 // start starts a process that opens the lock file at path.
 func (x *exam) start(path string) (handleOf, error) {
-	p, err := startProcess(x.ctx, x.role, x.bounds.answer)
+	p, err := startProcess(x.ctx, x.role)
 	if err != nil {
 		return handleOf{}, err
 	}

@@ -15,10 +15,8 @@ type Reach int
 const (
 	Unknown Reach = iota
 	Local         // it is this machine's own
-	Network       // a server or other machines have it, too
+	Network       // a server or other machines have it, too, or FUSE, whose server alone knows
 )
-
-// FUSE counts as Network: what is behind it is known to its server alone.
 
 // Of asks the system once, without looking at mounts, for the type and the reach of
 // the file system of the file that is open by that descriptor, on Windows that
