@@ -29,10 +29,11 @@ func (w *world) explained(err error, op, path string, expected func(err error) b
 	}
 }
 
-// lookFailed reports whether err is what the kernel answered to a look at the path.
-func lookFailed(err error) bool {
+// failedOnItsWay reports whether the acquire failed before it could be refused: in a
+// look at the path or, if it had to leave a lost file, in any call.
+func (w *world) failedOnItsWay(a *fuzzAcquire) bool {
 	injected := (*fuzzError)(nil)
-	return errors.As(err, &injected) && (injected.call == "sameAt" || injected.call == "open")
+	return errors.As(a.err, &injected) && (a.looks || injected.call == "sameAt" || injected.call == "open")
 }
 
 // endOf reports whether err is as it has to be when ctx has ended.
@@ -294,7 +295,7 @@ func (w *world) acquireDone(a *fuzzAcquire) {
 		case a.ctx != nil && a.ctx.Err() != nil: // which may have been noticed or not
 		case a.closed:
 			want = fs.ErrClosed
-		case a.reentrant && !lookFailed(a.err):
+		case a.reentrant && !w.failedOnItsWay(a):
 			want = ErrReentrant
 		}
 		if want != nil && !errors.Is(a.err, want) {
