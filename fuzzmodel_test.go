@@ -29,10 +29,11 @@ func (w *world) explained(err error, op, path string, expected func(err error) b
 	}
 }
 
-// lookFailed reports whether err is what the kernel answered to a look at the path.
-func lookFailed(err error) bool {
+// failedOnItsWay reports whether the acquire failed before it could be refused: in a
+// look at the path or, if it had to leave a lost file, in any call.
+func (w *world) failedOnItsWay(a *fuzzAcquire) bool {
 	injected := (*fuzzError)(nil)
-	return errors.As(err, &injected) && (injected.call == "sameAt" || injected.call == "open")
+	return errors.As(a.err, &injected) && (a.looks || injected.call == "sameAt" || injected.call == "open")
 }
 
 // endOf reports whether err is as it has to be when ctx has ended.
@@ -189,6 +190,57 @@ func (w *world) leftBehind(a *fuzzAcquire) bool {
 	return w.hangs("sameAt", "open") && w.queued(a) == nil && w.turnOf(a, turnTaken) == nil
 }
 
+// circle returns those who wait in a circle with the acquire, from the one that has
+// what it waits for on, nil if there is none.
+func (w *world) circle(a *fuzzAcquire) []*fuzzAcquire {
+	var tried []*fuzzAcquire
+	var from func(b *fuzzAcquire) []*fuzzAcquire
+	from = func(b *fuzzAcquire) []*fuzzAcquire {
+		e := w.queued(b)
+		if e == nil || slices.Contains(tried, b) {
+			return nil
+		}
+		tried = append(tried, b)
+		for _, h := range w.holds {
+			if h.Hold != e.hold || h.owner == nil {
+				continue
+			}
+			for _, next := range w.acquires {
+				if h.owner != next.goroutine && (next.ctx == nil || !slices.Contains(next.ctx.marks, h)) {
+					continue
+				}
+				if next == a && w.queued(a) != nil {
+					return []*fuzzAcquire{b}
+				}
+				if path := from(next); path != nil {
+					return append(path, b)
+				}
+			}
+		}
+		return nil
+	}
+	return from(a)
+}
+
+// checkCircle checks that the acquire has not waited in a circle for long.
+func (w *world) checkCircle(a *fuzzAcquire) {
+	circle := w.circle(a)
+	if circle == nil {
+		return
+	}
+	since := w.troubled
+	for _, b := range circle {
+		for _, t := range []time.Time{b.arrived, w.changed[b.lock.path]} {
+			if t.After(since) {
+				since = t
+			}
+		}
+	}
+	if waited := time.Since(since); waited > 3*circleTime {
+		w.fail("%s: has waited in a circle of %d for %v", a.what, len(circle), waited)
+	}
+}
+
 // calling reports whether a call is under way that belongs to no file: then who
 // makes it may have the turn of any entry.
 func (w *world) calling() bool {
@@ -213,6 +265,9 @@ func (w *world) acquireDone(a *fuzzAcquire) {
 			w.turnedAway++
 			w.checkTurnedAway(a)
 		}
+		if errors.Is(a.err, ErrDeadlock) {
+			w.turnedAway++
+		}
 		if a.looks && !a.slow && errors.Is(a.err, ErrBusy) && w.lost(l.Lock.entry.Load(), l.path) {
 			w.fail("%s: refused because of a file that is lost", a.what)
 		}
@@ -228,6 +283,8 @@ func (w *world) acquireDone(a *fuzzAcquire) {
 				return a.manner == trying && a.rivals
 			case errors.Is(err, fs.ErrNotExist):
 				return a.gone
+			case errors.Is(err, ErrDeadlock):
+				return a.circle
 			}
 			return false
 		})
@@ -238,7 +295,7 @@ func (w *world) acquireDone(a *fuzzAcquire) {
 		case a.ctx != nil && a.ctx.Err() != nil: // which may have been noticed or not
 		case a.closed:
 			want = fs.ErrClosed
-		case a.reentrant && !lookFailed(a.err):
+		case a.reentrant && !w.failedOnItsWay(a):
 			want = ErrReentrant
 		}
 		if want != nil && !errors.Is(a.err, want) {
@@ -410,6 +467,7 @@ func (w *world) check() {
 	for _, a := range w.acquires {
 		e := w.queued(a)
 		w.checkWait(a)
+		w.checkCircle(a)
 		switch {
 		case w.hangs("close"):
 			// It may be closing the lost file that it comes from.

@@ -129,6 +129,7 @@ type fuzzAcquire struct {
 	itself    bool // it had the lock itself meanwhile
 	waited    bool // it was queued
 	behind    bool // it was overtaken, as it may be
+	circle    bool // it waited in a circle
 	arrived   time.Time
 
 	// What is known beforehand.
@@ -541,6 +542,7 @@ func (w *world) settle() {
 			a.itself = a.itself || w.itself(a)
 			a.waited = a.waited || w.queued(a) != nil
 			a.behind = a.behind || w.leftBehind(a)
+			a.circle = a.circle || w.circle(a) != nil
 			// Who looks at the path first finds out later what is so then.
 			a.reentrant = a.reentrant && !w.hangs("sameAt", "open") &&
 				!(a.looks && (w.pausing > 0 || len(w.hanging) > 0))
@@ -556,6 +558,7 @@ func (w *world) settle() {
 			for _, a := range w.acquires {
 				if a.lock == l {
 					w.turnedAway++
+					a.circle = true // perhaps, for a moment
 				}
 			}
 		}

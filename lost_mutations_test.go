@@ -86,3 +86,41 @@ func TestWatchEndsWithTheWait(t *testing.T) {
 		synctest.Wait()
 	})
 }
+
+// Who has waited for long and parks anew does not put off the watch for the others.
+func TestWatchIsNotPutOffByWhoParks(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		e.k.link(fakePath, otherPath)
+		l := e.open(otherPath)
+		f := e.lockedElsewhere()
+		var line []*acquiring
+		for range 4 {
+			line = append(line, e.acquire(e.l))
+			time.Sleep(2 * watchTime)
+		}
+		lost := e.acquire(l)
+		time.Sleep(2*watchTime + watchTime/2)
+		e.k.unlink(otherPath)
+		for _, a := range line[:3] {
+			// Another process is next, and has it for less than a watchTime.
+			next := e.k.foreigner(t, fakePath)
+			go next.waitForLock()
+			synctest.Wait()
+			f.letGo()
+			h := a.got()
+			time.Sleep(sliceTime)
+			e.release(h)
+			time.Sleep(watchTime * 2 / 5)
+			f = next
+		}
+		h := lost.got()
+		if err := h.Check(); err != nil {
+			t.Error(err)
+		}
+		e.release(h)
+		f.letGo()
+		e.release(line[3].got())
+		synctest.Wait()
+		e.close(l)
+	})
+}

@@ -43,15 +43,24 @@ const (
 	circleTime = 100 * time.Millisecond
 )
 
-// watchLocked has the watch come by for somebody who has queued up, at about time t.
-func (e *entry) watchLocked(t int64) {
+// watchLocked has the watch come by for somebody who has queued up, and has waited
+// since the given time.
+func (e *entry) watchLocked(since int64) {
 	w := &e.watch
 	w.queued++
 	pace := slow
 	if e.turn == turnTaken {
 		pace = quick
 	}
-	if until := time.Duration(w.due - t); w.pace >= pace && -watchTime < until && until <= watchTime {
+	comes := func(t int64) bool {
+		until := time.Duration(w.due - t)
+		return w.pace >= pace && -watchTime < until && until <= watchTime
+	}
+	if comes(since) {
+		return
+	}
+	t := now() // who has waited for long would put the watch off for the others
+	if comes(t) {
 		return
 	}
 	w.hold, w.seen = e.attachedLocked(), w.queued
