@@ -44,6 +44,7 @@ func ExampleLock_Stats() {
 		fmt.Println(err)
 		return
 	}
-	fmt.Println(published.Acquired, "times acquired,", published.Contended, "times waited for")
-	// Output: 3 times acquired, 0 times waited for
+	fmt.Println(published.Acquired, "times acquired,", published.Contended, "times waited for,",
+		published.WaitTime, "together,", published.LongestWait, "at most")
+	// Output: 3 times acquired, 0 times waited for, 0s together, 0s at most
 }

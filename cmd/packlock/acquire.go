@@ -5,47 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
-	"strings"
 	"time"
 
 	"packlock"
 )
 
-// holds are those of the locks that a run is under, in the order of its targets.
-type holds []*packlock.Hold
-
-// Release releases them all.
-func (h holds) Release() error {
-	var errs []error
-	for _, h := range slices.Backward(h) {
-		errs = append(errs, h.Release())
-	}
-	return errors.Join(errs...)
-}
-
-// acquireAll waits for all of the locks. They are taken in one order, whatever
-// that of the targets.
-func acquireAll(ctx context.Context, targets []target) (got holds, err error) {
-	got = make(holds, len(targets))
-	order := make([]int, len(targets))
-	for i := range order {
-		order[i] = i
-	}
-	slices.SortFunc(order, func(i, j int) int { return strings.Compare(targets[i].lock.Path(), targets[j].lock.Path()) })
-	for n, i := range order {
-		if got[i], err = targets[i].lock.Acquire(ctx); err != nil {
-			for _, j := range order[:n] {
-				got[j].Release()
-			}
-			return nil, err
-		}
-	}
-	return got, nil
-}
-
 // tryAll gets all of the locks without waiting, or returns those that are busy.
-func tryAll(targets []target) (got holds, busy []target, err error) {
+func tryAll(targets []target) (got packlock.Holds, busy []target, err error) {
 	for _, t := range targets {
 		hold, err := t.lock.TryAcquire()
 		switch {
@@ -67,7 +33,7 @@ func tryAll(targets []target) (got holds, busy []target, err error) {
 }
 
 // acquire gets the locks of targets as the flags say. A signal ends the wait.
-func (r *runner) acquire(targets []target, signals <-chan os.Signal) (holds, error) {
+func (r *runner) acquire(targets []target, signals <-chan os.Signal) (packlock.Holds, error) {
 	started := time.Now()
 	got, busy, err := tryAll(targets)
 	if err != nil || len(busy) == 0 {
@@ -92,8 +58,12 @@ func (r *runner) acquire(targets []target, signals <-chan os.Signal) (holds, err
 		ctx, cancel = context.WithDeadline(ctx, started.Add(r.timeout))
 		defer cancel()
 	}
+	var locks []*packlock.Lock
+	for _, t := range targets {
+		locks = append(locks, t.lock)
+	}
 	err = await("run", r.quiet, targets, signals, func() (err error) {
-		got, err = acquireAll(ctx, targets)
+		got, err = packlock.AcquireAll(ctx, locks...)
 		return err
 	})
 	switch {

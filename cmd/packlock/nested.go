@@ -29,8 +29,11 @@ func heldLines(value string) (lines []heldLine) {
 	for line := range strings.Lines(value) {
 		var l heldLine
 		var ms int64
-		if _, err := fmt.Sscanf(line, "%d %q %d", &l.pid, &l.path, &ms); err == nil {
+		switch n, _ := fmt.Sscanf(line, "%d %q %d", &l.pid, &l.path, &ms); n {
+		case 3:
 			l.since = time.UnixMilli(ms)
+			lines = append(lines, l)
+		case 2: // of a run that did not say since when
 			lines = append(lines, l)
 		}
 	}

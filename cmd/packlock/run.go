@@ -182,7 +182,7 @@ const signalBuffer = 64
 
 // runCommand runs the command and returns the status to exit with. Signals
 // have come to early up to now.
-func (r *runner) runCommand(holds holds, early chan os.Signal) (status int, err error) {
+func (r *runner) runCommand(holds packlock.Holds, early chan os.Signal) (status int, err error) {
 	var paths []string
 	for _, h := range holds {
 		paths = append(paths, h.Path())

@@ -250,3 +250,14 @@ func TestHeldVariableIsNotBelievedWhileTheLockIsFree(t *testing.T) {
 		t.Errorf("exit status %d, %q", status, stderr)
 	}
 }
+
+func TestLinesOfTheHeldVariable(t *testing.T) {
+	const value = `10 "/a" 1700000000123` + "\n" + `20 "/b c\n\""` + "\n" + `x "/d" 1` + "\n30\n\n" + `40 /e 1`
+	var got []string
+	for _, l := range heldLines(value) {
+		got = append(got, fmt.Sprintf("%d %s %v", l.pid, l.path, l.since.IsZero()))
+	}
+	if want := []string{"10 /a false", "20 /b c\n\" true"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}

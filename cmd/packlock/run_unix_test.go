@@ -504,3 +504,21 @@ func TestSidecarThatIsALinkIsCalledThat(t *testing.T) {
 	expect(t, 1, runs(t, 0, dir), says)
 	expect(t, 2, []string{"status", dir}, says)
 }
+
+func TestLockedFileExcludesFlockCommand(t *testing.T) {
+	flock, err := exec.LookPath("flock")
+	if err != nil {
+		t.Skip("flock(1) is not installed")
+	}
+	file := filepath.Join(t.TempDir(), "file")
+	c := command(t, append([]string{"run", "-f", file, "--"}, self(t, "test:wait")...)...).start()
+	c.ready()
+	if exec.Command(flock, "-n", file, "true").Run() == nil {
+		t.Error("flock(1) got the lock that a run holds")
+	}
+	c.stdin.Close()
+	c.wait()
+	if err := exec.Command(flock, "-n", file, "true").Run(); err != nil {
+		t.Error(err)
+	}
+}
