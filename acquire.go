@@ -37,7 +37,7 @@ func (l *lock) acquire(ctx context.Context, manner manner, fixed *entry) (*Hold,
 		l.entry.Load().counts.cancelled.Add(1)
 		return nil, l.fail(cancelled(ctx))
 	}
-	a := acquisition{lock: l, manner: manner, fixed: fixed, hold: &Hold{lock: l}, caller: goid.Get()}
+	a := acquisition{lock: l, manner: manner, fixed: fixed != nil, hold: &Hold{lock: l, entry: fixed}, caller: goid.Get()}
 	at, err := a.arrive(ctx)
 	for err == nil {
 		switch at {
@@ -57,6 +57,7 @@ func (l *lock) acquire(ctx context.Context, manner manner, fixed *entry) (*Hold,
 			panic("packlock: acquire that has nothing goes on")
 		}
 	}
+	a.dropWaiter()
 	return nil, l.fail(err)
 }
 
@@ -72,24 +73,17 @@ type acquisition struct {
 	hold     *Hold
 	waiter   *waiter // made when there is need to wait
 	caller   uint64
-	since    int64 // when it began to wait, 0 if it did not
-	reopened int
+	reopened uint16
 	manner   manner
-	waited   bool   // in the queue or on its own thread
-	fixed    *entry // the only one that will do, or nil
-
-	// What consult found out, once there was need to look further than a free
-	// turn.
-	consulted bool
-	marks     *mark
-	done      <-chan struct{}
+	waited   bool // in the queue or on its own thread
+	fixed    bool // the entry of hold is the only one that will do
 }
 
 // arrive takes the turn if it is free.
 func (a *acquisition) arrive(ctx context.Context) (progress, error) {
 	l := a.lock
 	e := l.lockEntry()
-	if e.turn == turnFree && !l.closed && (a.fixed == nil || a.fixed == e) {
+	if e.turn == turnFree && !l.closed && (!a.fixed || a.hold.entry == e) {
 		a.entry = e
 		e.takeLocked(a.hold, a.caller)
 		e.mu.Unlock()
@@ -103,34 +97,37 @@ func (a *acquisition) arrive(ctx context.Context) (progress, error) {
 // or waits, because of somebody outside of this process, it looks at the path.
 func (a *acquisition) queueUp(ctx context.Context) (progress, error) {
 	// The context may be anybody's code and is not asked under mu.
-	a.consult(ctx)
-	a.begins(now())
-	at, look, err := a.queueUpOrLook(true)
-	for look && err == nil {
-		if err = a.lock.lookFrom(a.entry); err == nil {
-			at, look, err = a.queueUpOrLook(false)
+	t := now()
+	if a.manner != trying {
+		a.consult(ctx, t)
+	}
+	at, look, err := a.queueUpOrLook(t, true)
+	if look {
+		if err = a.lock.lookFrom(a.entry); err != nil {
+			return failed, err
 		}
+		at, _, err = a.queueUpOrLook(t, false)
 	}
 	return at, err
 }
 
-// queueUpOrLook is queueUp, unless the caller may look at the path and has to: then
-// it has done nothing.
-func (a *acquisition) queueUpOrLook(mayLook bool) (at progress, look bool, err error) {
+// queueUpOrLook is queueUp, at time t, unless the caller may look at the path and has
+// to: then it has done nothing.
+func (a *acquisition) queueUpOrLook(t int64, mayLook bool) (at progress, look bool, err error) {
 	l := a.lock
 	e := l.lockEntry()
 	defer e.mu.Unlock()
 	a.entry = e
-	held := e.heldByLocked(a.caller, a.marks)
+	held := e.heldByLocked(a.caller, a.marks())
 	switch {
 	case l.closed:
 		return failed, false, errClosed
-	case a.fixed != nil && a.fixed != e:
+	case a.fixed && a.hold.entry != e:
 		return failed, false, errMoved
 	case e.turn == turnFree:
 		e.takeLocked(a.hold, a.caller)
 		return hasTurn, false, nil
-	case mayLook && (e.turn != turnTaken || held || a.manner == trying) && l.lookIsDue(a.since):
+	case mayLook && (e.turn != turnTaken || held || a.manner == trying) && l.lookIsDue(t):
 		// Who queues behind a goroutine of this process leaves it to the watch: from
 		// one to the next, a lock is verified often enough.
 		return failed, true, nil
@@ -139,16 +136,8 @@ func (a *acquisition) queueUpOrLook(mayLook bool) (at progress, look bool, err e
 	case a.manner == trying:
 		return failed, false, ErrBusy
 	}
-	a.needWaiter()
 	e.enqueueLocked(a.waiter)
 	return queued, false, nil
-}
-
-// begins notes that the acquire has to wait since time t, if it did not before.
-func (a *acquisition) begins(t int64) {
-	if a.since == 0 {
-		a.since = t
-	}
 }
 
 // wait waits in the queue.
@@ -156,7 +145,6 @@ func (a *acquisition) wait(ctx context.Context) (progress, error) {
 	w := a.waiter
 	a.waited = true
 	if err := w.wait(ctx); err != nil {
-		a.dropWaiter()
 		return failed, err
 	}
 	a.entry = a.hold.entry // which its Lock may have left already
@@ -212,7 +200,7 @@ func (a *acquisition) try(ctx context.Context) (progress, error) {
 		e.pass()
 		return failed, cancelled(ctx)
 	}
-	a.begins(t)
+	a.needWaiter(t)
 	if a.manner == blocking && a.lock.reg.threads.take() {
 		a.waited = true
 		switch err := e.block(); err {
@@ -225,10 +213,9 @@ func (a *acquisition) try(ctx context.Context) (progress, error) {
 			return failed, err
 		}
 	}
-	if !a.consulted {
-		a.asking(hasTurn, func() { a.consult(ctx) })
+	if !a.waiter.consulted {
+		a.asking(hasTurn, func() { a.consult(ctx, t) })
 	}
-	a.needWaiter()
 	if !e.park(a.waiter) {
 		e.pass()
 		return failed, errClosed
@@ -254,7 +241,6 @@ func (a *acquisition) verify(at progress) (bool, error) {
 // finish returns the hold, which is ours and verified.
 func (a *acquisition) finish(ctx context.Context, at progress) (*Hold, error) {
 	l, e := a.lock, a.entry
-	a.dropWaiter()
 	if a.ended(ctx, at) {
 		// It ended while we were about to have the lock, and wins.
 		e.counts.cancelled.Add(1)
@@ -271,11 +257,12 @@ func (a *acquisition) finish(ctx context.Context, at progress) (*Hold, error) {
 	e.counts.acquired.Add(1)
 	if a.waited {
 		e.counts.contended.Add(1)
-		e.counts.waited(e.fair.changedAt - a.since)
+		e.counts.waited(e.fair.changedAt - a.waiter.since)
 	}
 	if at == handedOver {
 		e.counts.handedOver.Add(1)
 	}
+	a.dropWaiter()
 	a.hold.returned.Store(true)
 	return a.hold, nil
 }

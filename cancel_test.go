@@ -17,7 +17,7 @@ func TestCancelWinsOverGrant(t *testing.T) {
 				entry := e.l.entry.Load()
 				h := e.try(e.l)
 				a := acquisition{lock: e.l.lock, hold: &Hold{lock: e.l.lock}}
-				a.needWaiter()
+				a.needWaiter(now())
 				first := a.waiter
 				entry.mu.Lock()
 				entry.enqueueLocked(first)
@@ -65,7 +65,7 @@ func TestCancelWinsOverBeingTurnedAway(t *testing.T) {
 		for range n {
 			closed := e.open(fakePath)
 			a := acquisition{lock: closed.lock, hold: &Hold{lock: closed.lock}}
-			a.needWaiter()
+			a.needWaiter(now())
 			entry.mu.Lock()
 			entry.enqueueLocked(a.waiter)
 			entry.mu.Unlock()

@@ -26,11 +26,22 @@ func (e *entry) heldByLocked(goroutine uint64, marks *mark) bool {
 	return e.owner == goroutine
 }
 
-// consult asks the context what waiting and re-entry need to know.
-func (a *acquisition) consult(ctx context.Context) {
-	a.marks, _ = ctx.Value(markKey{}).(*mark)
-	a.done = ctx.Done()
-	a.consulted = true
+// consult asks the context, for who is going to wait since time t, what waiting and
+// re-entry need to know.
+func (a *acquisition) consult(ctx context.Context, t int64) {
+	w := a.needWaiter(t)
+	w.marks, _ = ctx.Value(markKey{}).(*mark)
+	w.done = ctx.Done()
+	w.consulted = true
+}
+
+// marks returns those of the context, as far as it was consulted. TryAcquire has no
+// context.
+func (a *acquisition) marks() *mark {
+	if a.waiter == nil {
+		return nil
+	}
+	return a.waiter.marks
 }
 
 // ended asks whether the context has ended, while a has what at says.

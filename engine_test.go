@@ -299,7 +299,7 @@ func (e *engine) grantedInVain(meanwhile func(*entry)) (next *acquiring) {
 	h := e.try(e.l)
 	entry := e.l.entry.Load()
 	a := acquisition{lock: e.l.lock, hold: &Hold{lock: e.l.lock}}
-	a.needWaiter()
+	a.needWaiter(now())
 	entry.mu.Lock()
 	entry.enqueueLocked(a.waiter)
 	entry.mu.Unlock()

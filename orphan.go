@@ -106,17 +106,12 @@ func (e *entry) verify(l *lock, at progress, waited bool) (bool, error) {
 // at the path now.
 func (a *acquisition) reopen(ctx context.Context) (progress, error) {
 	from := a.entry
-	a.asking(hasTurn, func() { a.consult(ctx) })
+	if a.manner != trying {
+		a.asking(hasTurn, func() { a.consult(ctx, now()) })
+	}
 	if a.reopened++; a.reopened > maxReopened {
 		from.pass()
 		return failed, fmt.Errorf("%w %d times in a row", ErrLost, maxReopened)
-	}
-	switch {
-	case a.fixed != nil:
-		a.dropWaiter()
-	case a.manner != trying:
-		a.begins(now())
-		a.needWaiter()
 	}
 	to, turn, err := a.lock.reg.relocate(from, a.lock, a)
 	if to != from {
@@ -126,7 +121,7 @@ func (a *acquisition) reopen(ctx context.Context) (progress, error) {
 	switch {
 	case err != nil:
 		return failed, err
-	case a.fixed != nil && to != from:
+	case a.fixed && to != from:
 		if turn {
 			to.pass()
 		}
@@ -215,9 +210,9 @@ func (r *registry) moveLocked(from *entry, f file, path string, t int64, a *acqu
 	case to.turn == turnFree:
 		to.takeLocked(a.hold, a.caller)
 		turn = true
-	case to.heldByLocked(a.caller, a.marks):
+	case to.heldByLocked(a.caller, a.marks()):
 		err = ErrReentrant
-	case a.waiter != nil:
+	case a.waiter != nil && !a.fixed:
 		to.enqueueLocked(a.waiter)
 	}
 	var first *waiter // has the turn of to

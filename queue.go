@@ -13,10 +13,13 @@ type waiter struct {
 	lock  *lock
 	hold  *Hold // in the making
 	owner uint64
-	marks *mark
-	done  <-chan struct{} // of the context
-	since int64           // when the acquire began to wait
-	fixed bool            // it waits for this file, and not for the one that takes its place
+	since int64 // when the acquire began to wait
+	fixed bool  // it waits for this file, and not for the one that takes its place
+
+	// Of the context, if it was consulted.
+	marks     *mark
+	done      <-chan struct{}
+	consulted bool
 
 	// ready gets one send for each time the waiter is taken out of the queue by
 	// another. It is made anew for each acquire, although waiters are pooled: a
@@ -29,17 +32,15 @@ type waiter struct {
 	prev, next *waiter
 }
 
-// needWaiter makes the waiter if there is none, and tells it what is new.
-func (a *acquisition) needWaiter() {
-	w := a.waiter
-	if w == nil {
-		w = a.lock.reg.waiters.Get().(*waiter)
-		w.ready = make(chan struct{}, 1)
-		w.lock, w.hold, w.owner = a.lock, a.hold, a.caller
+// needWaiter makes the waiter, of an acquire that has to wait since time t, if there
+// is none.
+func (a *acquisition) needWaiter(t int64) *waiter {
+	if a.waiter == nil {
+		w := a.lock.reg.waiters.Get().(*waiter)
+		*w = waiter{lock: a.lock, hold: a.hold, owner: a.caller, since: t, fixed: a.fixed, ready: make(chan struct{}, 1)}
 		a.waiter = w
 	}
-	w.marks, w.done = a.marks, a.done
-	w.since, w.fixed = a.since, a.fixed != nil
+	return a.waiter
 }
 
 // dropWaiter gives back the waiter, if there is one, for another acquire to use.
