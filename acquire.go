@@ -106,9 +106,9 @@ func (a *acquisition) queueUp(ctx context.Context) (progress, error) {
 	a.consult(ctx)
 	a.begins(now())
 	at, look, err := a.queueUpOrLook(true)
-	for look && err == nil {
+	if look {
 		if err = a.lock.lookFrom(a.entry); err == nil {
-			at, look, err = a.queueUpOrLook(false)
+			at, _, err = a.queueUpOrLook(false)
 		}
 	}
 	return at, err
@@ -130,9 +130,7 @@ func (a *acquisition) queueUpOrLook(mayLook bool) (at progress, look bool, err e
 	case e.turn == turnFree:
 		e.takeLocked(a.hold, a.caller)
 		return hasTurn, false, nil
-	case mayLook && (e.turn != turnTaken || held || a.manner == trying) && l.lookIsDue(a.since):
-		// Who queues behind a goroutine of this process leaves it to the watch: from
-		// one to the next, a lock is verified often enough.
+	case mayLook && l.lookIsDue(a.since) && a.looks(e, held):
 		return failed, true, nil
 	case held:
 		return failed, false, ErrReentrant
@@ -142,6 +140,15 @@ func (a *acquisition) queueUpOrLook(mayLook bool) (at progress, look bool, err e
 	a.needWaiter()
 	e.enqueueLocked(a.waiter)
 	return queued, false, nil
+}
+
+// looks reports whether an arrival for which a look at the path is due makes it.
+func (a *acquisition) looks(e *entry, held bool) bool {
+	// Who queues behind a goroutine of this process leaves it to the watch: from one
+	// to the next, a lock is verified often enough. Who queues while another one is at
+	// the look is moved by that one. Who is about to be refused cannot be told later.
+	return held || a.manner == trying ||
+		e.turn != turnTaken && a.lock.looking.CompareAndSwap(false, true)
 }
 
 // begins notes that the acquire has to wait since time t, if it did not before.
