@@ -127,9 +127,7 @@ func (a *acquisition) queueUpOrLook(t int64, mayLook bool) (at progress, look bo
 	case e.turn == turnFree:
 		e.takeLocked(a.hold, a.caller)
 		return hasTurn, false, nil
-	case mayLook && (e.turn != turnTaken || held || a.manner == trying) && l.lookIsDue(t):
-		// Who queues behind a goroutine of this process leaves it to the watch: from
-		// one to the next, a lock is verified often enough.
+	case mayLook && l.lookIsDue(t) && a.looks(e, held):
 		return failed, true, nil
 	case held:
 		return failed, false, ErrReentrant
@@ -138,6 +136,15 @@ func (a *acquisition) queueUpOrLook(t int64, mayLook bool) (at progress, look bo
 	}
 	e.enqueueLocked(a.waiter)
 	return queued, false, nil
+}
+
+// looks reports whether an arrival for which a look at the path is due makes it.
+func (a *acquisition) looks(e *entry, held bool) bool {
+	// Who queues behind a goroutine of this process leaves it to the watch: from one
+	// to the next, a lock is verified often enough. Who queues while another one is at
+	// the look is moved by that one. Who is about to be refused cannot be told later.
+	return held || a.manner == trying ||
+		e.turn != turnTaken && a.lock.looking.CompareAndSwap(false, true)
 }
 
 // wait waits in the queue.

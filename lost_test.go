@@ -249,6 +249,55 @@ func TestOneLookForAllWhoWait(t *testing.T) {
 	})
 }
 
+// A server does not answer. Neither those who arrive meanwhile nor the watch hang,
+// each on a thread of its own, behind the one look that does.
+func TestOneHangsInALookForAll(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		f := e.lockedElsewhere()
+		line := []*acquiring{e.acquire(e.l)}
+		time.Sleep(lookAge + 1)
+		before := e.k.called("sameAt")
+		goOn := e.holdUp("sameAt")
+		hangs := e.acquire(e.l)
+		for range 10 {
+			line = append(line, e.acquire(e.l))
+		}
+		time.Sleep(time.Minute)
+		e.called("sameAt", before+1)
+		for _, a := range line {
+			a.givesUp()
+		}
+		hangs.waits()
+		goOn()
+		synctest.Wait()
+		e.k.setHook(nil)
+		time.Sleep(watchTime)
+		e.called("sameAt", before+2) // the watch goes on
+		f.letGo()
+		e.release(hangs.got())
+	})
+}
+
+// The watch hangs in a look as well, and whoever arrives queues up.
+func TestWatchThatHangsIsOne(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		f := e.lockedElsewhere()
+		a := e.acquire(e.l)
+		before := e.k.called("sameAt")
+		goOn := e.holdUp("sameAt")
+		time.Sleep(time.Minute)
+		b := e.acquire(e.l)
+		e.called("sameAt", before+1)
+		e.k.replace(fakePath)
+		goOn()
+		h := a.got() // of the new file
+		e.release(h)
+		e.release(b.got())
+		f.letGo()
+		synctest.Wait()
+	})
+}
+
 // Who has the turn looks for itself and is first, whoever else finds the file lost.
 func TestWatchDoesNotOvertakeAnAcquireUnderWay(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {

@@ -57,6 +57,8 @@ func (l *lock) look(e *entry, t int64) (bool, error) {
 // one that is there with all who came by that path. Anybody may call it, with
 // nothing locked.
 func (l *lock) lookFrom(e *entry) error {
+	l.looking.Store(true)
+	defer l.looking.Store(false)
 	same, err := l.look(e, now())
 	if same || err != nil {
 		return err

@@ -137,6 +137,10 @@ type lock struct {
 	looked  atomic.Int64
 	changed atomic.Int64
 
+	// looking says that an arrival or the watch is at a look at path, and may hang
+	// in it if a server does not answer. Others leave it to that one.
+	looking atomic.Bool
+
 	// entry changes when the sidecar is found lost, under the registry's mu
 	// and that of both the old and the new entry. It is never nil.
 	entry atomic.Pointer[entry]

@@ -102,11 +102,13 @@ func (e *entry) comeBy(round uint64) {
 	e.setPaceLocked(pace, t)
 	e.mu.Unlock()
 
-	for _, l := range unseen {
-		l.lookFrom(e) // what cannot be found out now is found out the next time
-	}
 	if search {
 		e.reg.breakCircles(t)
+	}
+	for _, l := range unseen { // the last, as it may hang
+		if l.looking.CompareAndSwap(false, true) {
+			l.lookFrom(e) // what cannot be found out now is found out the next time
+		}
 	}
 }
 
