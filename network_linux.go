@@ -16,7 +16,11 @@ const (
 	otherNetwork
 )
 
-func networkOf(fd int) network {
+// networkOf returns that of an open file.
+func networkOf(fd int, st *unix.Stat_t) network {
+	if unix.Major(uint64(st.Dev)) != 0 {
+		return noNetwork // on a disk
+	}
 	fs := fsinfo.Of(uintptr(fd))
 	switch {
 	case fs.Reach != fsinfo.Network:

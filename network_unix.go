@@ -5,6 +5,8 @@ package packlock
 import (
 	"os"
 
+	"golang.org/x/sys/unix"
+
 	"packlock/internal/fsinfo"
 )
 
@@ -16,7 +18,7 @@ const (
 	otherNetwork
 )
 
-func networkOf(fd int) network {
+func networkOf(fd int, _ *unix.Stat_t) network {
 	if fsinfo.Of(uintptr(fd)).Reach == fsinfo.Network {
 		return otherNetwork
 	}

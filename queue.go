@@ -22,8 +22,8 @@ type waiter struct {
 	consulted bool
 
 	// ready gets one send for each time the waiter is taken out of the queue by
-	// another. It is made anew for each acquire, although waiters are pooled: a
-	// channel may not leave the testing/synctest bubble that it was made in.
+	// another, and is empty when the waiter is pooled. One that was made in a
+	// testing/synctest bubble may not leave it, and is used once.
 	ready chan struct{}
 	got   progress
 	err   error // with got == failed
@@ -37,7 +37,11 @@ type waiter struct {
 func (a *acquisition) needWaiter(t int64) *waiter {
 	if a.waiter == nil {
 		w := a.lock.reg.waiters.Get().(*waiter)
-		*w = waiter{lock: a.lock, hold: a.hold, owner: a.caller, since: t, fixed: a.fixed, ready: make(chan struct{}, 1)}
+		ready := w.ready
+		if ready == nil || inBubble(t) {
+			ready = make(chan struct{}, 1)
+		}
+		*w = waiter{lock: a.lock, hold: a.hold, owner: a.caller, since: t, fixed: a.fixed, ready: ready}
 		a.waiter = w
 	}
 	return a.waiter
@@ -45,10 +49,15 @@ func (a *acquisition) needWaiter(t int64) *waiter {
 
 // dropWaiter gives back the waiter, if there is one, for another acquire to use.
 func (a *acquisition) dropWaiter() {
-	if a.waiter != nil {
-		a.lock.reg.waiters.Put(a.waiter)
-		a.waiter = nil
+	w := a.waiter
+	if w == nil {
+		return
 	}
+	if inBubble(w.since) {
+		w.ready = nil
+	}
+	a.lock.reg.waiters.Put(w)
+	a.waiter = nil
 }
 
 // deliver tells the waiter, which the caller has taken out of the queue, what

@@ -142,3 +142,29 @@ func TestWaitingGoroutinesCostNoThread(t *testing.T) {
 		t.Errorf("served %d goroutines, want %d", served, n)
 	}
 }
+
+// A waiter is used again with its channel, but a channel is not in a bubble that it
+// was not made in, nor is one of a bubble outside.
+func TestChannelsStayInTheirBubble(t *testing.T) {
+	l := &lock{reg: newRegistry(newFakeKernel())}
+	ready := func() chan struct{} {
+		a := acquisition{lock: l, hold: new(Hold)}
+		defer a.dropWaiter()
+		return a.needWaiter(now()).ready
+	}
+	again := 0
+	for range 100 { // the race detector has the pool lose some
+		before := ready()
+		if ready() == before {
+			again++
+		}
+		var within chan struct{}
+		synctest.Test(t, func(t *testing.T) { within = ready() })
+		if within == before || ready() == within {
+			t.Fatal("a channel has left its bubble, or got into another")
+		}
+	}
+	if again == 0 {
+		t.Error("no channel is used again")
+	}
+}

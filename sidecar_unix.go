@@ -38,7 +38,7 @@ func openFile(path string) (*osFile, error) {
 		unix.Close(fd)
 		return nil, err
 	}
-	f := &osFile{fd: fd, identity: identify(&st), readOnly: readOnly, network: networkOf(fd), counts: st.Nlink > 0}
+	f := &osFile{fd: fd, identity: identify(&st), readOnly: readOnly, network: networkOf(fd, &st), counts: st.Nlink > 0}
 	f.network.prepare(fd)
 	return f, nil
 }
