@@ -3,6 +3,8 @@ package packlock
 import (
 	"io/fs"
 	"path/filepath"
+	"runtime"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -123,4 +125,35 @@ func TestWatchIsNotPutOffByWhoParks(t *testing.T) {
 		synctest.Wait()
 		e.close(l)
 	})
+}
+
+// A watch that began in a bubble of testing/synctest never comes by after its end.
+func TestWatchOfABubbleIsNotReliedOnOutside(t *testing.T) {
+	l, err := newRegistry(newFakeKernel()).openFile(fakePath)
+	if err != nil {
+		t.Fatal(err)
+	}
+	queue := func(t *testing.T) {
+		h, err := l.TryAcquire()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var wg sync.WaitGroup
+		wg.Go(func() { takeTurn(t.Context(), t, l) })
+		for l.Stats().Waiting == 0 {
+			runtime.Gosched()
+		}
+		e := l.entry.Load()
+		e.mu.Lock()
+		if until := time.Duration(e.watch.due - now()); until <= 0 || until > watchTime {
+			t.Errorf("the watch comes by in %v", until)
+		}
+		e.mu.Unlock()
+		release(t, h)
+		wg.Wait()
+	}
+	synctest.Test(t, queue)
+	queue(t)
+	synctest.Test(t, queue)
+	closeLock(t, l)
 }
