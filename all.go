@@ -41,25 +41,29 @@ func AcquireAll(ctx context.Context, locks ...*Lock) (Holds, error) {
 }
 
 // acquireAll is one attempt, which fails with errMoved if the order changes.
-func acquireAll(ctx context.Context, locks []*Lock) (Holds, error) {
+func acquireAll(ctx context.Context, locks []*Lock) (holds Holds, err error) {
 	defer runtime.KeepAlive(locks)
 	places, err := inOrder(ctx, locks)
 	if err != nil {
 		return nil, err
 	}
-	holds := make(Holds, len(locks))
-	for i, p := range places {
-		holds[p.argument], err = p.lock.acquire(ctx, parking, p.entry)
-		if err != nil {
-			var got Holds
-			for _, p := range places[:i] {
-				got = append(got, holds[p.argument])
-			}
+	var got Holds
+	defer func() {
+		// Also when the context, which may be anybody's code, panics.
+		if len(got) < len(locks) {
 			if released := got.Release(); released != nil {
 				err = errors.Join(err, released)
 			}
+		}
+	}()
+	holds = make(Holds, len(locks))
+	for _, p := range places {
+		h, err := p.lock.acquire(ctx, parking, p.entry)
+		if err != nil {
 			return nil, err
 		}
+		holds[p.argument] = h
+		got = append(got, h)
 	}
 	return holds, nil
 }

@@ -134,6 +134,41 @@ func TestAllOrNothing(t *testing.T) {
 	}
 }
 
+// A method of the context panics, whenever it is called.
+func TestPanicOfAContextLosesNoneOfAll(t *testing.T) {
+	for _, method := range []string{"Err", "Done", "Value"} {
+		panics := 0
+		for after := 0; panics == after && !t.Failed(); after++ {
+			onFake(t, func(t *testing.T, e *engine) {
+				locks := e.packs(3)
+				f := e.k.foreigner(t, locks[2].Path())
+				f.lock(t)
+				time.AfterFunc(time.Second, f.letGo)
+				ctx := &oddContext{Context: t.Context(), method: method, after: after, odd: func() { panic("odd") }}
+				func() {
+					defer func() {
+						if recover() != nil {
+							panics++
+						}
+					}()
+					holds, err := AcquireAll(ctx, locks...)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if err := holds.Release(); err != nil {
+						t.Error(err)
+					}
+				}()
+				time.Sleep(2 * time.Second)
+				e.free(locks...)
+			})
+		}
+		if panics == 0 {
+			t.Errorf("%s is never called", method)
+		}
+	}
+}
+
 func TestAllRefusesBeforeAnythingIsAcquired(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		locks := e.packs(3)

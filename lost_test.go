@@ -271,7 +271,7 @@ func TestOneHangsInALookForAll(t *testing.T) {
 		goOn()
 		synctest.Wait()
 		e.k.setHook(nil)
-		time.Sleep(watchTime)
+		time.Sleep(watchTime + 1)
 		e.called("sameAt", before+2) // the watch goes on
 		f.letGo()
 		e.release(hangs.got())
@@ -285,7 +285,7 @@ func TestWatchThatHangsIsOne(t *testing.T) {
 		a := e.acquire(e.l)
 		before := e.k.called("sameAt")
 		goOn := e.holdUp("sameAt")
-		time.Sleep(time.Minute)
+		time.Sleep(time.Minute + 1)
 		b := e.acquire(e.l)
 		e.called("sameAt", before+1)
 		e.k.replace(fakePath)
