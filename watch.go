@@ -13,6 +13,10 @@ type watch struct {
 	round uint64
 	due   int64
 
+	// looking says that a look is under way. On a file system that does not answer
+	// it may be so for long, and one thread is enough for that.
+	looking bool
+
 	// queued counts those who have queued up.
 	queued uint64
 
@@ -89,12 +93,21 @@ func (e *entry) comeBy(round uint64) {
 	if e.turn == turnTaken && e.watch.seen != e.watch.searched {
 		pace = quick
 	}
-	unseen := e.unseenLocked(t, pace)
+	var unseen map[string]*lock
+	if !e.watch.looking {
+		unseen = e.unseenLocked(t, pace)
+		e.watch.looking = len(unseen) > 0
+	}
 	e.setPaceLocked(pace, t)
 	e.mu.Unlock()
 
-	for _, l := range unseen {
-		l.lookFrom(e) // what cannot be found out now is found out the next time
+	if len(unseen) > 0 {
+		for _, l := range unseen {
+			l.lookFrom(e) // what cannot be found out now is found out the next time
+		}
+		e.mu.Lock()
+		e.watch.looking = false
+		e.mu.Unlock()
 	}
 	if search {
 		e.reg.breakCircles(t)
