@@ -179,6 +179,35 @@ func TestWhatIsNoCircleIsLeftAlone(t *testing.T) {
 	}
 }
 
+// Nor does the context of a hold that was detached close a circle: it belongs to
+// nobody.
+func TestContextOfADetachedHoldClosesNoCircle(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		locks := e.packs(2)
+		detached := e.try(locks[0])
+		ctx := detached.Context(t.Context())
+		detached.Detach()
+		held := make(chan *Hold)
+		var waits *acquiring
+		go func() {
+			h := e.try(locks[1])
+			waits = &acquiring{e: e, done: make(chan struct{})}
+			held <- h
+			waits.hold, waits.err = locks[0].Acquire(t.Context())
+			close(waits.done)
+		}()
+		h := <-held
+		under := e.start(func(context.Context) (*Hold, error) { return locks[1].Acquire(ctx) })
+		time.Sleep(time.Minute)
+		waits.waits()
+		under.waits()
+		e.release(detached)
+		e.release(waits.got())
+		e.release(h)
+		e.release(under.got())
+	})
+}
+
 // One in the circle is cancelled before it has stood for long enough.
 func TestCircleThatIsCancelledIsNoDeadlock(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
