@@ -104,19 +104,20 @@ func (a *acquisition) arrive(ctx context.Context) (progress, error) {
 func (a *acquisition) queueUp(ctx context.Context) (progress, error) {
 	// The context may be anybody's code and is not asked under mu.
 	a.consult(ctx)
-	a.begins(now())
-	at, look, err := a.queueUpOrLook(true)
+	t := now()
+	a.begins(t)
+	at, look, err := a.queueUpOrLook(t, true)
 	if look {
 		if err = a.lock.lookFrom(a.entry); err == nil {
-			at, _, err = a.queueUpOrLook(false)
+			at, _, err = a.queueUpOrLook(t, false)
 		}
 	}
 	return at, err
 }
 
 // queueUpOrLook is queueUp, unless the caller may look at the path and has to: then
-// it has done nothing.
-func (a *acquisition) queueUpOrLook(mayLook bool) (at progress, look bool, err error) {
+// it has done nothing. It is about time t.
+func (a *acquisition) queueUpOrLook(t int64, mayLook bool) (at progress, look bool, err error) {
 	l := a.lock
 	e := l.lockEntry()
 	defer e.mu.Unlock()
@@ -130,7 +131,7 @@ func (a *acquisition) queueUpOrLook(mayLook bool) (at progress, look bool, err e
 	case e.turn == turnFree:
 		e.takeLocked(a.hold, a.caller)
 		return hasTurn, false, nil
-	case mayLook && l.lookIsDue(a.since) && a.looks(e, held):
+	case mayLook && l.lookIsDue(t) && a.looks(e, held):
 		return failed, true, nil
 	case held:
 		return failed, false, ErrReentrant
@@ -138,7 +139,7 @@ func (a *acquisition) queueUpOrLook(mayLook bool) (at progress, look bool, err e
 		return failed, false, ErrBusy
 	}
 	a.needWaiter()
-	e.enqueueLocked(a.waiter)
+	e.enqueueLocked(a.waiter, t)
 	return queued, false, nil
 }
 
@@ -236,7 +237,7 @@ func (a *acquisition) try(ctx context.Context) (progress, error) {
 		a.asking(hasTurn, func() { a.consult(ctx) })
 	}
 	a.needWaiter()
-	if !e.park(a.waiter) {
+	if !e.park(a.waiter, t) {
 		e.pass()
 		return failed, errClosed
 	}
