@@ -134,7 +134,7 @@ func (a *acquisition) queueUpOrLook(t int64, mayLook bool) (at progress, look bo
 	case a.manner == trying:
 		return failed, false, ErrBusy
 	}
-	e.enqueueLocked(a.waiter)
+	e.enqueueLocked(a.waiter, t)
 	return queued, false, nil
 }
 
@@ -223,7 +223,7 @@ func (a *acquisition) try(ctx context.Context) (progress, error) {
 	if !a.waiter.consulted {
 		a.asking(hasTurn, func() { a.consult(ctx, t) })
 	}
-	if !e.park(a.waiter) {
+	if !e.park(a.waiter, t) {
 		e.pass()
 		return failed, errClosed
 	}

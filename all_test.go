@@ -1,6 +1,7 @@
 package packlock
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -209,6 +210,73 @@ func TestAllRefusesBeforeAnythingIsAcquired(t *testing.T) {
 }
 
 // The hold of a file that is lost is not in the way.
+// Whether the file is lost cannot be found out: that is the reason to give.
+func TestErrorOfTheLookOfAll(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		h := e.try(e.l)
+		e.failNext("sameAt", errBroken)
+		if _, err := AcquireAll(t.Context(), e.l); !errors.Is(err, errBroken) {
+			t.Errorf("%v, want %v", err, errBroken)
+		}
+		e.release(h)
+	})
+}
+
+// The file is another one each time: AcquireAll gives up in the end.
+func TestAllDoesNotBeginAgainForEver(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		e.before("try", func() error {
+			e.k.replace(fakePath)
+			if e.k.called("try") > 2*maxReopened {
+				return errBroken
+			}
+			return nil
+		})
+		if _, err := AcquireAll(t.Context(), e.l); !errors.Is(err, ErrLost) {
+			t.Errorf("%v, want ErrLost", err)
+		}
+		e.works()
+	})
+}
+
+// Who waits in a queue finds, when it is its turn, that the file is another one,
+// which somebody has: it leaves the old queue and enters the new one once.
+func TestAllBeginsAgainFromTheQueue(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		h := e.try(e.l)
+		a, holds := e.acquiringAll(e.l)
+		time.Sleep(lookAge + 1)
+		e.k.replace(fakePath)
+		samePath := e.open(fakePath)
+		h2 := e.try(samePath)
+		e.release(h)
+		time.Sleep(2 * asideTime)
+		a.waits()
+		if s := e.l.Stats(); s.Waiting != 1 {
+			t.Errorf("%+v", s)
+		}
+		e.release(h2)
+		a.succeeds()
+		if err := holds.Release(); err != nil {
+			t.Error(err)
+		}
+		e.works()
+	})
+}
+
+func TestFilesAreOrderedByVolumeFirst(t *testing.T) {
+	order := []fileID{
+		{1, [2]uint64{1, 1}}, {1, [2]uint64{1, 2}}, {1, [2]uint64{2, 0}}, {2, [2]uint64{0, 0}},
+	}
+	for i, a := range order {
+		for j, b := range order {
+			if got := a.compare(b); got != cmp.Compare(i, j) {
+				t.Errorf("%v and %v: %d", a, b, got)
+			}
+		}
+	}
+}
+
 func TestAllIsNotRefusedBecauseOfALostFile(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		locks := e.packs(2)

@@ -55,10 +55,10 @@ func (e *entry) block() error {
 }
 
 // park gives the turn to a parked thread, or to a poller if there is no thread
-// to spare, with w at the head of the queue that it waits for. It does nothing
+// to spare, with w at the head of the queue that it waits for, at time t. It does nothing
 // and returns false if the Lock of w was closed meanwhile: Close has told those
 // who were in the queue, and nobody would tell w.
-func (e *entry) park(w *waiter) bool {
+func (e *entry) park(w *waiter, t int64) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if w.lock.closed {
@@ -73,7 +73,7 @@ func (e *entry) park(w *waiter) bool {
 		e.abandoned = make(chan struct{}, 1)
 		go e.poll()
 	}
-	e.watchLocked(w.since)
+	e.watchLocked(t)
 	return true
 }
 
@@ -97,10 +97,10 @@ func (e *entry) startThreadLocked() {
 // granted ends a wait in the kernel: the parked thread, or the poller, has got
 // the lock or an error.
 func (e *entry) granted(err error) {
-	if err == nil {
-		e.fair.beginAfterWait(now())
-	}
 	e.mu.Lock()
+	if err == nil {
+		e.fair.beginAfterWait(now()) // after the last of those who wait has begun to
+	}
 	switch {
 	case err == nil && e.queue.n > 0:
 		e.grantLocked(granted)

@@ -11,7 +11,7 @@ import (
 // A waiter's context ends after the turn was given to it and before it runs:
 // what it was given goes on to the next, in each way in which it can be given.
 func TestCancelWinsOverGrant(t *testing.T) {
-	for _, way := range []progress{hasTurn, granted, handedOver} {
+	for _, way := range []progress{hasTurn, lost, granted, handedOver} {
 		onFake(t, func(t *testing.T, e *engine) {
 			for range 50 { // select picks at random among what is ready
 				entry := e.l.entry.Load()
@@ -20,21 +20,19 @@ func TestCancelWinsOverGrant(t *testing.T) {
 				a.needWaiter(now())
 				first := a.waiter
 				entry.mu.Lock()
-				entry.enqueueLocked(first)
+				entry.enqueueLocked(first, now())
 				entry.mu.Unlock()
 				second := e.acquire(e.l)
 
 				ctx, cancel := context.WithCancel(context.Background())
 				cancel()
-				if way == hasTurn {
+				if way == hasTurn || way == lost {
 					if !entry.file.(*fakeFile).tryLock() {
 						t.Fatal("not locked")
 					}
 					entry.file.(*fakeFile).letGo()
 					entry.mu.Lock()
-					entry.hold = nil
-					entry.mu.Unlock()
-					entry.pass()
+					entry.grantLocked(way)
 				} else {
 					entry.mu.Lock()
 					entry.grantLocked(way)
@@ -67,7 +65,7 @@ func TestCancelWinsOverBeingTurnedAway(t *testing.T) {
 			a := acquisition{lock: closed.lock, hold: &Hold{lock: closed.lock}}
 			a.needWaiter(now())
 			entry.mu.Lock()
-			entry.enqueueLocked(a.waiter)
+			entry.enqueueLocked(a.waiter, now())
 			entry.mu.Unlock()
 			closeLock(e, closed)
 			ctx, cancel := context.WithCancel(context.Background())

@@ -3,6 +3,7 @@ package packlock
 import (
 	"cmp"
 	"slices"
+	"time"
 )
 
 // Goroutines of one process may wait for each other in a circle: each has a pack
@@ -12,7 +13,13 @@ import (
 // nobody, and waits for nobody. Of circles between processes nothing is known.
 //
 // The watch looks for them, circleTime after somebody has queued up for a hold that
-// is still there. So they cost nothing where nobody waits for so long.
+// is still there. So they cost nothing where nobody waits for so long. A search is one
+// for all packs, and takes account of all who have waited for so long; where there are
+// thousands of packs, it takes milliseconds, and there is none for some time after.
+
+// searchShare is which part of the time may be spent on searches, at most: one in so
+// many.
+const searchShare = 10
 
 // A waitedFor is a live hold that somebody waits for.
 type waitedFor struct {
@@ -32,10 +39,19 @@ type wait struct {
 }
 
 // breakCircles ends every circle whose goroutines have waited for circleTime at time
-// t. The one that has waited shortest gets ErrDeadlock.
+// t. The one that has waited shortest gets ErrDeadlock. It does nothing soon after it
+// was last called: then the watch, which finds that out, calls again.
 func (r *registry) breakCircles(t int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if rest := time.Duration(r.restsUntil - t); 0 < rest && rest < watchTime {
+		return
+	}
+	began := now()
+	defer func() {
+		ended := now()
+		r.restsUntil = ended + (searchShare-1)*(ended-began)
+	}()
 	for {
 		circle := findCircle(r.waitedForLocked(t))
 		if circle == nil {
@@ -64,8 +80,10 @@ func (r *registry) waitedForLocked(t int64) []*waitedFor {
 	}
 	for _, on := range all {
 		on.entry.mu.Lock()
+		whole := true
 		for w := range on.entry.queue.all() {
 			if t-w.since < int64(circleTime) {
+				whole = false
 				continue
 			}
 			for _, from := range byOwner[w.owner] {
@@ -76,6 +94,9 @@ func (r *registry) waitedForLocked(t int64) []*waitedFor {
 					from.waits = append(from.waits, wait{from, on, w, w.hold, w.since})
 				}
 			}
+		}
+		if whole {
+			on.entry.watch.searched = on.entry.watch.queued
 		}
 		on.entry.mu.Unlock()
 	}
@@ -146,7 +167,7 @@ func breakCircleLocked(circle []wait) {
 // standsLocked reports whether it is as it was when it was found.
 func (w wait) standsLocked() bool {
 	e := w.on.entry
-	if e.attachedLocked() != w.on.hold || e.owner != w.on.owner {
+	if e.attachedLocked() != w.on.hold {
 		return false
 	}
 	for queued := range e.queue.all() {
@@ -157,9 +178,10 @@ func (w wait) standsLocked() bool {
 	return false
 }
 
-// attachedLocked returns the live hold, if there is one that belongs to a goroutine.
+// attachedLocked returns the hold, if there is one that belongs to a goroutine. If it
+// is in the making, that goroutine waits for no other.
 func (e *entry) attachedLocked() *Hold {
-	if e.owner == 0 || e.hold == nil || !e.hold.returned.Load() {
+	if e.owner == 0 {
 		return nil
 	}
 	return e.hold

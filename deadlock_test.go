@@ -91,7 +91,7 @@ func TestCircleIsBroken(t *testing.T) {
 					for _, k := range knights {
 						k.wants.waits()
 					}
-					time.Sleep(circleTime + 1)
+					time.Sleep(2)
 					for i, k := range knights {
 						<-k.wants.done
 						if broken := errors.Is(k.wants.err, ErrDeadlock); broken != (k == youngest) {
@@ -205,6 +205,179 @@ func TestContextOfADetachedHoldClosesNoCircle(t *testing.T) {
 		e.release(waits.got())
 		e.release(h)
 		e.release(under.got())
+	})
+}
+
+// A circle that was found is none any more when it is to be broken: nobody fails.
+func TestCircleThatHasEndedIsNotBroken(t *testing.T) {
+	nothing := func() {}
+	for name, end := range map[string]func(e *engine, circle []wait) (goOn func()){
+		"the first hold is detached": func(e *engine, circle []wait) func() {
+			circle[0].on.hold.Detach()
+			return nothing
+		},
+		"the last hold is detached": func(e *engine, circle []wait) func() {
+			circle[1].on.hold.Detach()
+			return nothing
+		},
+		"a hold is being released": func(e *engine, circle []wait) func() {
+			goOn := e.holdUp("unlock")
+			go circle[0].on.hold.Release()
+			return goOn
+		},
+		"the waiters serve other acquires": func(e *engine, circle []wait) func() {
+			for i := range circle {
+				circle[i].hold = &Hold{}
+			}
+			return nothing
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			onFake(t, func(t *testing.T, e *engine) {
+				locks := e.packs(2)
+				ctx, cancel := context.WithCancel(t.Context())
+				var both sync.WaitGroup
+				errs := make([]error, 2)
+				for i := range 2 {
+					both.Go(func() {
+						h := e.try(locks[i])
+						time.Sleep(1)
+						var h2 *Hold
+						if h2, errs[i] = locks[1-i].Acquire(ctx); h2 != nil {
+							h2.Release()
+						}
+						h.Release() // it may have been
+					})
+				}
+				time.Sleep(circleTime)
+				e.reg.mu.Lock()
+				circle := findCircle(e.reg.waitedForLocked(now() + 1))
+				e.reg.mu.Unlock()
+				if len(circle) != 2 {
+					t.Fatalf("%d waits in the circle", len(circle))
+				}
+				goOn := end(e, circle)
+				synctest.Wait()
+				e.reg.mu.Lock()
+				breakCircleLocked(circle)
+				e.reg.mu.Unlock()
+				synctest.Wait()
+				goOn()
+				cancel()
+				both.Wait()
+				for _, err := range errs {
+					if err != nil && !errors.Is(err, ErrCancelled) {
+						t.Error(err)
+					}
+				}
+			})
+		})
+	}
+}
+
+// What a hold's context is used for after the hold was detached belongs to nobody.
+func TestContextOfADetachedHoldClosesNoCircleEither(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		knights, sit := e.round(2, ways[len(ways)-1].acquire)
+		knights[0].hold.Detach()
+		sit(0)
+		sit(1)
+		time.Sleep(time.Minute)
+		for _, k := range knights {
+			k.wants.waits()
+		}
+		e.release(knights[0].hold)
+		knights[0].hold = e.try(e.packs(3)[2]) // for the knight to release
+		for _, k := range knights {
+			<-k.wants.done
+		}
+	})
+}
+
+// A search that took its time is followed by a rest. What it leaves undone is done
+// after that.
+func TestCircleIsBrokenAfterTheRestOfASearch(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		e.reg.restsUntil = now() + int64(circleTime+circleTime/2)
+		knights, sit := e.round(2, ways[0].acquire)
+		sit(0)
+		time.Sleep(1)
+		sit(1)
+		time.Sleep(circleTime + circleTime/2 - 1)
+		for _, k := range knights {
+			k.wants.waits()
+		}
+		time.Sleep(circleTime)
+		for _, k := range knights {
+			<-k.wants.done
+		}
+		if err := knights[1].wants.err; !errors.Is(err, ErrDeadlock) {
+			t.Error(err)
+		}
+	})
+}
+
+func TestSearchIsFollowedByARest(t *testing.T) {
+	r := newRegistry(newFakeKernel())
+	for i := range 1000 {
+		l, err := r.openFile(fakeAbs(fmt.Sprintf("/packs/%d/.grex-lock", i)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+	}
+	for range 1000 { // the processor may be somebody else's in between
+		r.restsUntil = 0
+		r.breakCircles(now())
+		if r.restsUntil > now() {
+			return
+		}
+	}
+	t.Error("no search was")
+}
+
+// The watch comes by less often once it has been found that there is no circle, and
+// where the hold belongs to nobody.
+func TestWatchSlowsDown(t *testing.T) {
+	for _, detached := range []bool{false, true} {
+		onFake(t, func(t *testing.T, e *engine) {
+			held := make(chan *Hold)
+			go func() { held <- e.try(e.l) }()
+			h := <-held
+			if detached {
+				h.Detach()
+			}
+			a := e.acquire(e.l)
+			time.Sleep(4 * circleTime)
+			entry := e.l.entry.Load()
+			entry.mu.Lock()
+			pace := entry.watch.pace
+			entry.mu.Unlock()
+			if pace != slow {
+				t.Errorf("detached %t: pace %d", detached, pace)
+			}
+			a.givesUp()
+			e.release(h)
+		})
+	}
+}
+
+// Where the hold is another one each time the watch comes by, nothing is searched for.
+func TestNoSearchWhereTheLockGoesRound(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		const never = -1
+		e.reg.restsUntil = never
+		h := e.try(e.l)
+		for range 20 {
+			a := e.acquire(e.l)
+			time.Sleep(circleTime / 2)
+			e.release(h)
+			h = a.got()
+		}
+		if e.reg.restsUntil != never {
+			t.Error("there was a search")
+		}
+		e.release(h)
 	})
 }
 

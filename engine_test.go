@@ -301,7 +301,7 @@ func (e *engine) grantedInVain(meanwhile func(*entry)) (next *acquiring) {
 	a := acquisition{lock: e.l.lock, hold: &Hold{lock: e.l.lock}}
 	a.needWaiter(now())
 	entry.mu.Lock()
-	entry.enqueueLocked(a.waiter)
+	entry.enqueueLocked(a.waiter, now())
 	entry.mu.Unlock()
 	next = e.acquire(e.l)
 	meanwhile(entry)

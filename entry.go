@@ -110,14 +110,14 @@ func (e *entry) takeLocked(h *Hold, owner uint64) {
 	h.entry = e
 }
 
-// enqueueLocked puts w at the end of the queue. The turn is not free.
-func (e *entry) enqueueLocked(w *waiter) {
+// enqueueLocked puts w at the end of the queue, at about time t. The turn is not free.
+func (e *entry) enqueueLocked(w *waiter, t int64) {
 	if e.turn == turnParked && e.queue.n == 0 {
 		e.counts.adopted.Add(1)
 		e.endDrainLocked()
 	}
 	e.queue.pushBack(w)
-	e.watchLocked(w.since)
+	e.watchLocked(t)
 }
 
 // giveBackLocked gives up the turn and the kernel's lock, both of which the

@@ -114,6 +114,22 @@ func TestLookOnAnotherClockIsNotTrusted(t *testing.T) {
 	})
 }
 
+// It has not seen what the file says of itself either, which the next acquire would
+// take for confirmed.
+func TestFailedLookConfirmsNothing(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		e.release(e.try(e.l))
+		e.k.rename(fakePath, otherPath)
+		e.failNext("sameAt", errBroken)
+		checkTry(t, e.l, errBroken)
+		h := e.try(e.l)
+		if err := h.Check(); err != nil {
+			t.Error(err)
+		}
+		e.release(h)
+	})
+}
+
 // A look that failed, or after which the file could not be reopened, has seen
 // nothing: the next acquire looks again.
 func TestFailedLookIsNone(t *testing.T) {

@@ -157,3 +157,48 @@ func TestWatchOfABubbleIsNotReliedOnOutside(t *testing.T) {
 	synctest.Test(t, queue)
 	closeLock(t, l)
 }
+
+// A timer that will never fire, having been made in a bubble that has ended, keeps
+// nobody from being looked after.
+func TestWatchThatNeverComesIsReplaced(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		f := e.lockedElsewhere()
+		entry := e.l.entry.Load()
+		for _, due := range []time.Duration{-time.Hour, time.Hour} {
+			entry.mu.Lock()
+			entry.watch.pace, entry.watch.due = quick, now()+int64(due)
+			entry.watch.round++
+			entry.mu.Unlock()
+			a := e.acquire(e.l)
+			before := e.k.called("sameAt")
+			time.Sleep(watchTime + 1)
+			e.called("sameAt", before+1)
+			a.givesUp()
+		}
+		f.letGo()
+	})
+}
+
+// Who waits on after a long wait does not put the watch off: it comes at its time.
+func TestWatchIsOnTimeForWhoHasWaitedForLong(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		f := e.lockedElsewhere()
+		a := e.acquire(e.l)
+		time.Sleep(10*watchTime + watchTime/2)
+		e.k.replace(fakePath)
+		next := e.lockedElsewhere()
+		time.Sleep(watchTime / 2) // the watch moves it to the new file, where it parks
+		synctest.Wait()
+		entry := e.l.entry.Load()
+		entry.mu.Lock()
+		due := entry.watch.due
+		entry.mu.Unlock()
+		if due != now()+int64(watchTime) {
+			t.Errorf("due in %v, want %v", time.Duration(due-now()), watchTime)
+		}
+		next.letGo()
+		e.release(a.got())
+		f.letGo()
+		synctest.Wait()
+	})
+}

@@ -215,7 +215,7 @@ func (r *registry) moveLocked(from *entry, f file, path string, t int64, a *acqu
 	case to.heldByLocked(a.caller, a.marks()):
 		err = ErrReentrant
 	case a.waiter != nil && !a.fixed:
-		to.enqueueLocked(a.waiter)
+		to.enqueueLocked(a.waiter, t)
 	}
 	var first *waiter // has the turn of to
 	var refused, moved []*waiter
@@ -229,7 +229,7 @@ func (r *registry) moveLocked(from *entry, f file, path string, t int64, a *acqu
 		case to.heldByLocked(w.owner, w.marks):
 			refused = append(refused, w)
 		default:
-			to.enqueueLocked(w)
+			to.enqueueLocked(w, t)
 		}
 	}
 	from.abandonLocked()

@@ -29,6 +29,8 @@ type registry struct {
 	// entries holds every entry whose file stays open. Its file being open, an
 	// entry's identity is not another file's.
 	entries map[fileID]*entry
+	// restsUntil is when there may be another search for circles.
+	restsUntil int64
 }
 
 func newRegistry(k kernel) *registry {

@@ -41,9 +41,32 @@ func TestWaitsAreTimed(t *testing.T) {
 		e.release(b.got())
 		times(time.Hour+4*time.Minute, time.Hour)
 
+		// The wait of who finds the file lost and the new one held begins there.
+		e.k.replace(fakePath)
+		f = e.lockedElsewhere()
+		a = e.acquire(e.l)
+		time.Sleep(time.Minute)
+		f.letGo()
+		e.release(a.got())
+		times(time.Hour+5*time.Minute, time.Hour)
+
 		// The history goes on with the file that takes the place of a lost one.
 		e.k.replace(fakePath)
 		e.release(e.try(e.l))
-		times(time.Hour+4*time.Minute, time.Hour)
+		times(time.Hour+5*time.Minute, time.Hour)
+	})
+}
+
+// A wait ends with the hand-over, and not when the one before had got the lock.
+func TestWaitForAHandOverIsTimedToItsEnd(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		h := e.try(e.l)
+		a := e.acquire(e.l)
+		time.Sleep(sliceTime / 2)
+		e.release(h)
+		e.release(a.got())
+		if s := e.l.Stats(); s.WaitTime != sliceTime/2 || s.HandedOver != 1 {
+			t.Errorf("%+v", s)
+		}
 	})
 }

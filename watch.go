@@ -21,7 +21,7 @@ type watch struct {
 	hold *Hold
 	seen uint64
 
-	// searched is the seen of the last search for circles.
+	// searched is how many of queued the last search for circles has taken account of.
 	searched uint64
 }
 
@@ -95,7 +95,7 @@ func (e *entry) comeBy(round uint64) {
 	t := now()
 	search := e.searchIsDueLocked()
 	pace := slow
-	if e.turn == turnTaken && e.watch.seen != e.watch.searched {
+	if e.turn == turnTaken && e.owner != 0 && e.watch.seen > e.watch.searched {
 		pace = quick
 	}
 	unseen := e.unseenLocked(t, pace)
@@ -129,16 +129,13 @@ func (e *entry) unseenLocked(t int64, next pace) map[string]*lock {
 }
 
 // searchIsDueLocked reports whether somebody who had queued up when the watch last
-// came by waits for a hold that there was then already, and has not been part of a
-// search. Who closes a circle is the last to queue up in it, and does so at a hold
-// that stays.
+// came by waits for a hold that there was then already, and no search has taken
+// account of it. Who closes a circle is the last to queue up in it, and does so at a
+// hold that stays.
 func (e *entry) searchIsDueLocked() bool {
 	w := &e.watch
 	h := e.attachedLocked()
-	due := h != nil && h == w.hold && w.seen != w.searched
-	if due {
-		w.searched = w.seen
-	}
+	due := h != nil && h == w.hold && w.seen > w.searched
 	w.hold, w.seen = h, w.queued
 	return due
 }
