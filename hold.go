@@ -75,9 +75,8 @@ func (h *Hold) Detach() {
 
 // Check returns nil while the locked file is still the one at its path. If it
 // was deleted, replaced or renamed, the error is an ErrLost: others may hold the
-// lock of the file that is there now. It is also an ErrLost if an NFSv4 server has
-// dropped the lock, because it did not hear from this machine for the time of a
-// lease. On network file systems Check asks the server, and waits for its answer.
+// lock of the file that is there now. It is also an ErrLost if an NFSv4 or SMB server
+// has dropped the lock, because it did not hear from this machine. On network file systems Check asks the server, and waits for its answer.
 // After Release the error is an ErrReleased.
 func (h *Hold) Check() error {
 	e := h.granted()

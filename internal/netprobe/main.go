@@ -1,0 +1,140 @@
+//go:build linux
+
+// Command netprobe is what .ci/network-filesystems runs on each of the machines
+// that share a file system:
+//
+//	netprobe contend DIR WITNESS DURATION GOROUTINES
+//	netprobe hold DIR DURATION
+//	netprobe wait DIR LIMIT
+//	netprobe try DIR DURATION
+//
+// What happens is a line each: when, in milliseconds, and what. The clocks of busy
+// guests drift apart. So, if $NETPROBE_MARK is set, a file of that name, with a dot
+// and what happened appended, is made at that moment: its time is the host's.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"packlock"
+)
+
+func main() {
+	if err := run(os.Args[1:]); err != nil {
+		say("error", err)
+		os.Exit(1)
+	}
+}
+
+func run(args []string) error {
+	if len(args) < 3 {
+		return errors.New("usage: netprobe contend|hold|wait|try DIR ...")
+	}
+	verb, dir := args[0], args[1]
+	if verb == "contend" {
+		return contend(dir, args[2:])
+	}
+	d, err := time.ParseDuration(args[2])
+	if err != nil {
+		return err
+	}
+	l, err := packlock.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	switch verb {
+	case "hold":
+		return hold(l, d)
+	case "wait":
+		return wait(l, d)
+	case "try":
+		return try(l, d)
+	}
+	return fmt.Errorf("%s: no such command", verb)
+}
+
+// say prints an event with its time, and marks it.
+func say(what string, more ...any) {
+	fmt.Println(append([]any{time.Now().UnixMilli(), what}, more...)...)
+	if mark := os.Getenv("NETPROBE_MARK"); mark != "" {
+		os.Remove(mark + "." + what)
+		if f, err := os.Create(mark + "." + what); err == nil {
+			f.Close()
+		}
+	}
+}
+
+const tick = 50 * time.Millisecond
+
+// hold has the lock for d, or until it is lost.
+func hold(l *packlock.Lock, d time.Duration) error {
+	h, err := l.Acquire(context.Background())
+	if err != nil {
+		return err
+	}
+	say("held")
+	for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(tick) {
+		if err = h.Check(); err != nil {
+			break
+		}
+	}
+	if err != nil {
+		say("lost", errors.Is(err, packlock.ErrLost), err)
+	} else {
+		say("kept")
+	}
+	say("released", h.Release())
+	return nil
+}
+
+// wait waits for the lock, for no longer than limit.
+func wait(l *packlock.Lock, limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	time.AfterFunc(tick, func() { say("waiting") })
+	h, err := l.Acquire(ctx)
+	if err != nil {
+		return err
+	}
+	say("got", "reopened", l.Stats().Reopened)
+	say("released", h.Release())
+	return nil
+}
+
+// try has had the lock once, and then tries again and again for d, each time
+// giving it back.
+func try(l *packlock.Lock, d time.Duration) error {
+	h, err := l.Acquire(context.Background())
+	if err != nil {
+		return err
+	}
+	if err := h.Release(); err != nil {
+		return err
+	}
+	say("ready")
+	last := "got"
+	for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(tick) {
+		now := "got"
+		h, err := l.TryAcquire()
+		switch {
+		case err == nil:
+			if err := h.Release(); err != nil {
+				return err
+			}
+		case errors.Is(err, packlock.ErrBusy):
+			now = "busy"
+		default:
+			return err
+		}
+		if now != last {
+			say(now)
+			last = now
+		}
+	}
+	return nil
+}
