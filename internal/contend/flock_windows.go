@@ -31,6 +31,8 @@ func (l *rawLock) Lock(context.Context) (Held, error) {
 	return l, nil
 }
 
+func (l *rawLock) Close() error { return windows.CloseHandle(l.handle) }
+
 func (l *rawLock) Release() error {
 	return os.NewSyscallError("UnlockFileEx", windows.UnlockFileEx(l.handle, 0, 1, 0, new(windows.Overlapped)))
 }

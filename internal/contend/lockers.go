@@ -21,11 +21,28 @@ var Packlock = Library{
 type packLocker struct{ lock *packlock.Lock }
 
 func (l packLocker) Lock(ctx context.Context) (Held, error) { return l.lock.Acquire(ctx) }
+func (l packLocker) Close() error                           { return l.lock.Close() }
+
+// PacklockEach is the same with a Lock for each goroutine.
+var PacklockEach = Library{
+	Name:         "packlock, a Lock each",
+	Open:         Packlock.Open,
+	PerGoroutine: true,
+}
 
 // Flock is the kernel's lock and nothing else: flock(2), or LockFileEx. A
 // descriptor has the lock or not, whoever asks, so each goroutine needs one.
 var Flock = Library{
 	Name:         "raw flock",
 	Open:         openRaw,
+	PerGoroutine: true,
+}
+
+// OFD is the kernel's other lock, that of fcntl(2) which belongs to an open file
+// as flock's does (F_OFD_SETLKW). Where there is none, Open fails with
+// errors.ErrUnsupported.
+var OFD = Library{
+	Name:         "raw OFD",
+	Open:         openOFD,
 	PerGoroutine: true,
 }
