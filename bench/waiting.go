@@ -126,29 +126,13 @@ func costOfWaits(ask json.RawMessage) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	var asking atomic.Int64
-	ended := make(chan error, r.Waits)
+	w := &waiters{ended: make(chan error, r.Waits)}
 	for range r.Waits {
-		go func() {
-			l, err := open()
-			asking.Add(1)
-			if err == nil {
-				_, err = l.Lock(context.Background())
-			}
-			ended <- err
-		}()
+		w.begin(open, nil)
 	}
-	for asking.Load() < int64(r.Waits) {
-		time.Sleep(time.Millisecond)
-	}
-	after, err := measureUsage()
+	after, err := w.settled()
 	if err != nil {
 		return nil, err
-	}
-	select {
-	case err := <-ended:
-		return nil, fmt.Errorf("a wait ended: %v", err)
-	default:
 	}
 	return after.since(before), nil
 }

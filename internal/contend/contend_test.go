@@ -24,7 +24,7 @@ const (
 var program = Program{
 	Args:     []string{roleWorker},
 	Launcher: strings.Fields(os.Getenv("TEST_EXEC")),
-	Libraries: []Library{Packlock, PacklockEach, Flock, OFD,
+	Libraries: []Library{Packlock, PacklockEach, Flock, FlockAndStat, OFD,
 		{Name: "nothing", Open: func(string) (Locker, error) { return nothing{}, nil }},
 		{Name: "broken", Open: func(string) (Locker, error) { return nil, errors.New("it is broken") }},
 		{Name: "slow", Open: openSlow},
@@ -153,7 +153,7 @@ func run(t *testing.T, library string, s Scenario) (Result, error) {
 }
 
 func TestRunMeasures(t *testing.T) {
-	for _, library := range []string{Packlock.Name, PacklockEach.Name, Flock.Name, OFD.Name} {
+	for _, library := range []string{Packlock.Name, PacklockEach.Name, Flock.Name, FlockAndStat.Name, OFD.Name} {
 		if library == OFD.Name && !hasOFD(t) {
 			continue
 		}

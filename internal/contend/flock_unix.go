@@ -54,3 +54,9 @@ func (l *rawLock) flock(how int) error {
 		}
 	}
 }
+
+// stat asks about the open file what it takes to know whether it was deleted.
+func (l *rawLock) stat() error {
+	var st unix.Stat_t
+	return os.NewSyscallError("fstat", unix.Fstat(l.fd, &st))
+}

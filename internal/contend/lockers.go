@@ -38,6 +38,31 @@ var Flock = Library{
 	PerGoroutine: true,
 }
 
+// FlockAndStat is Flock with a look at the open file once it is locked: the least
+// that has to be asked of the kernel by who wants to know whether the file that he
+// locked is still the one at its path.
+var FlockAndStat = Library{
+	Name: "raw flock and fstat",
+	Open: func(path string) (Locker, error) {
+		l, err := openRaw(path)
+		if err != nil {
+			return nil, err
+		}
+		return statLock{l.(*rawLock)}, nil
+	},
+	PerGoroutine: true,
+}
+
+type statLock struct{ *rawLock }
+
+func (l statLock) Lock(ctx context.Context) (Held, error) {
+	held, err := l.rawLock.Lock(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return held, l.stat()
+}
+
 // OFD is the kernel's other lock, that of fcntl(2) which belongs to an open file
 // as flock's does (F_OFD_SETLKW). Where there is none, Open fails with
 // errors.ErrUnsupported.
