@@ -19,12 +19,16 @@ func openOFD(path string) (Locker, error) {
 		return nil, err
 	}
 	l := &ofdLock{fd}
-	// To ask who has it finds out whether the kernel knows of it.
-	if err := l.fcntl(unix.F_OFD_GETLK, unix.F_WRLCK); err != nil {
+	// A try finds out whether the kernel and the file system know of it.
+	switch err := l.fcntl(unix.F_OFD_SETLK, unix.F_WRLCK); {
+	case err == nil:
+		return l, l.Release()
+	case errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES): // somebody else has it
+		return l, nil
+	default:
 		unix.Close(fd)
 		return nil, fmt.Errorf("open file description locks: %w (%v)", errors.ErrUnsupported, err)
 	}
-	return l, nil
 }
 
 func (l *ofdLock) Lock(context.Context) (Held, error) {
