@@ -21,6 +21,7 @@ type chart struct {
 	x      string // what grows
 	xs     []int
 	format func(float64) string
+	part   bool // the figures are parts of one, for which the axis is not logarithmic
 	lines  []line
 }
 
@@ -161,8 +162,8 @@ func drawKey(c draw.Canvas, charts []*chart, styles map[string]draw.GlyphStyle) 
 	}
 }
 
-// panel draws c with logarithmic axes. A figure that is not above zero has no place
-// on them: the line has a gap there, and the table has the figure.
+// panel draws c with logarithmic axes, unless the figures are parts of one. A figure that
+// is not above zero has no place on such an axis: the table has it, and the line leaves it out.
 func (c *chart) panel(styles map[string]draw.GlyphStyle) (*plot.Plot, error) {
 	p := plot.New()
 	for _, style := range []*draw.TextStyle{&p.Title.TextStyle, &p.X.Tick.Label, &p.Y.Tick.Label, &p.X.Label.TextStyle} {
@@ -170,18 +171,21 @@ func (c *chart) panel(styles map[string]draw.GlyphStyle) (*plot.Plot, error) {
 	}
 	p.Title.Text, p.X.Label.Text = c.title, c.x
 	p.Title.Padding = 6
-	p.X.Scale, p.Y.Scale = plot.LogScale{}, plot.LogScale{}
+	p.X.Scale = plot.LogScale{}
 	var ticks plot.ConstantTicks
 	for _, x := range c.xs {
 		ticks = append(ticks, plot.Tick{Value: float64(x), Label: thousands(x)})
 	}
 	p.X.Tick.Marker = ticks
-	p.Y.Tick.Marker = decades(c.format)
+	if !c.part {
+		p.Y.Scale = plot.LogScale{}
+		p.Y.Tick.Marker = decades(c.format)
+	}
 	p.Add(plotter.NewGrid())
 	for _, l := range c.lines {
 		var points plotter.XYs
 		for i, y := range l.ys {
-			if y > 0 {
+			if y > 0 || c.part && y == 0 {
 				points = append(points, plotter.XY{X: float64(c.xs[i]), Y: y})
 			}
 		}
@@ -199,6 +203,10 @@ func (c *chart) panel(styles map[string]draw.GlyphStyle) (*plot.Plot, error) {
 	p.X.Min, p.X.Max = float64(c.xs[0]), float64(c.xs[len(c.xs)-1])
 	if p.X.Min == p.X.Max {
 		p.X.Max *= 10
+	}
+	if c.part {
+		p.Y.Min, p.Y.Max = 0, 1
+		return p, nil
 	}
 	if !(p.Y.Min > 0) || math.IsInf(p.Y.Min, 0) { // nothing was drawn
 		p.Y.Min, p.Y.Max = 1, 10

@@ -144,8 +144,7 @@ func growingWaits(ask json.RawMessage) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	settle()
-	before, err := measureUsage()
+	before, err := baseline()
 	if err != nil {
 		return nil, err
 	}
@@ -186,8 +185,7 @@ func growingPacks(ask json.RawMessage) (any, error) {
 	for i := range paths {
 		paths[i] = packPath(r.Path, i)
 	}
-	settle()
-	before, err := measureUsage()
+	before, err := baseline()
 	if err != nil {
 		return nil, err
 	}
@@ -246,8 +244,7 @@ func waitingForPacks(ask json.RawMessage) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	settle()
-	before, err := measureUsage()
+	before, err := baseline()
 	if err != nil {
 		return nil, err
 	}

@@ -150,6 +150,7 @@ even share of all; *most share* those of the one that had the most. With one, th
 		}
 		rate, worst := newChart("Operations a second", contend.Rate), newChart("Worst wait", nanoseconds)
 		least, most := newChart("Least share", ratio), newChart("Most share", ratio)
+		least.part = true
 		part.charts = append(part.charts, rate, worst, least, most)
 		for i, n := range g.effort.processes {
 			say("processes, "+name, n)
@@ -254,7 +255,7 @@ func (g *grower) packs(ctx context.Context) (growthPart, error) {
 		heading: "Packs that one process has open",
 		about: `A process opens so many packs, takes the lock of each, lets them go, and closes them. Times are those of one, the mean of all. Some of
 the libraries open the file when it is locked and close it when it is let go: for them, that is where the time and the descriptors are. Memory of less
-than 100 is left out.`,
+than 1,000 is left out.`,
 		charts: []*chart{idle, held, idleFiles, heldFiles, open, acquire, release, closing},
 	}
 	for i, n := range g.effort.packs {
@@ -264,7 +265,7 @@ than 100 is left out.`,
 		}, func(name string, of []packsReply) {
 			set := func(c *chart, figure func(packsReply) float64) { c.set(name, i, median(of, figure)) }
 			each := func(total int) float64 { return float64(total) / float64(n) }
-			if n >= 100 {
+			if n >= 1000 {
 				set(idle, func(r packsReply) float64 { return each(r.Idle.Memory) })
 				set(held, func(r packsReply) float64 { return each(r.Held.Memory) })
 			}

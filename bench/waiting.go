@@ -76,9 +76,10 @@ func status() (threads, rss int, err error) {
 	return threads, rss << 10, nil
 }
 
-// settle has the runtime make the threads that it makes sooner or later anyway,
-// so that they are not taken for those of the waits.
-func settle() {
+// baseline returns the usage before what is to be measured. It has the runtime make
+// the threads that it makes sooner or later anyway, so that they are not taken for
+// those of the waits.
+func baseline() (usage, error) {
 	var all sync.WaitGroup
 	for range 4 * runtime.GOMAXPROCS(0) {
 		all.Go(func() {
@@ -89,6 +90,7 @@ func settle() {
 	}
 	runtime.GC()
 	all.Wait()
+	return measureUsage()
 }
 
 // opener returns what opens the Locker of each waiter: its own where a library
@@ -121,8 +123,7 @@ func costOfWaits(ask json.RawMessage) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	settle()
-	before, err := measureUsage()
+	before, err := baseline()
 	if err != nil {
 		return nil, err
 	}
@@ -151,8 +152,7 @@ func costOfCancels(ask json.RawMessage) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	settle()
-	before, err := measureUsage()
+	before, err := baseline()
 	if err != nil {
 		return nil, err
 	}
