@@ -95,13 +95,12 @@ func drawCharts(path string, charts []*chart) error {
 		all := draw.New(canvas)
 		all.SetColor(color.White)
 		all.Fill(all.Rectangle.Path())
-		styles := lineStyles(charts)
 		panels := make([][]*plot.Plot, rows)
 		for i := range panels {
 			panels[i] = make([]*plot.Plot, cols)
 		}
 		for i, c := range charts {
-			p, err := c.panel(styles)
+			p, err := c.panel()
 			if err != nil {
 				return err
 			}
@@ -115,36 +114,25 @@ func drawCharts(path string, charts []*chart) error {
 				}
 			}
 		}
-		drawKey(draw.Crop(all, 2*gap, -gap, gap, keyHeight-height), charts, styles)
+		drawKey(draw.Crop(all, 2*gap, -gap, gap, keyHeight-height), charts)
 		return nil
 	})
 }
 
-// lineStyles gives each name in the charts a style, a library the one that it has
-// in the other picture.
-func lineStyles(charts []*chart) map[string]draw.GlyphStyle {
-	chosen := make(map[string]draw.GlyphStyle)
-	spare := len(libraries)
-	for _, c := range charts {
-		for _, l := range c.lines {
-			if _, ok := chosen[l.name]; ok {
-				continue
-			}
-			if i := indexOf(l.name); i >= 0 {
-				chosen[l.name] = styles[i]
-				continue
-			}
-			style := styles[(spare+6)%len(styles)] // none of the first, whom it would be taken for
-			style.Shape = draw.RingGlyph{}
-			chosen[l.name] = style
-			spare++
-		}
+// besideStyle is that of a line which is not a whole library's.
+var besideStyle = draw.GlyphStyle{Color: color.RGBA{0x80, 0x00, 0x30, 0xff}, Radius: 5, Shape: draw.PlusGlyph{}}
+
+// styleOf returns the style of the line of that name: a library has the one that it
+// has in the other picture.
+func styleOf(name string) draw.GlyphStyle {
+	if i := indexOf(name); i >= 0 {
+		return styles[i]
 	}
-	return chosen
+	return besideStyle
 }
 
 // drawKey says at the bottom which line is whose.
-func drawKey(c draw.Canvas, charts []*chart, styles map[string]draw.GlyphStyle) {
+func drawKey(c draw.Canvas, charts []*chart) {
 	text := plot.New().Legend.TextStyle
 	text.Font.Variant = "Sans"
 	at := c.Min
@@ -155,7 +143,7 @@ func drawKey(c draw.Canvas, charts []*chart, styles map[string]draw.GlyphStyle) 
 				continue
 			}
 			seen[l.name] = true
-			c.DrawGlyph(styles[l.name], vg.Point{X: at.X + 4, Y: at.Y + text.Height(l.name)/2})
+			c.DrawGlyph(styleOf(l.name), vg.Point{X: at.X + 4, Y: at.Y + text.Height(l.name)/2})
 			c.FillText(text, vg.Point{X: at.X + 12, Y: at.Y}, l.name)
 			at.X += 30 + text.Width(l.name)
 		}
@@ -164,7 +152,7 @@ func drawKey(c draw.Canvas, charts []*chart, styles map[string]draw.GlyphStyle) 
 
 // panel draws c with logarithmic axes, unless the figures are parts of one. A figure that
 // is not above zero has no place on such an axis: the table has it, and the line leaves it out.
-func (c *chart) panel(styles map[string]draw.GlyphStyle) (*plot.Plot, error) {
+func (c *chart) panel() (*plot.Plot, error) {
 	p := plot.New()
 	for _, style := range []*draw.TextStyle{&p.Title.TextStyle, &p.X.Tick.Label, &p.Y.Tick.Label, &p.X.Label.TextStyle} {
 		style.Font.Variant = "Sans"
@@ -196,8 +184,8 @@ func (c *chart) panel(styles map[string]draw.GlyphStyle) (*plot.Plot, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s, %s: %w", c.title, l.name, err)
 		}
-		drawn.Color = styles[l.name].Color
-		glyphs.GlyphStyle = styles[l.name]
+		drawn.Color = styleOf(l.name).Color
+		glyphs.GlyphStyle = styleOf(l.name)
 		p.Add(drawn, glyphs)
 	}
 	p.X.Min, p.X.Max = float64(c.xs[0]), float64(c.xs[len(c.xs)-1])

@@ -12,8 +12,9 @@
 //	-beside      beside.md: how other programs get in beside a busy one
 //	-growth      growth.md: how the cost grows with processes, waiters and packs
 //
-// With -short it takes less than 10 minutes, and without some 50. What each of the libraries
-// excludes, notices and leaves behind is tested only when asked for, with -peers, which writes peers.md.
+// With -short all three take less than 10 minutes, and without it some 45. What each
+// of the libraries excludes, notices and leaves behind is tested only when it is
+// asked for, with -peers, which writes peers.md.
 //
 //	main.go       this overview; the command
 //	libraries.go  the libraries
@@ -80,11 +81,11 @@ func main() {
 		fmt.Fprintf(os.Stderr, "bench: no arguments here, not %q\n", flag.Arg(0))
 		os.Exit(2)
 	}
-	any := slices.ContainsFunc(chosen, func(c *bool) bool { return *c })
+	someChosen := slices.ContainsFunc(chosen, func(c *bool) bool { return *c })
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	for i, p := range pages {
-		if *chosen[i] || !any && !p.onlyAsked {
+		if *chosen[i] || !someChosen && !p.onlyAsked {
 			if err := m.make(ctx, p); err != nil {
 				fmt.Fprintln(os.Stderr, "bench:", err)
 				os.Exit(1)

@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	width       = 26 * vg.Centimeter
+	width       = 29 * vg.Centimeter
 	height      = 20 * vg.Centimeter
 	legendWidth = 4.8 * vg.Centimeter
 )
