@@ -11,6 +11,7 @@ require (
 	github.com/juju/mutex/v2 v2.0.0-20220203023141-11eeddb42c6c
 	github.com/rogpeppe/go-internal v1.16.0
 	go.etcd.io/etcd/client/pkg/v3 v3.7.3
+	golang.org/x/sync v0.23.0
 	gonum.org/v1/plot v0.17.0
 	packlock v0.0.0
 )

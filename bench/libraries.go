@@ -7,6 +7,7 @@ import (
 	"github.com/alexflint/go-filemutex"
 	"github.com/gofrs/flock"
 	"github.com/rogpeppe/go-internal/lockedfile"
+	"golang.org/x/sync/semaphore"
 
 	"packlock/internal/contend"
 )
@@ -19,28 +20,54 @@ type library struct {
 	// giving up means leaving behind the goroutine that waits.
 	cancels bool
 
+	// every is how often one asks that does not wait in the kernel, 0 for others.
+	every time.Duration
+
 	about string
 }
 
 const (
 	nameGofrs      = "gofrs/flock Lock"
 	nameLockedfile = "lockedfile"
+	nameMilli      = "gofrs/flock 1 ms"
+	nameBbolt      = "gofrs/flock 50 ms"
 )
 
-// libraries are those compared, packlock first.
+// libraries are those compared, packlock first. Of those that ask again and again,
+// the pauses are ones that well-known programs have chosen.
 var libraries = []library{
-	{contend.Packlock, true, "`Acquire` of a `Lock` that the goroutines of a process share"},
-	{contend.Flock, false, "flock(2) on a descriptor for each goroutine"},
-	{contend.Library{Name: "go-filemutex", Open: openFilemutex, PerGoroutine: true}, false,
+	{contend.Packlock, true, 0, "`Acquire` of a `Lock` that the goroutines of a process share"},
+	{contend.Flock, false, 0, "flock(2) on a descriptor for each goroutine"},
+	{contend.Library{Name: "go-filemutex", Open: openFilemutex, PerGoroutine: true}, false, 0,
 		"github.com/alexflint/go-filemutex: `Lock` of a `FileMutex` for each goroutine"},
-	{contend.Library{Name: nameLockedfile, Open: openLockedfile}, false,
+	{contend.Library{Name: nameLockedfile, Open: openLockedfile}, false, 0,
 		"github.com/rogpeppe/go-internal/lockedfile: `Lock` of a `Mutex` that the goroutines of a process share"},
-	{contend.Library{Name: nameGofrs, Open: openGofrs, PerGoroutine: true}, false,
+	{contend.Library{Name: nameGofrs, Open: openGofrs, PerGoroutine: true}, false, 0,
 		"github.com/gofrs/flock: `Lock` of a `Flock` for each goroutine"},
-	{contend.Library{Name: "gofrs/flock 1 ms", Open: openPolling(time.Millisecond), PerGoroutine: true}, true,
-		"the same with `TryLockContext`, which asks every millisecond"},
-	{contend.Library{Name: "gofrs/flock 100 ms", Open: openPolling(100 * time.Millisecond), PerGoroutine: true}, true,
-		"the same, which asks every 100 milliseconds"},
+	polling(nameMilli, time.Millisecond, "the same with `TryLockContext`, which asks every millisecond"),
+	polling(nameBbolt, 50*time.Millisecond, "the same, which asks every 50 ms, as bbolt does (by a loop of its own)"),
+	polling("gofrs/flock 500 ms", 500*time.Millisecond, "the same, which asks every 500 ms, as minikube does"),
+	polling("gofrs/flock 1 s", time.Second, "the same, which asks every second, as helm and golangci-lint do"),
+}
+
+func polling(name string, every time.Duration, about string) library {
+	return library{contend.Library{Name: name, Open: openPolling(every), PerGoroutine: true}, true, every, about}
+}
+
+// semaphoreLimit is a first-come-first-served lock inside one process whose waits
+// can be cancelled. It locks no file.
+var semaphoreLimit = contend.Library{
+	Name: "semaphore",
+	Open: func(string) (contend.Locker, error) { return semaphoreLock{semaphore.NewWeighted(1)}, nil },
+}
+
+type semaphoreLock struct{ *semaphore.Weighted }
+
+func (l semaphoreLock) Lock(ctx context.Context) (contend.Held, error) { return l, l.Acquire(ctx, 1) }
+
+func (l semaphoreLock) Release() error {
+	l.Weighted.Release(1)
+	return nil
 }
 
 // gofrsLock is a Flock of gofrs, which is one lock for all of its users: a

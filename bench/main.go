@@ -4,16 +4,17 @@
 //
 //	go -C bench run . -out ../docs
 //
-// It measures everything in alternating rounds, prints which of the project's
-// targets are reached, and writes benchmarks.md, benchmarks.svg and
-// benchmarks.png.
+// It measures everything in alternating rounds, and writes three pages with their
+// pictures. Each has a flag, to measure it alone:
 //
-// and
+//	-benchmarks  benchmarks.md: what there is to compare, and which of the
+//	             project's targets are reached
+//	-beside      beside.md: how other programs get in beside a busy one
+//	-growth      growth.md: how the cost grows with processes, waiters and packs
 //
-//	go -C bench run . -peers -out ../docs
-//
-// tests what each of them excludes, notices and leaves behind, and writes
-// peers.md.
+// With -short all three take less than 10 minutes, and without it some 45. What each
+// of the libraries excludes, notices and leaves behind is tested only when it is
+// asked for, with -peers, which writes peers.md.
 //
 //	main.go       this overview; the command
 //	libraries.go  the libraries
@@ -22,6 +23,10 @@
 //	targets.go    the targets
 //	markdown.go   the tables
 //	picture.go    the picture
+//	growth.go     the curves
+//	growtasks.go  what a process does for them
+//	chart.go      their tables and pictures
+//	beside.go     other programs beside a busy one
 //	peers.go      what they exclude, notice and leave behind
 //	machine.go    where it was measured
 package main
@@ -33,6 +38,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 
 	"packlock"
 	"packlock/internal/contend"
@@ -43,14 +49,18 @@ import (
 const workerArg = "-worker"
 
 var program = contend.Program{
-	Args:  []string{workerArg},
-	Tasks: map[string]contend.Task{taskWait: costOfWaits, taskCancel: costOfCancels},
+	Args: []string{workerArg},
+	Tasks: map[string]contend.Task{
+		taskWait: costOfWaits, taskCancel: costOfCancels,
+		taskServe: growingWaits, taskPacks: growingPacks, taskLate: waitingForPacks, taskParallel: parallel,
+	},
 }
 
 func init() {
 	for _, l := range libraries {
 		program.Libraries = append(program.Libraries, l.Library)
 	}
+	program.Libraries = append(program.Libraries, contend.PacklockEach, contend.FlockAndStat, semaphoreLimit)
 }
 
 func main() {
@@ -58,82 +68,88 @@ func main() {
 		program.Work()
 	}
 	locktest.Child(peerLibs()...)
-	out := flag.String("out", "", "`directory` to write to; none: print the tables only")
-	dir := flag.String("dir", os.TempDir(), "`directory` on the file system to lock files on")
-	quick := flag.Bool("quick", false, "a single short round: to see that it works, not how well")
-	ofPeers := flag.Bool("peers", false, "test what the libraries exclude, notice and leave behind, instead")
+	m := maker{}
+	flag.StringVar(&m.out, "out", "", "`directory` to write to; none: print the pages only")
+	flag.StringVar(&m.dir, "dir", os.TempDir(), "`directory` on the file system to lock files on")
+	flag.BoolVar(&m.short, "short", false, "a first look, within 10 minutes")
+	chosen := make([]*bool, len(pages))
+	for i, p := range pages {
+		chosen[i] = flag.Bool(p.name, false, p.about+", and only what else is asked for")
+	}
 	flag.Parse()
 	if flag.NArg() > 0 {
 		fmt.Fprintf(os.Stderr, "bench: no arguments here, not %q\n", flag.Arg(0))
 		os.Exit(2)
 	}
+	someChosen := slices.ContainsFunc(chosen, func(c *bool) bool { return *c })
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	do := func() error { return bench(ctx, *out, *dir, *quick) }
-	if *ofPeers {
-		do = func() error { return writePeers(ctx, *out, *dir) }
-	}
-	if err := do(); err != nil {
-		fmt.Fprintln(os.Stderr, "bench:", err)
-		os.Exit(1)
+	for i, p := range pages {
+		if *chosen[i] || !someChosen && !p.onlyAsked {
+			if err := m.make(ctx, p); err != nil {
+				fmt.Fprintln(os.Stderr, "bench:", err)
+				os.Exit(1)
+			}
+		}
 	}
 }
 
-// writePeers tests the peers and writes the page about them.
-func writePeers(ctx context.Context, out, dir string) error {
-	own, err := os.MkdirTemp(dir, "packlock-peers-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(own)
-	page, err := testPeers(ctx, own, func(p peer, r locktest.Report) { fmt.Fprintf(os.Stderr, "%s: %s\n", p.Name, r.Verdict) })
-	if err != nil {
-		return err
-	}
-	if out == "" {
-		fmt.Print(page)
-		return nil
-	}
-	if err := os.MkdirAll(out, 0o777); err != nil {
-		return err
-	}
-	return os.WriteFile(filepath.Join(out, "peers.md"), []byte(page), 0o666)
+// A page is one of those that are written.
+type page struct {
+	name, about string
+	onlyAsked   bool
+	// measure returns the text of the page, measured on a lock file, or packs, in
+	// the directory own, and what draws its pictures in a directory.
+	measure func(ctx context.Context, own string, short bool) (text string, draw drawing, err error)
 }
 
-func bench(ctx context.Context, out, dir string, quick bool) error {
-	if out != "" {
+// A drawing writes the pictures of a page to the directory out; nil if there are
+// none.
+type drawing func(out string) error
+
+var pages = []page{
+	{"benchmarks", "measure what there is to compare", false, makeBenchmarks},
+	{"beside", "measure how other programs get in beside a busy one", false, makeBeside},
+	{"growth", "measure how the cost grows", false, makeGrowth},
+	{"peers", "test what the libraries exclude, notice and leave behind", true, makePeers},
+}
+
+func newLockFile(dir string) (path string, err error) {
+	path = filepath.Join(dir, packlock.FileName)
+	return path, os.WriteFile(path, nil, 0o666)
+}
+
+// A maker makes pages.
+type maker struct {
+	out, dir string
+	short    bool
+}
+
+func (m maker) make(ctx context.Context, p page) error {
+	if m.out != "" {
 		// Now, and not when there is much to lose.
-		if err := os.MkdirAll(out, 0o777); err != nil {
+		if err := os.MkdirAll(m.out, 0o777); err != nil {
 			return err
 		}
 	}
-	own, err := os.MkdirTemp(dir, "packlock-bench-")
+	own, err := os.MkdirTemp(m.dir, "packlock-"+p.name+"-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(own)
-	path := filepath.Join(own, packlock.FileName)
-	if err := os.WriteFile(path, nil, 0o666); err != nil {
-		return err
-	}
-
-	effort := fullEffort
-	if quick {
-		effort = quickEffort
-	}
-	r, err := measure(ctx, path, effort)
+	text, draw, err := p.measure(ctx, own, m.short)
 	if err != nil {
 		return err
 	}
-	if out == "" {
-		fmt.Print(r.markdown())
+	if m.out == "" {
+		fmt.Print(text)
 		return nil
 	}
-	for _, t := range r.targets() {
-		fmt.Println(t)
-	}
-	if err := os.WriteFile(filepath.Join(out, "benchmarks.md"), []byte(r.markdown()), 0o666); err != nil {
+	if err := os.WriteFile(filepath.Join(m.out, p.name+".md"), []byte(text), 0o666); err != nil {
 		return err
 	}
-	return r.draw(filepath.Join(out, "benchmarks"))
+	if draw == nil {
+		return nil
+	}
+	return draw(m.out)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,8 +18,8 @@ func (r *results) markdown() string {
 	p("")
 	p("Written by `go -C bench run . -out ../docs`, on %s.", r.machine)
 	p("")
-	if r.effort == quickEffort {
-		p("**This was a quick run (`-quick`), too short to rely on.**")
+	if r.effort.short {
+		p("**This was a short run (`-short`): a first look, and no more.**")
 		p("")
 	}
 	p("Rounds of it: %d, alternating: each library once, then each again, and so", r.effort.rounds)
@@ -54,6 +55,16 @@ func (r *results) markdown() string {
 	p("Allocations of it.")
 	p("")
 	r.table(&b, inside, less, func(f contend.Figures) float64 { return f.Mallocs }, func(x float64) string { return fmt.Sprintf("%.1f", x) })
+
+	p("")
+	p("## The limits")
+	p("")
+	p("What does the least that has to be done, measured in the same rounds. Alone, that is two flock and one fstat: who locks a file by its path has to know")
+	p("that it was not deleted meanwhile. In a process, it is a first-come-first-served semaphore whose waits can be cancelled, golang.org/x/sync/semaphore of weight 1, which locks no file. To")
+	p("be woken, it is a goroutine in raw flock. *From cold* is a run of %v from the start of a process. The figures are times of an acquire and a release, or", coldTime)
+	p("the median until awake; × is how many times the limit.")
+	p("")
+	r.limitTable(&b)
 
 	p("")
 	p("## Between processes")
@@ -172,3 +183,32 @@ func nanoseconds(ns float64) string { return contend.Duration(time.Duration(ns))
 
 // kilobytes formats each of n parts of so many bytes.
 func kilobytes(bytes, n int) string { return fmt.Sprintf("%.1f KB", float64(bytes)/1024/float64(n)) }
+
+// limitTable has a row for each scenario that has a limit.
+func (r *results) limitTable(b *strings.Builder) {
+	columns := []string{contend.Packlock.Name, contend.PacklockEach.Name, contend.Flock.Name}
+	fmt.Fprintf(b, "| | limit | |")
+	for _, library := range columns {
+		fmt.Fprintf(b, " %s | × |", library)
+	}
+	b.WriteString("\n|---|---|--:|" + strings.Repeat("--:|--:|", len(columns)) + "\n")
+	for _, s := range slices.Concat(inside, cold, []contend.Scenario{wakeUp}) {
+		limit := limits[s.Name].Name
+		cost := func(library string) float64 {
+			f := r.of(s, library)
+			if s.HasRate() {
+				return 1e9 / f.Rate
+			}
+			return float64(f.P50)
+		}
+		fmt.Fprintf(b, "| %s | %s | %s |", s.Name, limit, nanoseconds(cost(limit)))
+		for _, library := range columns {
+			if !slices.Contains(measured(s), library) {
+				b.WriteString(" | |")
+				continue
+			}
+			fmt.Fprintf(b, " %s | %.2f |", nanoseconds(cost(library)), cost(library)/cost(limit))
+		}
+		b.WriteString("\n")
+	}
+}

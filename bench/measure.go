@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 
 // An effort is how much is measured.
 type effort struct {
+	short   bool
 	rounds  int
 	unit    time.Duration // of a round of contention between processes
 	waits   int
@@ -20,8 +22,8 @@ type effort struct {
 }
 
 var (
-	fullEffort  = effort{rounds: 5, unit: time.Second, waits: 1000, cancels: 10_000, leaks: 1000}
-	quickEffort = effort{rounds: 1, unit: 50 * time.Millisecond, waits: 1000, cancels: 1000, leaks: 100}
+	longEffort  = effort{rounds: 5, unit: time.Second, waits: 1000, cancels: 10_000, leaks: 1000}
+	shortEffort = effort{short: true, rounds: 1, unit: 200 * time.Millisecond, waits: 1000, cancels: 1000, leaks: 100}
 )
 
 const processes = 4
@@ -29,6 +31,7 @@ const processes = 4
 // The scenarios.
 var (
 	alone, inside8, inside64 = contend.Inside(1), contend.Inside(8), contend.Inside(64)
+	cold8, cold64            = contend.FromCold(8), contend.FromCold(64)
 
 	empty1, empty8 = contend.Even(processes, 1, 0), contend.Even(processes, 8, 0)
 	micro1, micro8 = contend.Even(processes, 1, 20*time.Microsecond), contend.Even(processes, 8, 20*time.Microsecond)
@@ -39,13 +42,48 @@ var (
 	wakeUp = contend.WakingUp()
 
 	inside  = []contend.Scenario{alone, inside8, inside64}
+	cold    = []contend.Scenario{cold8, cold64}
 	between = []contend.Scenario{empty1, empty8, micro1, micro8, milli1, milli8}
 	asking  = []contend.Scenario{asking1, asking8}
 )
 
+// limits are, for some of the scenarios, what does the least that has to be done
+// there.
+var limits = map[string]contend.Library{
+	alone.Name:    contend.FlockAndStat,
+	inside8.Name:  semaphoreLimit,
+	inside64.Name: semaphoreLimit,
+	cold8.Name:    semaphoreLimit,
+	cold64.Name:   semaphoreLimit,
+	wakeUp.Name:   contend.Flock,
+}
+
+// measured returns the names of what is measured in s, in order.
+func measured(s contend.Scenario) (names []string) {
+	if s.Cold {
+		names = []string{contend.Packlock.Name, contend.Flock.Name}
+	} else {
+		for _, l := range libraries {
+			names = append(names, l.Name)
+		}
+	}
+	if limit, ok := limits[s.Name]; ok && limit.Name != contend.Flock.Name {
+		names = append(names, limit.Name)
+		if s.Name != alone.Name {
+			names = append(names, contend.PacklockEach.Name)
+		}
+	}
+	return names
+}
+
+// coldTime is how long a run from cold is.
+const coldTime = 20 * time.Millisecond
+
 // duration returns how long a round of s takes.
 func (e effort) duration(s contend.Scenario) time.Duration {
 	switch s.Name {
+	case cold8.Name, cold64.Name:
+		return coldTime
 	case alone.Name, inside8.Name, inside64.Name:
 		return e.unit / 2 // steady, and without rare events
 	case asking1.Name, asking8.Name:
@@ -61,8 +99,8 @@ type results struct {
 	machine string
 	effort  effort
 
-	figures map[string][]contend.Figures // by the name of the scenario, in the order of libraries
-	waits   []usage                      // in the order of libraries, nil if noUsage
+	figures map[string]map[string]contend.Figures // by the names of scenario and library
+	waits   []usage                               // in the order of libraries, nil if noUsage
 	cancels []cancelCost
 	noUsage error // why a process cannot know what it uses
 }
@@ -76,11 +114,31 @@ type cancelCost struct {
 
 // of returns the figures of a library in a scenario.
 func (r *results) of(s contend.Scenario, library string) contend.Figures {
-	return r.figures[s.Name][indexOf(library)]
+	return r.figures[s.Name][library]
 }
 
 func indexOf(name string) int {
 	return slices.IndexFunc(libraries, func(l library) bool { return l.Name == name })
+}
+
+// makeBenchmarks makes benchmarks.md.
+func makeBenchmarks(ctx context.Context, own string, short bool) (string, drawing, error) {
+	effort := longEffort
+	if short {
+		effort = shortEffort
+	}
+	path, err := newLockFile(own)
+	if err != nil {
+		return "", nil, err
+	}
+	r, err := measure(ctx, path, effort)
+	if err != nil {
+		return "", nil, err
+	}
+	for _, t := range r.targets() {
+		fmt.Fprintln(os.Stderr, t)
+	}
+	return r.markdown(), func(out string) error { return r.draw(filepath.Join(out, "benchmarks")) }, nil
 }
 
 // measure measures everything with the lock file at path.
@@ -88,20 +146,21 @@ func measure(ctx context.Context, path string, effort effort) (*results, error) 
 	r := &results{
 		machine: machine(path),
 		effort:  effort,
-		figures: make(map[string][]contend.Figures),
+		figures: make(map[string]map[string]contend.Figures),
 	}
-	for _, s := range slices.Concat(inside, between, asking, []contend.Scenario{wakeUp}) {
+	for _, s := range slices.Concat(inside, cold, between, asking, []contend.Scenario{wakeUp}) {
 		fmt.Fprintln(os.Stderr, s.Name)
-		c := contend.Comparison{Path: path, Rounds: effort.rounds, Duration: effort.duration(s)}
-		for _, l := range libraries {
-			c.Libraries = append(c.Libraries, l.Name)
+		c := contend.Comparison{Path: path, Libraries: measured(s), Rounds: effort.rounds, Duration: effort.duration(s)}
+		if s.Cold {
+			c.Rounds *= 5 // they are short
 		}
 		rounds, err := program.Compare(ctx, c, s)
 		if err != nil {
 			return nil, err
 		}
-		for _, of := range rounds {
-			r.figures[s.Name] = append(r.figures[s.Name], contend.MedianFigures(of))
+		r.figures[s.Name] = make(map[string]contend.Figures)
+		for i, library := range c.Libraries {
+			r.figures[s.Name][library] = contend.MedianFigures(rounds[i])
 		}
 	}
 	if _, r.noUsage = measureUsage(); r.noUsage != nil {

@@ -3,7 +3,6 @@ package main
 import (
 	"image/color"
 	"math"
-	"os"
 	"slices"
 	"strings"
 
@@ -11,14 +10,12 @@ import (
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
-	"gonum.org/v1/plot/vg/vgimg"
-	"gonum.org/v1/plot/vg/vgsvg"
 
 	"packlock/internal/contend"
 )
 
 const (
-	width       = 26 * vg.Centimeter
+	width       = 29 * vg.Centimeter
 	height      = 20 * vg.Centimeter
 	legendWidth = 4.8 * vg.Centimeter
 )
@@ -33,30 +30,12 @@ var styles = []draw.GlyphStyle{
 	{Color: color.RGBA{0xcc, 0x79, 0xa7, 0xff}, Radius: 4, Shape: draw.SquareGlyph{}},
 	{Color: color.RGBA{0x56, 0xb4, 0xe9, 0xff}, Radius: 4, Shape: draw.RingGlyph{}},
 	{Color: color.RGBA{0xb8, 0x90, 0x00, 0xff}, Radius: 4, Shape: draw.CrossGlyph{}},
+	{Color: color.RGBA{0x80, 0x80, 0x80, 0xff}, Radius: 4, Shape: draw.PlusGlyph{}},
+	{Color: color.RGBA{0x66, 0x33, 0x00, 0xff}, Radius: 4, Shape: draw.RingGlyph{}},
 }
 
 // draw writes the picture as path.svg and path.png.
-func (r *results) draw(path string) error {
-	for suffix, canvas := range map[string]vg.CanvasWriterTo{
-		".svg": vgsvg.New(width, height),
-		".png": vgimg.PngCanvas{Canvas: vgimg.NewWith(vgimg.UseWH(width, height), vgimg.UseDPI(110))},
-	} {
-		if err := r.drawOn(canvas); err != nil {
-			return err
-		}
-		f, err := os.Create(path + suffix)
-		if err != nil {
-			return err
-		}
-		if _, err := canvas.WriteTo(f); err != nil {
-			return err
-		}
-		if err := f.Close(); err != nil {
-			return err
-		}
-	}
-	return nil
-}
+func (r *results) draw(path string) error { return save(path, width, height, r.drawOn) }
 
 func (r *results) drawOn(canvas vg.CanvasSizer) error {
 	throughput, legend, err := r.panel("Throughput: operations a second, more is better", slices.Concat(inside, between),
@@ -109,7 +88,7 @@ func (r *results) panel(title string, scenarios []contend.Scenario, figure func(
 	for i, l := range libraries {
 		points := make(plotter.XYs, len(scenarios))
 		for j, s := range scenarios {
-			points[j].X = float64(j) + (float64(i)-float64(len(libraries)-1)/2)*0.11
+			points[j].X = float64(j) + (float64(i)-float64(len(libraries)-1)/2)*0.09
 			points[j].Y = max(figure(r.of(s, l.Name)), 1) // there is no zero on this scale
 		}
 		scatter, err := plotter.NewScatter(points)

@@ -76,9 +76,10 @@ func status() (threads, rss int, err error) {
 	return threads, rss << 10, nil
 }
 
-// settle has the runtime make the threads that it makes sooner or later anyway,
-// so that they are not taken for those of the waits.
-func settle() {
+// baseline returns the usage before what is to be measured. It has the runtime make
+// the threads that it makes sooner or later anyway, so that they are not taken for
+// those of the waits.
+func baseline() (usage, error) {
 	var all sync.WaitGroup
 	for range 4 * runtime.GOMAXPROCS(0) {
 		all.Go(func() {
@@ -89,6 +90,7 @@ func settle() {
 	}
 	runtime.GC()
 	all.Wait()
+	return measureUsage()
 }
 
 // opener returns what opens the Locker of each waiter: its own where a library
@@ -121,34 +123,17 @@ func costOfWaits(ask json.RawMessage) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	settle()
-	before, err := measureUsage()
+	before, err := baseline()
 	if err != nil {
 		return nil, err
 	}
-	var asking atomic.Int64
-	ended := make(chan error, r.Waits)
+	w := &waiters{ended: make(chan error, r.Waits)}
 	for range r.Waits {
-		go func() {
-			l, err := open()
-			asking.Add(1)
-			if err == nil {
-				_, err = l.Lock(context.Background())
-			}
-			ended <- err
-		}()
+		w.begin(open, nil)
 	}
-	for asking.Load() < int64(r.Waits) {
-		time.Sleep(time.Millisecond)
-	}
-	after, err := measureUsage()
+	after, err := w.settled()
 	if err != nil {
 		return nil, err
-	}
-	select {
-	case err := <-ended:
-		return nil, fmt.Errorf("a wait ended: %v", err)
-	default:
 	}
 	return after.since(before), nil
 }
@@ -167,8 +152,7 @@ func costOfCancels(ask json.RawMessage) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	settle()
-	before, err := measureUsage()
+	before, err := baseline()
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"time"
 
 	"packlock"
@@ -18,7 +19,7 @@ import (
 // contenders is what this executable measures, and as what its workers run.
 var contenders = contend.Program{
 	Args:      []string{"bench", workerArg},
-	Libraries: []contend.Library{contend.Packlock, contend.Flock},
+	Libraries: []contend.Library{contend.Packlock, contend.Flock, contend.OFD},
 }
 
 // workerArg, alone, is how bench starts its own workers.
@@ -26,37 +27,51 @@ const workerArg = "-worker"
 
 // bencher is the verb bench.
 type bencher struct {
-	verb       *verb
-	processes  int
-	goroutines int
-	section    time.Duration
-	duration   time.Duration
-	rounds     int
-	json       bool
+	verb        *verb
+	processes   list[int]
+	goroutines  list[int]
+	section     list[time.Duration]
+	percentiles list[float64]
+	duration    time.Duration
+	rounds      int
+	json, csv   bool
 }
 
 func newBench() *verb {
-	b := &bencher{processes: 4, goroutines: 8, duration: 500 * time.Millisecond, rounds: 3}
+	b := &bencher{duration: 500 * time.Millisecond, rounds: 3}
+	b.processes = list[int]{parseNumber, []int{4}}
+	b.goroutines = list[int]{parseNumber, []int{8}}
+	b.section = list[time.Duration]{parseDuration, []time.Duration{0}}
+	b.percentiles = list[float64]{parsePercentile, []float64{50, 99}}
 	v := &verb{
 		name:    "bench",
 		args:    "[flags] DIR [flags]",
 		summary: "measure how processes and goroutines contend, beside raw flock",
 		about: `Has processes and goroutines contend for a lock in DIR, alternately by packlock
-and by the kernel's bare lock, and prints the medians of the rounds: operations
-a second; how long they waited (median, 99th percentile, worst); and how many
-operations the process with the least of them had for one of that with the
-most. It checks while it measures that no two hold the lock at the same time.
+and by the kernel's bare locks: flock(2), or LockFileEx, and open file description
+locks (F_OFD_SETLKW), where the system has them. It prints the medians of the
+rounds: operations a second; how long they waited (median, 99th percentile,
+worst); and how many operations the process with the least of them had for one of
+that with the most. It checks while it measures that no two hold the lock at the
+same time.
 
-Without -goroutines and -section it runs a set of scenarios that takes less than
-a minute. The lock is that of a temporary directory made in DIR: it is the
-file system that is of interest, and the pack DIR itself is not locked.
+Without -goroutines and -section it runs a set of scenarios that takes a minute
+or two. The lock is that of a temporary directory made in DIR: it is the file
+system that is of interest, and the pack DIR itself is not locked.
+
+Lists run every combination, a row each:
+
+	packlock bench -processes 1,4,16,64 -goroutines 1 -section 0,20us,1ms DIR
 
 `,
 		notes: `
-The ratios are packlock to raw flock: of operations, more is better, of waits
-less. A section is spent spinning on the clock. The scenarios with one process
-and an empty section leave out the waits, because they cost less than a clock
-that measures them.
+The ratios are to raw flock: of operations, more is better, of waits less. A
+section is spent spinning on the clock. The scenarios with one process and an
+empty section leave out the waits, because they cost less than a clock that
+measures them. What is measured, and how, stands in docs/bench-method.md.
+
+With -csv there is a line for the medians of each row, and then one for each of
+its rounds. A figure that means nothing there is left empty.
 
 Exit status: 0, 1 on trouble or if two held the lock at the same time, 2 if the
 command line makes no sense, 128+N if signal N ended it: 130 after Ctrl-C, 143
@@ -67,12 +82,14 @@ A bench that was killed leaves .packlock-bench-* in DIR, which can be deleted.
 		run: b.run,
 	}
 	b.verb = v
-	v.flags.Var((*number)(&b.processes), "processes", "`number` of processes")
-	v.flags.Var((*number)(&b.goroutines), "goroutines", "`number` of goroutines in each")
-	v.flags.Var((*duration)(&b.section), "section", "`time` for which each holds the lock, such as 20us")
+	v.flags.Var(&b.processes, "processes", "`number` of processes, or several with commas")
+	v.flags.Var(&b.goroutines, "goroutines", "`number` of goroutines in each, or several")
+	v.flags.Var(&b.section, "section", "`time` for which each holds the lock, such as 20us, or several")
+	v.flags.Var(&b.percentiles, "percentiles", "`numbers` of the percentiles of the waits to print")
 	v.flags.Var((*duration)(&b.duration), "duration", "`time` that a round measures")
-	v.flags.Var((*number)(&b.rounds), "rounds", "`number` of rounds of each of the two")
+	v.flags.Var((*number)(&b.rounds), "rounds", "`number` of rounds of each of the locks")
 	v.flags.BoolVar(&b.json, "json", false, "print JSON, times in nanoseconds")
+	v.flags.BoolVar(&b.csv, "csv", false, "print CSV, times in nanoseconds")
 	return v
 }
 
@@ -98,24 +115,29 @@ func (b *bencher) parse(args []string) (dir string, err error) {
 		return "", err
 	}
 	const (
-		mostProcesses  = 200  // of some 10 MB each
-		mostGoroutines = 5000 // Go gives up at 10,000 threads, and raw flock takes one for each
-		mostThreads    = 10000
-		mostRounds     = 1000
-		shortest       = 10 * time.Millisecond
-		longest        = 24 * time.Hour
+		mostProcesses   = 256  // of some 10 MB each
+		mostGoroutines  = 5000 // Go gives up at 10,000 threads, and raw flock takes one for each
+		mostThreads     = 10000
+		mostPercentiles = 20
+		mostRounds      = 1000
+		shortest        = 10 * time.Millisecond
+		longest         = 24 * time.Hour
 	)
 	switch {
-	case b.processes < 1 || b.processes > mostProcesses:
+	case b.json && b.csv:
+		return "", usageError("-json or -csv, not both")
+	case slices.Min(b.processes.values) < 1 || slices.Max(b.processes.values) > mostProcesses:
 		return "", usageError("-processes must be from 1 to %d; type: packlock help bench", mostProcesses)
-	case b.goroutines < 1 || b.goroutines > mostGoroutines:
+	case slices.Min(b.goroutines.values) < 1 || slices.Max(b.goroutines.values) > mostGoroutines:
 		return "", usageError("-goroutines must be from 1 to %d; type: packlock help bench", mostGoroutines)
-	case b.processes*b.goroutines > mostThreads:
+	case slices.Max(b.processes.values)*slices.Max(b.goroutines.values) > mostThreads:
 		return "", usageError("-processes times -goroutines must not be more than %d, for which many systems have no threads", mostThreads)
 	case b.duration < shortest || b.duration > longest:
 		return "", usageError("-duration must be from 10ms to 24h; type: packlock help bench")
-	case b.section > b.duration:
+	case slices.Max(b.section.values) > b.duration:
 		return "", usageError("-section must not be longer than -duration, which is %v", b.duration)
+	case len(b.percentiles.values) > mostPercentiles:
+		return "", usageError("no more than %d percentiles at a time", mostPercentiles)
 	case b.rounds < 1 || b.rounds > mostRounds:
 		return "", usageError("-rounds must be from 1 to %d; type: packlock help bench", mostRounds)
 	}
@@ -123,15 +145,32 @@ func (b *bencher) parse(args []string) (dir string, err error) {
 }
 
 // scenarios returns what is to be run.
-func (b *bencher) scenarios() []contend.Scenario {
-	one := false
+func (b *bencher) scenarios() (set []contend.Scenario) {
+	chosen := false
 	b.verb.flags.Visit(func(f *flag.Flag) {
-		one = one || f.Name == "goroutines" || f.Name == "section"
+		chosen = chosen || f.Name == "goroutines" || f.Name == "section"
 	})
-	if one {
-		return []contend.Scenario{contend.Even(b.processes, b.goroutines, b.section)}
+	seen := make(map[string]bool)
+	add := func(s contend.Scenario) {
+		if !seen[s.Name] { // in the set, not all are of more than one process
+			seen[s.Name] = true
+			set = append(set, s)
+		}
 	}
-	return contend.Matrix(b.processes)
+	for _, processes := range b.processes.values {
+		if !chosen {
+			for _, s := range contend.Matrix(processes) {
+				add(s)
+			}
+			continue
+		}
+		for _, goroutines := range b.goroutines.values {
+			for _, section := range b.section.values {
+				add(contend.Even(processes, goroutines, section))
+			}
+		}
+	}
+	return set
 }
 
 func (b *bencher) bench(ctx context.Context, dir string) error {
@@ -149,8 +188,13 @@ func (b *bencher) bench(ctx context.Context, dir string) error {
 	}
 
 	c := contend.Comparison{Path: sidecar, Rounds: b.rounds, Duration: b.duration}
-	for _, library := range contenders.Libraries {
-		c.Libraries = append(c.Libraries, library.Name)
+	if c.Libraries, err = contenders.Available(sidecar); err != nil {
+		return err
+	}
+	for _, needed := range []contend.Library{contend.Packlock, contend.Flock} {
+		if !slices.Contains(c.Libraries, needed.Name) {
+			return fmt.Errorf("%s: %w", needed.Name, errors.ErrUnsupported)
+		}
 	}
 	set := b.scenarios()
 	clear := func() {}
@@ -171,13 +215,17 @@ func (b *bencher) bench(ctx context.Context, dir string) error {
 		Rounds:     b.rounds,
 		Duration:   b.duration,
 	}
-	if !b.json {
+	table := newBenchTable(b.percentiles.values)
+	switch {
+	case b.csv:
+		printCSVHeader(&stdout, b.percentiles.values)
+	case !b.json:
 		of := fmt.Sprintf("medians of %d rounds", b.rounds)
 		if b.rounds == 1 {
 			of = "1 round"
 		}
 		fmt.Fprintf(&stdout, "%s, %s, %d processors; %s of %v\n\n", report.System, report.Go, report.Processors, of, b.duration)
-		printHeader(&stdout)
+		table.printHeader(&stdout)
 	}
 	for _, s := range set {
 		rounds, err := contenders.Compare(ctx, c, s)
@@ -185,13 +233,16 @@ func (b *bencher) bench(ctx context.Context, dir string) error {
 			return err
 		}
 		clear()
-		row := newBenchRow(s, c.Libraries, rounds)
+		row := newBenchRow(s, c.Libraries, rounds, b.percentiles.values)
 		report.Scenarios = append(report.Scenarios, row)
-		if !b.json {
-			printRow(&stdout, row)
-			if stdout.err != nil {
-				return stdout.err
-			}
+		switch {
+		case b.csv:
+			printCSV(&stdout, row, b.percentiles.values)
+		case !b.json:
+			table.printRow(&stdout, row)
+		}
+		if stdout.err != nil {
+			return stdout.err
 		}
 	}
 	if b.json {

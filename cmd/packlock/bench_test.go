@@ -1,10 +1,13 @@
 package main
 
 import (
+	"encoding/csv"
 	"encoding/json"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +17,15 @@ import (
 )
 
 func init() { contenders.Launcher = strings.Fields(os.Getenv("TEST_EXEC")) }
+
+// newFile returns the name of a file.
+func newFile(t *testing.T) string {
+	path := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(path, nil, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
 
 // checkEmpty checks that bench left nothing behind.
 func checkEmpty(t *testing.T, dir string) {
@@ -56,7 +68,7 @@ func TestBenchJSON(t *testing.T) {
 		t.Fatalf("%s", stdout)
 	}
 	results := report.Scenarios[0].Results
-	if len(results) != 2 || results[0].Library != contend.Packlock.Name || results[1].Library != contend.Flock.Name {
+	if len(results) < 2 || results[0].Library != contend.Packlock.Name || results[1].Library != contend.Flock.Name {
 		t.Fatalf("%s", stdout)
 	}
 	for _, result := range results {
@@ -70,6 +82,92 @@ func TestBenchJSON(t *testing.T) {
 		}
 	}
 	checkEmpty(t, dir)
+}
+
+func TestBenchHasARowForEachCombination(t *testing.T) {
+	dir := t.TempDir()
+	status, stdout, stderr := command(t, "bench", "-csv", "-processes", "1,2", "-goroutines", "1", "-section", "0,50us",
+		"-percentiles", "10,99.9", "-duration", "20ms", "-rounds", "2", dir).output()
+	if status != 0 || stderr != "" {
+		t.Fatalf("status %d, stderr: %s", status, stderr)
+	}
+	lines, err := csv.NewReader(strings.NewReader(stdout)).ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const head = "scenario processes goroutines section_ns lock round operations_per_second allocations_per_operation " +
+		"wait_p10_ns wait_p99.9_ns wait_worst_ns least_to_most_share"
+	if got := strings.Join(lines[0], " "); got != head {
+		t.Errorf("head: %s", got)
+	}
+	seen := make(map[string]int)
+	for _, line := range lines[1:] {
+		seen[strings.Join(line[1:6], " ")]++
+		for i, cell := range line[6:] {
+			_, err := strconv.ParseFloat(cell, 64)
+			if noShare := line[1] == "1" && i == len(line)-7; noShare != (cell == "") || cell != "" && err != nil {
+				t.Errorf("%s of %q: %q", lines[0][6+i], line[:6], cell)
+			}
+		}
+	}
+	locks := []string{contend.Packlock.Name, contend.Flock.Name}
+	if has, err := contenders.Available(newFile(t)); err != nil || !slices.Equal(has[:2], locks) {
+		t.Fatalf("available: %q, %v", has, err)
+	} else {
+		locks = has
+	}
+	rows := 0
+	for _, scenario := range []string{"1 1 0", "1 1 50000", "2 1 0", "2 1 50000"} {
+		for _, lock := range locks {
+			for _, round := range []string{"median", "1", "2"} {
+				if key := strings.Join([]string{scenario, lock, round}, " "); seen[key] != 1 {
+					t.Errorf("%d lines of %s", seen[key], key)
+				}
+				rows++
+			}
+		}
+	}
+	if rows != len(lines)-1 {
+		t.Errorf("%d lines, want %d", len(lines)-1, rows)
+	}
+	checkEmpty(t, dir)
+}
+
+func TestBenchPrintsThePercentilesAskedFor(t *testing.T) {
+	status, stdout, stderr := command(t, "bench", "-percentiles", "50,99.99", "-processes", "2", "-goroutines", "1", "-section", "0",
+		"-duration", "20ms", "-rounds", "1", t.TempDir()).output()
+	if status != 0 || stderr != "" {
+		t.Fatalf("status %d, stderr: %s", status, stderr)
+	}
+	for line := range strings.Lines(stdout) {
+		if words := strings.Fields(line); len(words) > 2 && words[0] == "ops/s" {
+			if got, want := strings.Join(words, " "), "ops/s to raw median p99.99 worst worst to raw share"; got != want {
+				t.Errorf("columns %s, want %s", got, want)
+			}
+			return
+		}
+	}
+	t.Errorf("no head of the table in\n%s", stdout)
+}
+
+func TestSetOfScenariosHasEachOnce(t *testing.T) {
+	b := newBench()
+	if _, err := b.parse([]string{"-processes", "2,3"}); err != nil {
+		t.Fatal(err)
+	}
+	bench := bencher{verb: b, processes: list[int]{values: []int{2, 3}}}
+	count := make(map[string]int)
+	for _, s := range bench.scenarios() {
+		count[s.Name]++
+	}
+	for name, n := range count {
+		if n != 1 {
+			t.Errorf("%s: %d times", name, n)
+		}
+	}
+	if want := 6; count["2 × 8, 1 ms section"] != 1 || count["3 × 1, empty section"] != 1 || len(count) != len(contend.Matrix(2))+want {
+		t.Errorf("%v", count)
+	}
 }
 
 func TestBenchDoesNotLockThePack(t *testing.T) {
@@ -122,18 +220,27 @@ func TestBenchSaysWhatIsWrongWithTheCommandLine(t *testing.T) {
 		{[]string{""}, 2, "DIR is empty; for the current directory type: packlock bench ."},
 		{[]string{"-json", "--"}, 2, "which directory?"},
 		{[]string{dir, dir}, 2, "one directory at a time"},
-		{[]string{"-processes", "0", dir}, 2, "-processes must be from 1 to 200;"},
-		{[]string{"-processes", "201", dir}, 2, "-processes must be from 1 to 200;"},
-		{[]string{"-processes", "99999999999999999999", dir}, 2, "-processes must be from 1 to 200;"},
+		{[]string{"-processes", "0", dir}, 2, "-processes must be from 1 to 256;"},
+		{[]string{"-processes", "257", dir}, 2, "-processes must be from 1 to 256;"},
+		{[]string{"-processes", "99999999999999999999", dir}, 2, "-processes must be from 1 to 256;"},
 		{[]string{"-processes", "x", dir}, 2, "-processes: that is not a number, such as 3; type: packlock help bench"},
 		{[]string{"-processes", "", dir}, 2, "-processes: that is not a number"},
 		{[]string{"-processes", "200", "-goroutines", "5000", dir}, 2, "-processes times -goroutines must not be more than 10000"},
+		{[]string{"-processes", "1,257", dir}, 2, "-processes must be from 1 to 256;"},
+		{[]string{"-processes", "1,,2", dir}, 2, "-processes: that is not a number"},
+		{[]string{"-processes", "1,200", "-goroutines", "1,60", dir}, 2, "-processes times -goroutines must not be more than 10000"},
 		{[]string{"-goroutines", "0", dir}, 2, "-goroutines must be from 1"},
 		{[]string{dir, "-goroutines", "9999"}, 2, "-goroutines must be from 1"},
 		{[]string{dir, "-goroutines", "1.5"}, 2, "-goroutines: that is not a number"},
 		{[]string{"-section", "-1s", dir}, 2, "-section: a time is not negative"},
 		{[]string{"-section", "20", dir}, 2, "-section: a time has a unit, as in 5s; type: packlock help bench"},
 		{[]string{"-section", "2s", dir}, 2, "-section must not be longer"},
+		{[]string{"-section", "0,2s", dir}, 2, "-section must not be longer"},
+		{[]string{"-section", "0,20", dir}, 2, "-section: a time has a unit, as in 5s"},
+		{[]string{"-percentiles", "50,100", dir}, 2, "-percentiles: a percentile is a number between 0 and 100, such as 99.9"},
+		{[]string{"-percentiles", "NaN", dir}, 2, "-percentiles: a percentile is a number"},
+		{[]string{"-percentiles", "1" + strings.Repeat(",1", 20), dir}, 2, "no more than 20 percentiles"},
+		{[]string{"-json", "-csv", dir}, 2, "-json or -csv, not both"},
 		{[]string{"-duration", "0s", dir}, 2, "-duration must be from 10ms to 24h"},
 		{[]string{"-duration", "25h", dir}, 2, "-duration must be from 10ms to 24h"},
 		{[]string{"-duration", "1", dir}, 2, "-duration: a time has a unit, as in 5s; type: packlock help bench"},
@@ -157,7 +264,7 @@ func TestBenchSaysWhatIsWrongWithTheCommandLine(t *testing.T) {
 
 func TestColumnsOfTheTableDiffer(t *testing.T) {
 	seen := map[string]bool{"": true}
-	for _, c := range columns[2:] {
+	for _, c := range newBenchTable([]float64{50, 99, 99.99, 12.3456789})[2:] {
 		if seen[c.title] {
 			t.Errorf("two columns %q", c.title)
 		}

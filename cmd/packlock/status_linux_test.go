@@ -144,7 +144,7 @@ func TestStatusIsColouredOnATerminalOnly(t *testing.T) {
 
 func TestBenchShowsItsProgressOnATerminalThatCanTakeItBack(t *testing.T) {
 	for _, test := range []struct{ env, want string }{
-		{"TERM=xterm", "\r\x1b[K1 of 2: 1 × 1, empty section, packlock"},
+		{"TERM=xterm", "\r\x1b[K1 of 3: 1 × 1, empty section, packlock"},
 		{"TERM=dumb", ""},
 	} {
 		master, slave := openTerminal(t)

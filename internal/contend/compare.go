@@ -42,7 +42,7 @@ func (p *Program) Compare(ctx context.Context, c Comparison, scenario Scenario) 
 func (p *Program) measure(ctx context.Context, spec Spec) (Figures, error) {
 	if spec.Scenario.wakeUp {
 		h, err := p.WakeUp(ctx, spec)
-		return Figures{P50: h.Quantile(0.5), P99: h.Quantile(0.99), Worst: h.Max()}, err
+		return Figures{P50: h.Quantile(0.5), P99: h.Quantile(0.99), Worst: h.Max(), Waits: &h}, err
 	}
 	r, err := p.Run(ctx, spec)
 	return r.Figures(), err
@@ -57,8 +57,15 @@ func MedianFigures(rounds []Figures) Figures {
 		P99:     medianOf(rounds, func(f Figures) time.Duration { return f.P99 }),
 		Worst:   medianOf(rounds, func(f Figures) time.Duration { return f.Worst }),
 		Share:   medianOf(rounds, func(f Figures) float64 { return f.Share }),
+		Least:   medianOf(rounds, func(f Figures) float64 { return f.Least }),
+		Most:    medianOf(rounds, func(f Figures) float64 { return f.Most }),
 		Mallocs: medianOf(rounds, func(f Figures) float64 { return f.Mallocs }),
 	}
+}
+
+// MedianQuantile returns the median of the quantile q of the waits in the rounds.
+func MedianQuantile(rounds []Figures, q float64) time.Duration {
+	return medianOf(rounds, func(f Figures) time.Duration { return f.Waits.Quantile(q) })
 }
 
 func medianOf[F any, T ~int64 | ~float64](rounds []F, figure func(F) T) T {

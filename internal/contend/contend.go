@@ -15,7 +15,7 @@
 //	histogram.go  many durations in little memory
 //	format.go     figures for people
 //	page.go       what the processes of a run share
-//	lockers.go, flock_*.go   the libraries of this module and the kernel's bare lock
+//	lockers.go, flock_*.go, ofd_*.go   the libraries of this module and the kernel's bare locks
 //	shared_*.go   memory and clock that processes have in common
 package contend
 
@@ -37,7 +37,7 @@ type Library struct {
 	PerGoroutine bool
 }
 
-// A Locker is one lock file, open.
+// A Locker is one lock file, open. One that is an io.Closer can be closed.
 type Locker interface {
 	// Lock waits until the lock is the caller's. A Locker that cannot give up
 	// when ctx ends ignores it.
@@ -86,20 +86,24 @@ type Figures struct {
 	Rate            float64       // operations a second, of all processes together
 	P50, P99, Worst time.Duration // of the waits; zero if the scenario is Unclocked
 	Share           float64       // operations of the process with the least over those of the one with the most
+	Least, Most     float64       // operations of these two over an even share of all
 	Mallocs         float64       // allocations an operation
+
+	Waits *Histogram // whose quantiles the above are; nil in medians of Figures
 }
 
 // Figures returns the figures of r. If some of the processes pause between
 // their operations, the waits are theirs alone.
 func (r Result) Figures() Figures {
-	var f Figures
-	var waits Histogram
-	var mallocs, locks uint64
+	waits := new(Histogram)
+	f := Figures{Waits: waits}
+	var mallocs, locks, operations uint64
 	least, most := ^uint64(0), uint64(0)
 	pausing := !r.Scenario.symmetric()
 	for i, p := range r.Processes {
 		f.Rate += float64(p.Operations) / p.Elapsed.Seconds()
 		least, most = min(least, p.Operations), max(most, p.Operations)
+		operations += p.Operations
 		mallocs += p.Mallocs
 		locks += p.Locks
 		if !pausing || r.Scenario.Processes[i].Pause > 0 {
@@ -109,6 +113,8 @@ func (r Result) Figures() Figures {
 	f.P50, f.P99, f.Worst = waits.Quantile(0.5), waits.Quantile(0.99), waits.Max()
 	if most > 0 {
 		f.Share = float64(least) / float64(most)
+		even := float64(operations) / float64(len(r.Processes))
+		f.Least, f.Most = float64(least)/even, float64(most)/even
 	}
 	if locks > 0 {
 		f.Mallocs = float64(mallocs) / float64(locks)

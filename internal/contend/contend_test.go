@@ -24,9 +24,10 @@ const (
 var program = Program{
 	Args:     []string{roleWorker},
 	Launcher: strings.Fields(os.Getenv("TEST_EXEC")),
-	Libraries: []Library{Packlock, Flock,
+	Libraries: []Library{Packlock, PacklockEach, Flock, FlockAndStat, OFD,
 		{Name: "nothing", Open: func(string) (Locker, error) { return nothing{}, nil }},
 		{Name: "broken", Open: func(string) (Locker, error) { return nil, errors.New("it is broken") }},
+		{Name: "slow", Open: openSlow},
 		{Name: "failing", Open: func(string) (Locker, error) { return failing{}, nil }},
 	},
 	Tasks: map[string]Task{"report": report},
@@ -58,6 +59,19 @@ func (nothing) Release() error                     { return nil }
 type failing struct{}
 
 func (failing) Lock(context.Context) (Held, error) { return nil, errors.New("it fails") }
+
+// slow takes its time before it locks.
+type slow struct{ Locker }
+
+func (l slow) Lock(ctx context.Context) (Held, error) {
+	time.Sleep(time.Second)
+	return l.Locker.Lock(ctx)
+}
+
+func openSlow(path string) (Locker, error) {
+	l, err := Flock.Open(path)
+	return slow{l}, err
+}
 
 // report connects to the address it is given and fails when the other end
 // closes the connection, which otherwise ends with the process.
@@ -116,6 +130,22 @@ func lockFile(t *testing.T) string {
 	return path
 }
 
+// hasOFD reports whether there are open file description locks.
+func hasOFD(t *testing.T) bool {
+	l, err := OFD.Open(lockFile(t))
+	if errors.Is(err, errors.ErrUnsupported) {
+		t.Logf("not measured: %v", err)
+		return false
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.(io.Closer).Close(); err != nil {
+		t.Error(err)
+	}
+	return true
+}
+
 func run(t *testing.T, library string, s Scenario) (Result, error) {
 	return program.Run(t.Context(), Spec{
 		Library: library, Path: lockFile(t), Scenario: s, Duration: 50 * time.Millisecond,
@@ -123,13 +153,18 @@ func run(t *testing.T, library string, s Scenario) (Result, error) {
 }
 
 func TestRunMeasures(t *testing.T) {
-	for _, library := range []string{Packlock.Name, Flock.Name} {
+	for _, library := range []string{Packlock.Name, PacklockEach.Name, Flock.Name, FlockAndStat.Name, OFD.Name} {
+		if library == OFD.Name && !hasOFD(t) {
+			continue
+		}
 		for _, s := range []Scenario{
 			Inside(3),
+			FromCold(2),
 			Even(1, 1, 0),
 			Even(3, 2, 0),
 			Even(2, 2, 100*time.Microsecond),
 			Asking(2),
+			Beside(2, 100*time.Microsecond, library),
 		} {
 			t.Run(library+"/"+s.Name, func(t *testing.T) {
 				r, err := run(t, library, s)
@@ -176,6 +211,18 @@ func TestRunNoticesAnOverlap(t *testing.T) {
 	}
 }
 
+func TestTwoLibrariesOfARunNeedNotExcludeEachOther(t *testing.T) {
+	if !hasOFD(t) {
+		t.Skip("needs a second kind of lock, one that flock(2) does not exclude")
+	}
+	// Who has a library of his own, and no empty sections, meets the others in them.
+	s := Beside(1, time.Millisecond, OFD.Name)
+	s.Processes[1].Empty = false
+	if _, err := run(t, Flock.Name, s); !errors.Is(err, ErrOverlap) {
+		t.Errorf("%v, want %v", err, ErrOverlap)
+	}
+}
+
 func TestRunTellsWhatWentWrongInAWorker(t *testing.T) {
 	for library, want := range map[string]string{
 		"broken":  "it is broken",
@@ -203,6 +250,19 @@ func TestWakeUpMeasuresEveryRelease(t *testing.T) {
 		if n != 10 || h.counts[0] > 0 || h.Max() > 10*time.Second {
 			t.Errorf("%s: %d wake-ups, %d of them in no time, the worst after %v", library, n, h.counts[0], h.Max())
 		}
+	}
+}
+
+func TestWakeUpEndsWithItsTime(t *testing.T) {
+	start := time.Now()
+	h, err := program.WakeUp(t.Context(), Spec{
+		Library: "slow", Path: lockFile(t), Scenario: WakingUp(), Duration: 200 * time.Millisecond,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if most := extraTime + 5*time.Second; h.Max() == 0 || time.Since(start) > most {
+		t.Errorf("took %v, longest wait %v", time.Since(start), h.Max())
 	}
 }
 
@@ -286,6 +346,12 @@ func TestMedianOfEachFigure(t *testing.T) {
 	if want := (Figures{Rate: 2, P50: 20, P99: 5, Worst: 8, Share: 0.6, Mallocs: 2}); got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}
+	var short, long Histogram
+	short.Add(10)
+	long.Add(12)
+	if got := MedianQuantile([]Figures{{Waits: &short}, {Waits: &long}}, 0.5); got != 11 {
+		t.Errorf("median of medians %v, want 11ns", got)
+	}
 	if got := Median([]float64{4, 1, 3, 2}); got != 2.5 {
 		t.Errorf("median of an even number %v, want 2.5", got)
 	}
@@ -309,7 +375,7 @@ func TestShareIsLeastOfMost(t *testing.T) {
 		{Operations: 25, Elapsed: time.Second},
 		{Operations: 100, Elapsed: time.Second},
 	}}
-	if f := r.Figures(); f.Share != 0.25 || f.Rate != 175 {
-		t.Errorf("%+v, want a share of 0.25 at 175 a second", f)
+	if f := r.Figures(); f.Share != 0.25 || f.Rate != 175 || f.Least*175 != 75 || f.Most*175 != 300 {
+		t.Errorf("%+v, want a share of 0.25 at 175 a second, from 3/7 to 12/7 of an even one", f)
 	}
 }

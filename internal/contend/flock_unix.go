@@ -13,14 +13,24 @@ import (
 type rawLock struct{ fd int }
 
 func openRaw(path string) (Locker, error) {
+	fd, err := openBare(path)
+	if err != nil {
+		return nil, err
+	}
+	return &rawLock{fd}, nil
+}
+
+// openBare opens path without the help of package os, which would make its
+// descriptor known to the runtime's poller.
+func openBare(path string) (fd int, err error) {
 	for {
 		fd, err := unix.Open(path, unix.O_RDWR|unix.O_CLOEXEC, 0)
 		switch err {
 		case nil:
-			return &rawLock{fd}, nil
+			return fd, nil
 		case unix.EINTR:
 		default:
-			return nil, &os.PathError{Op: "open", Path: path, Err: err}
+			return -1, &os.PathError{Op: "open", Path: path, Err: err}
 		}
 	}
 }
@@ -34,6 +44,8 @@ func (l *rawLock) Lock(context.Context) (Held, error) {
 
 func (l *rawLock) Release() error { return l.flock(unix.LOCK_UN) }
 
+func (l *rawLock) Close() error { return unix.Close(l.fd) }
+
 func (l *rawLock) flock(how int) error {
 	for {
 		err := unix.Flock(l.fd, how)
@@ -41,4 +53,10 @@ func (l *rawLock) flock(how int) error {
 			return os.NewSyscallError("flock", err)
 		}
 	}
+}
+
+// stat asks about the open file what it takes to know whether it was deleted.
+func (l *rawLock) stat() error {
+	var st unix.Stat_t
+	return os.NewSyscallError("fstat", unix.Fstat(l.fd, &st))
 }

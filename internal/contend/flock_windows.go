@@ -31,6 +31,14 @@ func (l *rawLock) Lock(context.Context) (Held, error) {
 	return l, nil
 }
 
+func (l *rawLock) Close() error { return windows.CloseHandle(l.handle) }
+
 func (l *rawLock) Release() error {
 	return os.NewSyscallError("UnlockFileEx", windows.UnlockFileEx(l.handle, 0, 1, 0, new(windows.Overlapped)))
+}
+
+// stat asks about the open file what it takes to know whether it was deleted.
+func (l *rawLock) stat() error {
+	var info windows.ByHandleFileInformation
+	return os.NewSyscallError("GetFileInformationByHandle", windows.GetFileInformationByHandle(l.handle, &info))
 }

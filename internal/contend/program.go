@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"strings"
@@ -86,6 +87,27 @@ func (p *Program) library(name string) (Library, error) {
 		}
 	}
 	return Library{}, fmt.Errorf("no library %q", name)
+}
+
+// Available returns the names of the libraries that the system has, for the lock
+// file at path.
+func (p *Program) Available(path string) (names []string, err error) {
+	for _, l := range p.Libraries {
+		locker, err := l.Open(path)
+		switch {
+		case errors.Is(err, errors.ErrUnsupported):
+			continue
+		case err != nil:
+			return nil, err
+		}
+		names = append(names, l.Name)
+		if c, ok := locker.(io.Closer); ok {
+			if err := c.Close(); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return names, nil
 }
 
 // Call has a new process do task and decodes its reply. When ctx ends, the

@@ -1,6 +1,7 @@
 package contend
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -15,7 +16,12 @@ import (
 // each other, stacks and heaps grow and threads are made.
 const maxWarmUp = 200 * time.Millisecond
 
-func (s Spec) warmUp() time.Duration { return min(s.Duration/10, maxWarmUp) }
+func (s Spec) warmUp() time.Duration {
+	if s.Scenario.Cold {
+		return 0
+	}
+	return min(s.Duration/10, maxWarmUp)
+}
 
 // runRequest is what a process of a run is asked.
 type runRequest struct {
@@ -86,7 +92,7 @@ func (p *Program) workRun(ask json.RawMessage) (any, error) {
 		return nil, err
 	}
 	contender := r.Spec.Scenario.Processes[r.Index]
-	lockers, err := p.open(r.Spec.Library, r.Spec.Path, contender.Goroutines)
+	lockers, err := p.open(cmp.Or(contender.Library, r.Spec.Library), r.Spec.Path, contender.Goroutines)
 	if err != nil {
 		return nil, err
 	}
@@ -176,7 +182,10 @@ func (p *Program) open(library, path string, goroutines int) ([]Locker, error) {
 func (r *runner) clocked(l Locker, id uint64, sum *Process) error {
 	ctx := context.Background()
 	section := int64(r.Spec.Scenario.Section)
-	pause := r.Spec.Scenario.Processes[r.Index].Pause
+	contender := r.Spec.Scenario.Processes[r.Index]
+	if contender.Empty {
+		section = 0
+	}
 	waits := new(Histogram) // a goroutine's own, far from those of others
 	defer func() { sum.Waits = *waits }()
 	for {
@@ -207,8 +216,8 @@ func (r *runner) clocked(l Locker, id uint64, sum *Process) error {
 		if got >= r.from {
 			sum.Operations++
 		}
-		if pause > 0 {
-			time.Sleep(pause)
+		if contender.Pause > 0 {
+			time.Sleep(contender.Pause)
 		}
 	}
 }

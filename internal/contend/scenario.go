@@ -21,6 +21,9 @@ type Scenario struct {
 	// that cost little more than that. Section must be zero.
 	Unclocked bool
 
+	// Cold leaves out the warm-up: the first acquires of a process are measured.
+	Cold bool
+
 	// wakeUp is the scenario of WakingUp.
 	wakeUp bool
 }
@@ -29,6 +32,8 @@ type Scenario struct {
 type Contender struct {
 	Goroutines int
 	Pause      time.Duration // of each goroutine, asleep, after each operation
+	Library    string        // its own; "" is that of the run
+	Empty      bool          // its sections are, whatever Section is
 }
 
 // HasRate, HasWaits and HasShare report which of the Figures of s mean anything.
@@ -69,6 +74,14 @@ func Inside(goroutines int) Scenario {
 	return s
 }
 
+// FromCold is Inside without a warm-up.
+func FromCold(goroutines int) Scenario {
+	s := Inside(goroutines)
+	s.Name += ", from cold"
+	s.Cold = true
+	return s
+}
+
 // Asking is the scenario in which one process in a tight loop meets another
 // whose only goroutine asks every 10 ms. The waits are those of the latter.
 func Asking(tight int) Scenario {
@@ -79,6 +92,17 @@ func Asking(tight int) Scenario {
 			{Goroutines: 1, Pause: 10 * time.Millisecond},
 		},
 	}
+}
+
+// Beside is the scenario in which one process in a tight loop, with sections of
+// that length, meets another program: one goroutine that locks by the library
+// other, lets go at once, pauses for 10 ms, and asks again. The waits are those of
+// the latter.
+func Beside(tight int, section time.Duration, other string) Scenario {
+	s := Even(1, tight, section)
+	s.Name += " beside " + other
+	s.Processes = append(s.Processes, Contender{Goroutines: 1, Pause: 10 * time.Millisecond, Library: other, Empty: true})
+	return s
 }
 
 // WakingUp is the scenario in which the waits are not those from asking for the

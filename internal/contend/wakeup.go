@@ -16,10 +16,18 @@ const (
 	maxHeld = 21 * time.Millisecond
 )
 
+// extraTime is how much longer than it should a WakeUp may take for all of its
+// rounds. A library that asks every second has fewer.
+const extraTime = 5 * time.Second
+
+// noMore is the number of the round after the last.
+const noMore = -1
+
 // wakeRequest is what both processes of a WakeUp are asked.
 type wakeRequest struct {
 	Library, Path, Page string
 	Rounds              int
+	Longest             time.Duration
 }
 
 // WakeUp does what spec, whose scenario is that of WakingUp, says: it measures
@@ -34,33 +42,35 @@ func (p *Program) WakeUp(ctx context.Context, spec Spec) (Histogram, error) {
 	defer os.Remove(shared)
 	rounds := max(1, int(spec.Duration/((minHeld+maxHeld)/2)))
 	var h Histogram
+	longest := spec.Duration + extraTime
 	err = p.together(ctx, []call{
-		{"hold", wakeRequest{Flock.Name, spec.Path, shared, rounds}, new(any)},
-		{"wake", wakeRequest{spec.Library, spec.Path, shared, rounds}, &h},
-	}, spec.Duration)
+		{"hold", wakeRequest{Flock.Name, spec.Path, shared, rounds, longest}, new(any)},
+		{"wake", wakeRequest{spec.Library, spec.Path, shared, rounds, longest}, &h},
+	}, longest)
 	return h, err
 }
 
-func (p *Program) wakeSides(ask json.RawMessage) (rounds int, l Locker, shared *page, err error) {
-	var r wakeRequest
+func (p *Program) wakeSides(ask json.RawMessage) (r wakeRequest, l Locker, shared *page, err error) {
 	if err := json.Unmarshal(ask, &r); err != nil {
-		return 0, nil, nil, err
+		return r, nil, nil, err
 	}
 	lockers, err := p.open(r.Library, r.Path, 1)
 	if err != nil {
-		return 0, nil, nil, err
+		return r, nil, nil, err
 	}
 	shared, err = mapPage(r.Page)
-	return r.Rounds, lockers[0], shared, err
+	return r, lockers[0], shared, err
 }
 
 // workHold is the task of the process that releases.
 func (p *Program) workHold(ask json.RawMessage) (any, error) {
-	rounds, l, shared, err := p.wakeSides(ask)
+	r, l, shared, err := p.wakeSides(ask)
 	if err != nil {
 		return nil, err
 	}
-	for round := range int64(rounds) {
+	defer shared.held.Store(noMore)
+	end := now() + int64(r.Longest)
+	for round := int64(0); round < int64(r.Rounds) && now() < end; round++ {
 		held, err := l.Lock(context.Background())
 		if err != nil {
 			return nil, err
@@ -79,13 +89,19 @@ func (p *Program) workHold(ask json.RawMessage) (any, error) {
 
 // workWake is the task of the process that waits.
 func (p *Program) workWake(ask json.RawMessage) (any, error) {
-	rounds, l, shared, err := p.wakeSides(ask)
+	_, l, shared, err := p.wakeSides(ask)
 	if err != nil {
 		return nil, err
 	}
 	var h Histogram
-	for round := range int64(rounds) {
-		until(func() bool { return shared.held.Load() == round+1 })
+	for round := int64(0); ; round++ {
+		until(func() bool {
+			held := shared.held.Load()
+			return held == round+1 || held == noMore
+		})
+		if shared.held.Load() == noMore {
+			return h, nil
+		}
 		shared.asked.Store(round + 1)
 		held, err := l.Lock(context.Background())
 		if err != nil {
@@ -97,5 +113,4 @@ func (p *Program) workWake(ask json.RawMessage) (any, error) {
 		}
 		shared.done.Store(round + 1)
 	}
-	return h, nil
 }
