@@ -91,7 +91,8 @@ func TestCircleIsBroken(t *testing.T) {
 					for _, k := range knights {
 						k.wants.waits()
 					}
-					time.Sleep(2)
+					time.Sleep(1)
+					youngest.wants.returns() // as soon as it has stood for long enough
 					for i, k := range knights {
 						<-k.wants.done
 						if broken := errors.Is(k.wants.err, ErrDeadlock); broken != (k == youngest) {
