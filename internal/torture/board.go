@@ -178,13 +178,14 @@ func (b *board) remove() {
 	os.Remove(b.file.Name())
 }
 
-// site is where it all takes place.
-type site struct{ dir string }
+// site is where it all takes place. The packs may be on another file system than
+// the witnesses.
+type site struct{ dir, packs string }
 
-func (s site) pack(p int) string     { return filepath.Join(s.dir, "packs", packNames[p]) }
+func (s site) pack(p int) string     { return filepath.Join(s.packs, packNames[p]) }
 func (s site) sidecar(p int) string  { return filepath.Join(s.pack(p), packlock.FileName) }
 func (s site) link(p int) string     { return filepath.Join(s.dir, "links", packNames[p]) }            // a symlink to the pack
-func (s site) hardLink(p int) string { return filepath.Join(s.dir, "links", packNames[p]+"-sidecar") } // of its sidecar
+func (s site) hardLink(p int) string { return filepath.Join(s.packs, packNames[p]+"-sidecar") } // of its sidecar
 
 // Each section has a witness and a counter of its own; file is as in a spot.
 func (s site) witness(p int, file uint64) string { return s.ofFile("witness", p, file) }
@@ -202,21 +203,26 @@ func (s site) all(what string, p int) ([]string, error) {
 // set makes the packs and what belongs to them. What the system has no links
 // for, there is none of.
 func (s site) set() error {
-	for _, dir := range []string{"packs", "links", "witness", "counter"} {
+	for _, dir := range []string{"links", "witness", "counter"} {
 		if err := os.Mkdir(filepath.Join(s.dir, dir), 0o777); err != nil {
 			return err
 		}
+	}
+	if err := os.Mkdir(s.packs, 0o777); err != nil {
+		return err
 	}
 	for p := range packs {
 		if err := os.Mkdir(s.pack(p), 0o777); err != nil {
 			return err
 		}
-		os.Symlink(filepath.Join("..", "packs", packNames[p]), s.link(p))
+		os.Symlink(s.pack(p), s.link(p))
 	}
 	sidecar := s.sidecar(packStill)
 	if err := os.WriteFile(sidecar, nil, 0o666); err != nil {
 		return err
 	}
-	os.Link(sidecar, s.hardLink(packStill))
+	if !terrainOf(s.packs).sharing {
+		os.Link(sidecar, s.hardLink(packStill))
+	}
 	return nil
 }

@@ -18,6 +18,7 @@ type disturber struct {
 	rng      *rand.Rand
 	scribe   scribe
 	sections [packs]*section
+	terrain  terrain
 	freeze   func() (goOn func()) // stops all processes
 	stopOne  func() (goOn func()) // stops one of them
 	n        int                  // disturbances so far

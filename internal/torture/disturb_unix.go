@@ -94,7 +94,7 @@ func lockRaw(path string, wait bool) (*rawLock, error) {
 		l.close()
 		switch {
 		case err == nil:
-		case !wait && errors.Is(err, unix.EWOULDBLOCK):
+		case !wait && (errors.Is(err, unix.EWOULDBLOCK) || errors.Is(err, unix.EACCES)): // EACCES: SMB
 			return nil, nil
 		default:
 			return nil, err
@@ -124,7 +124,9 @@ func (d *disturber) work(ctx context.Context) error {
 		case 0, 1:
 			err = d.visit(d.rng.IntN(packs))
 		case 2:
-			err = d.hurry()
+			if !d.terrain.sharing {
+				err = d.hurry()
+			}
 		case 3, 4:
 			err = d.surprise()
 		default:
@@ -227,6 +229,8 @@ func (d *disturber) upTo(most time.Duration) time.Duration {
 func (d *disturber) disturb(p int, l *rawLock) (err error) {
 	after := func() error { return nil }
 	switch sidecar := d.site.sidecar(p); {
+	case d.terrain.sharing:
+		after, err = d.renameAway(p)
 	case p == packFiled:
 		switch d.rng.IntN(3) {
 		case 0:
@@ -283,12 +287,12 @@ func (d *disturber) renameOver(sidecar string) error {
 // renameAway renames the sidecar, and leaves it to others to make another.
 func (d *disturber) renameAway(p int) (after func() error, err error) {
 	d.noted(p, "rename the sidecar")
-	away := d.fresh(filepath.Join(d.site.dir, "packs", "away"))
+	away := d.fresh(filepath.Join(d.site.packs, "away"))
 	if err := os.Rename(d.site.sidecar(p), away); err != nil {
 		return nil, err
 	}
 	time.Sleep(outlast)
-	return func() error { return os.Remove(away) }, nil
+	return func() error { return d.removeAll(away) }, nil
 }
 
 // swap exchanges the pack with another, at once: a second swap may bring back
@@ -336,5 +340,5 @@ func (d *disturber) swapInTwoSteps() (after func() error, err error) {
 		return nil, err
 	}
 	time.Sleep(outlast)
-	return func() error { return removeAll(gone) }, nil
+	return func() error { return d.removeAll(gone) }, nil
 }

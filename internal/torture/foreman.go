@@ -57,7 +57,7 @@ type hireling struct {
 }
 
 func newForeman(cfg Config) (*foreman, error) {
-	f := &foreman{Config: cfg, site: site{cfg.Dir}, started: time.Now()}
+	f := &foreman{Config: cfg, site: site{cfg.Dir, cfg.Packs}, started: time.Now()}
 	if err := f.site.set(); err != nil {
 		return nil, err
 	}
@@ -73,6 +73,7 @@ func newForeman(cfg Config) (*foreman, error) {
 		rng:      f.rand(1),
 		scribe:   scribe{board: f.board},
 		sections: f.sections,
+		terrain:  terrainOf(f.site.packs),
 		freeze:   func() func() { return f.freeze(f.members()) },
 		stopOne: func() func() {
 			crew := f.members()
@@ -118,7 +119,7 @@ func (f *foreman) violate(format string, args ...any) { f.fail(violationf(format
 func (f *foreman) hire(process, life int) error {
 	h := &hireling{
 		assignment: assignment{
-			Dir: f.Dir, Seed: f.Seed, Process: process, Life: life,
+			Dir: f.Dir, Packs: f.Packs, Seed: f.Seed, Process: process, Life: life,
 			Processes: f.Processes, Goroutines: f.Goroutines, Patience: f.Patience, Flaw: f.flaw,
 		},
 		reports: make(chan report, 1),

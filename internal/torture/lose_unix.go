@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // lose takes the sidecar of packLost, or the pack, away from whoever has locked it:
@@ -53,9 +55,13 @@ func (d *disturber) takeAway() error {
 	} else {
 		d.lost++
 	}
-	away := d.fresh(filepath.Join(d.site.dir, "packs", "lost"))
+	away := d.fresh(filepath.Join(d.site.packs, "lost"))
 	var err error
-	switch d.rng.IntN(6) {
+	how := d.rng.IntN(6)
+	if d.terrain.sharing {
+		how = 2
+	}
+	switch how {
 	case 0:
 		d.noted(p, "delete the sidecar")
 		err = os.Remove(sidecar)
@@ -75,7 +81,7 @@ func (d *disturber) takeAway() error {
 		}
 	case 5:
 		d.noted(p, "delete the pack")
-		err = removeAll(pack)
+		err = d.removeAll(pack)
 		time.Sleep(d.upTo(20 * time.Millisecond))
 	}
 	if err != nil && !errors.Is(err, errors.ErrUnsupported) {
@@ -85,14 +91,19 @@ func (d *disturber) takeAway() error {
 	if err := os.Mkdir(pack, 0o777); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	return removeAll(away)
+	return d.removeAll(away)
 }
 
-// removeAll removes a directory in which others may still be making a sidecar.
-func removeAll(dir string) error {
+// removeAll removes a directory in which others may still be making a sidecar, or
+// a file; what the file system keeps as long as it is open stays.
+func (d *disturber) removeAll(path string) error {
 	for {
-		err := os.RemoveAll(dir)
-		if !errors.Is(err, fs.ErrExist) { // ENOTEMPTY is that too
+		err := os.RemoveAll(path)
+		exists := errors.Is(err, fs.ErrExist) // ENOTEMPTY is that too
+		switch {
+		case d.terrain.sharing, d.terrain.leftovers && (exists || errors.Is(err, unix.EBUSY)):
+			return nil
+		case !exists:
 			return err
 		}
 	}

@@ -24,6 +24,7 @@
 //	witness.go      the critical section
 //	board.go        what goroutines tell about themselves, readable after their death
 //	disturb*.go     the disturber, lose_unix.go where it is ruthless, exchange_*.go one of its tools
+//	terrain.go      what can be disturbed, by the file system of the packs
 //	census*.go      counting goroutines, threads and descriptors
 //	patience.go     time that does not run while everything is stopped
 //	host_*.go       signals
@@ -45,6 +46,7 @@ type Config struct {
 	Processes  int           // that are alive at a time
 	Goroutines int           // of each
 	Dir        string        // exists, is empty, and is left with the remains
+	Packs      string        // where the packs are; is made, and left with the remains
 
 	// Command starts a process that calls Work and nothing else.
 	Command []string

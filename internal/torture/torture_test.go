@@ -15,6 +15,7 @@ import (
 
 var (
 	length     = flag.Duration("torture.time", 0, "how long to torture (default 6s, with -short 3s)")
+	where      = flag.String("torture.packs", "", "the directory in which the packs are (default: a temporary one)")
 	seed       = flag.Uint64("torture.seed", 0, "seed of the decisions (default: the time)")
 	processes  = flag.Int("torture.processes", 4, "how many processes there are at a time")
 	goroutines = flag.Int("torture.goroutines", 6, "how many goroutines each has")
@@ -48,11 +49,23 @@ func config(t *testing.T) Config {
 	if err != nil {
 		t.Fatal(err)
 	}
+	dir := t.TempDir()
+	packs := filepath.Join(dir, "packs")
+	if *where != "" {
+		// Not every file system lets go of what is left over in time for TempDir.
+		d, err := os.MkdirTemp(*where, "torture")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { os.RemoveAll(d) })
+		packs = filepath.Join(d, "packs")
+	}
 	cfg := Config{
 		Seed:       *seed,
 		Processes:  *processes,
 		Goroutines: *goroutines,
-		Dir:        t.TempDir(),
+		Dir:        dir,
+		Packs:      packs,
 		round:      2 * time.Second,
 		Command:    slices.Concat(strings.Fields(os.Getenv("TEST_EXEC")), []string{exe, roleWorker}),
 		Log:        writer{t},

@@ -20,7 +20,7 @@ import (
 
 // An assignment is what a worker is told first.
 type assignment struct {
-	Dir           string
+	Dir, Packs    string
 	Seed          uint64
 	Process, Life int // which of the processes; how many times it was killed before
 	Processes     int // that are alive at a time
@@ -138,7 +138,7 @@ func (w *worker) failed(err error) {
 }
 
 func (w *worker) open() error {
-	w.site = site{w.Dir}
+	w.site = site{w.Dir, w.Packs}
 	var err error
 	if w.board, err = openBoard(w.Dir, w.Process, w.Life, w.Goroutines+1); err != nil {
 		return err

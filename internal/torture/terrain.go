@@ -1,0 +1,26 @@
+package torture
+
+import (
+	"strings"
+
+	"packlock/internal/fsinfo"
+)
+
+// A terrain says what the file system of the packs lets a disturber do that then
+// has to be noticed.
+type terrain struct {
+	// sharing is set where a file that is open can neither be deleted nor
+	// replaced, nor its directory renamed, and has no second name: SMB.
+	sharing bool
+	// leftovers is set where a file that is deleted while open stays in its
+	// directory, by another name, so that this cannot be deleted: NFS.
+	leftovers bool
+}
+
+func terrainOf(dir string) terrain {
+	name := fsinfo.Find(dir).Type
+	return terrain{
+		sharing:   strings.HasPrefix(name, "smb") || name == "cifs",
+		leftovers: strings.HasPrefix(name, "nfs"),
+	}
+}
