@@ -16,7 +16,10 @@ import (
 
 func init() {
 	rawLock = func(path string, wait bool) (func(), error) {
-		fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		fd, err := unix.Open(path, unix.O_RDWR|unix.O_CLOEXEC, 0) // NFSv4 locks nothing less
+		if errors.Is(err, fs.ErrPermission) || err == unix.EROFS {
+			fd, err = unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -24,11 +27,8 @@ func init() {
 		if !wait {
 			how |= unix.LOCK_NB
 		}
-		if err := ignoringEINTR(func() error { return unix.Flock(fd, how) }); err != nil {
+		if ok, err := taken(ignoringEINTR(func() error { return unix.Flock(fd, how) })); !ok {
 			unix.Close(fd)
-			if err == unix.EWOULDBLOCK {
-				err = nil
-			}
 			return nil, err
 		}
 		return func() {
