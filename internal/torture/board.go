@@ -184,7 +184,7 @@ type site struct{ dir, packs string }
 
 func (s site) pack(p int) string     { return filepath.Join(s.packs, packNames[p]) }
 func (s site) sidecar(p int) string  { return filepath.Join(s.pack(p), packlock.FileName) }
-func (s site) link(p int) string     { return filepath.Join(s.dir, "links", packNames[p]) }            // a symlink to the pack
+func (s site) link(p int) string     { return filepath.Join(s.dir, "links", packNames[p]) }     // a symlink to the pack
 func (s site) hardLink(p int) string { return filepath.Join(s.packs, packNames[p]+"-sidecar") } // of its sidecar
 
 // Each section has a witness and a counter of its own; file is as in a spot.
