@@ -82,22 +82,41 @@ func refresh(fd int, path string) {
 	unix.Statx(fd, path, flags, unix.STATX_BASIC_STATS, &st)
 }
 
-// held reads, at the server: NFSv4 fails reads in the name of a lock whose lease
-// has expired. Other file systems have no such question.
+// held asks the server in a way that it answers otherwise when it has dropped the
+// lock meanwhile.
 func (f *osFile) held() (bool, error) {
-	if f.network != nfs {
-		return true, nil
+	switch f.network {
+	case nfs:
+		// NFSv4 fails reads in the name of a lock whose lease has expired.
+		var b [1]byte
+		err := ignoringEINTR(func() error {
+			_, err := unix.Pread(f.fd, b[:], 0)
+			return err
+		})
+		switch err {
+		case unix.EIO, unix.ESTALE:
+			return false, nil
+		case unix.EINVAL: // a server or version that does not read so
+			return true, nil
+		}
+		return err == nil, err
+	case smb:
+		// The server forgets what a connection that broke had open, with its locks.
+		// The client opens it again for most calls, but not for this one, of which
+		// a file that is never written has nothing else to fear. While it connects
+		// again it says EAGAIN.
+		err := error(unix.EAGAIN)
+		for again := 0; err == unix.EAGAIN && again < maxAgain; again++ {
+			err = ignoringEINTR(func() error { return unix.Fsync(f.fd) })
+		}
+		if err == unix.EBADF {
+			return false, nil
+		}
+		return err == nil, err
+	case otherNetwork:
+		// Who has the lock takes it again for nothing; if somebody else has it, it is
+		// not ours any more.
+		return f.try()
 	}
-	var b [1]byte
-	err := ignoringEINTR(func() error {
-		_, err := unix.Pread(f.fd, b[:], 0)
-		return err
-	})
-	switch err {
-	case unix.EIO, unix.ESTALE:
-		return false, nil
-	case unix.EINVAL: // a server or version that does not read so
-		return true, nil
-	}
-	return err == nil, err
+	return true, nil
 }
