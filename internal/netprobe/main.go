@@ -8,9 +8,9 @@
 //	netprobe wait DIR LIMIT
 //	netprobe try DIR DURATION
 //
-// What happens is a line each: when, in milliseconds, and what. If $NETPROBE_MARK
-// is set, a file of that name, with a dot and what happened appended, says so to
-// others that see the same directory.
+// What happens is a line each: when, in milliseconds, and what. The clocks of busy
+// guests drift apart. So, if $NETPROBE_MARK is set, a file of that name, with a dot
+// and what happened appended, is made at that moment: its time is the host's.
 package main
 
 import (
@@ -18,7 +18,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
 	"time"
 
 	"packlock"
@@ -63,7 +62,10 @@ func run(args []string) error {
 func say(what string, more ...any) {
 	fmt.Println(append([]any{time.Now().UnixMilli(), what}, more...)...)
 	if mark := os.Getenv("NETPROBE_MARK"); mark != "" {
-		os.WriteFile(mark+"."+what, []byte(strconv.FormatInt(time.Now().UnixMilli(), 10)), 0o666)
+		os.Remove(mark + "." + what)
+		if f, err := os.Create(mark + "." + what); err == nil {
+			f.Close()
+		}
 	}
 }
 
@@ -116,7 +118,6 @@ func try(l *packlock.Lock, d time.Duration) error {
 	}
 	say("ready")
 	last := "got"
-	var got int64 // when it last did
 	for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(tick) {
 		now := "got"
 		h, err := l.TryAcquire()
@@ -125,17 +126,16 @@ func try(l *packlock.Lock, d time.Duration) error {
 			if err := h.Release(); err != nil {
 				return err
 			}
-			got = time.Now().UnixMilli()
 		case errors.Is(err, packlock.ErrBusy):
 			now = "busy"
 		default:
-			now = err.Error()
+			return err
 		}
 		if now != last {
-			say("now", now)
+			say(now)
 			last = now
 		}
 	}
-	say("last", got, "reopened", l.Stats().Reopened)
+	say("end", "reopened", l.Stats().Reopened)
 	return nil
 }
