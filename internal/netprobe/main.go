@@ -136,6 +136,5 @@ func try(l *packlock.Lock, d time.Duration) error {
 			last = now
 		}
 	}
-	say("end", "reopened", l.Stats().Reopened)
 	return nil
 }
