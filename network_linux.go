@@ -115,8 +115,13 @@ func (f *osFile) held() (bool, error) {
 		return err == nil, err
 	case otherNetwork:
 		// Who has the lock takes it again for nothing; if somebody else has it, it is
-		// not ours any more.
-		return f.try()
+		// not ours any more. GlusterFS says EBADFD of a descriptor whose locks it lost
+		// with the server.
+		ok, err := f.try()
+		if err == unix.EBADFD {
+			err = nil
+		}
+		return ok, err
 	}
 	return true, nil
 }
