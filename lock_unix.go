@@ -30,7 +30,7 @@ func (osKernel) open(path string) (file, error) {
 		if err != nil {
 			return nil, err
 		}
-		if f.network == noNetwork || again == maxAgain {
+		if f.network == noNetwork {
 			return f, nil
 		}
 		// A client may open by what it remembers: the file that was renamed away.
@@ -38,6 +38,11 @@ func (osKernel) open(path string) (file, error) {
 			return f, nil
 		}
 		f.close()
+		if again == maxAgain {
+			// Such as a file that was deleted on an SMB server while somebody else has
+			// it open: its name leads to it, and cannot be used.
+			return nil, worded{"the server has it deleted, and somebody has it open still", unix.ENOENT}
+		}
 	}
 }
 
