@@ -15,7 +15,6 @@ import (
 type knight struct {
 	wants *acquiring
 	hold  *Hold
-	ctx   context.Context
 	next  chan *Lock
 }
 
@@ -91,7 +90,7 @@ func TestCircleIsBroken(t *testing.T) {
 					for _, k := range knights {
 						k.wants.waits()
 					}
-					time.Sleep(1)
+					time.Sleep(time.Nanosecond)
 					youngest.wants.returns() // as soon as it has stood for long enough
 					for i, k := range knights {
 						<-k.wants.done
@@ -241,7 +240,7 @@ func TestCircleThatHasEndedIsNotBroken(t *testing.T) {
 				for i := range 2 {
 					both.Go(func() {
 						h := e.try(locks[i])
-						time.Sleep(1)
+						time.Sleep(time.Nanosecond)
 						var h2 *Hold
 						if h2, errs[i] = locks[1-i].Acquire(ctx); h2 != nil {
 							h2.Release()
@@ -302,7 +301,7 @@ func TestCircleIsBrokenAfterTheRestOfASearch(t *testing.T) {
 		e.reg.restsUntil = now() + int64(circleTime+circleTime/2)
 		knights, sit := e.round(2, ways[0].acquire)
 		sit(0)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		sit(1)
 		time.Sleep(circleTime + circleTime/2 - 1)
 		for _, k := range knights {

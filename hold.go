@@ -52,7 +52,8 @@ func (h *Hold) Path() string { h.granted(); return h.lock.path }
 
 // Context returns ctx, marked as running under this hold: an Acquire of the
 // same sidecar with it, or with a context that descends from it, fails with
-// ErrReentrant while the hold is live, on whatever goroutine.
+// ErrReentrant while the hold is live, on whatever goroutine. Who waits for another
+// sidecar with it waits on behalf of the hold, as ErrDeadlock has it.
 func (h *Hold) Context(ctx context.Context) context.Context {
 	if !h.live() {
 		return ctx // nothing to mark

@@ -154,9 +154,10 @@ func (a *acquisition) reopen(ctx context.Context) (progress, error) {
 func (r *registry) relocate(from *entry, l *lock, a *acquisition) (to *entry, turn bool, err error) {
 	t := now()
 	f, err := r.kernel.open(l.path)
-	if a != nil && !from.dead && from.file.remote() && errors.Is(err, fs.ErrNotExist) {
+	if err != nil && a != nil && !from.dead && from.file.remote() {
 		// On SMB the name of a deleted file is not free as long as it is open, and
-		// here that may be by us alone.
+		// one that leads to another file may not be opened. The old file may be open
+		// by us alone.
 		from.counts.reopened.Add(1)
 		r.bury(from)
 		f, err = r.kernel.open(l.path)

@@ -32,7 +32,7 @@ func main() {
 
 func run(args []string) error {
 	if len(args) < 3 {
-		return errors.New("usage: netprobe contend|hold|wait|try DIR ...")
+		return errors.New("usage: netprobe contend|hold|wait|try DIR and what the verb needs")
 	}
 	verb, dir := args[0], args[1]
 	if verb == "contend" {
