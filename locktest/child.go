@@ -13,7 +13,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"packlock/internal/goid"
@@ -84,7 +83,7 @@ type handle struct {
 func live(lib Lib, r role) {
 	// Ctrl-C in a terminal reaches it, too, and is for the parent, which must
 	// not see it die of that first and put it down to the lock.
-	signal.Ignore(os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	signal.Ignore(endings...)
 	l := &life{lib: lib, handles: make(map[int]*handle), out: bufio.NewWriter(os.Stdout)}
 	l.say(answer{ID: r.Hello})
 	for in := json.NewDecoder(os.Stdin); ; {

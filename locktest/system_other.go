@@ -2,7 +2,14 @@
 
 package locktest
 
-import "errors"
+import (
+	"errors"
+	"os"
+	"syscall"
+)
+
+// endings are the signals by which a terminal or somebody ends a program.
+var endings = []os.Signal{os.Interrupt, syscall.SIGTERM}
 
 func makeFIFO(string) error { return errors.ErrUnsupported }
 

@@ -11,6 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// endings are the signals by which a terminal or somebody ends a program.
+var endings = []os.Signal{os.Interrupt, unix.SIGTERM, unix.SIGHUP}
+
 func makeFIFO(path string) error { return unix.Mkfifo(path, 0o666) }
 
 func makeSocket(path string) error {
