@@ -293,7 +293,7 @@ inline endDrainLocked(e) {
 inline enqueueLocked(e, w) {
 	must(turn[e] != free && !queue[e]??[eval(w)]);
 	if
-	:: turn[e] == parked && len(queue[e]) == 0 -> endDrainLocked(e)	/* adopted */
+	:: turn[e] == parked && len(queue[e]) == 0 -> drained[e] = false	/* adopted; not everywhere */
 	:: else
 	fi;
 	queue[e]!w
@@ -406,15 +406,15 @@ inline turnAway(e, inVain) {
 		queue[e]?x;
 		if
 		:: inVain -> goes(x); d = x + 1; deliver(failed)
-		:: else -> queue[e]!x
+		:: else -> queue[e]!x	/* not everywhere */
 		fi;
 		y--
 	:: else -> x = 0; break
 	od
 }
 
-/* moveLocks and moveWaiters are moveLocked; in between, who has the turn of e
-   and keeps it takes that of to, or queues there. */
+/* moveLocks, moveFirst and moveWaiters are moveLocked. Who has the turn of e, and
+   keeps it, takes that of to, or queues there, instead of moveFirst. */
 inline moveLocks(e, to, l) {
 	opened[to] = true;	/* if there was no such entry yet */
 	do
@@ -424,7 +424,7 @@ inline moveLocks(e, to, l) {
 	od
 }
 
-inline moveWaiters(e, to, l) {
+inline moveFirst(e, to, l) {
 	y = len(queue[e]);
 	do
 	:: y > 0 ->
@@ -434,7 +434,6 @@ inline moveWaiters(e, to, l) {
 			d = x + 1;
 			takeLocked(to, d);
 			deliver(hasTurn)
-		:: PATH(LOCK(x)) == PATH(l) && turn[to] != free -> enqueueLocked(to, x)
 		:: else -> queue[e]!x
 		fi;
 		y--
@@ -442,14 +441,35 @@ inline moveWaiters(e, to, l) {
 	od
 }
 
+inline moveWaiters(e, to, l) {
+	y = len(queue[e]);
+	do
+	:: y > 0 ->
+		queue[e]?x;
+		if
+		:: PATH(LOCK(x)) == PATH(l) -> enqueueLocked(to, x)
+		:: else -> queue[e]!x
+		fi;
+		y--
+	:: else -> x = 0; break
+	od
+}
+
+/* What relocate has opened, if nothing. */
+#define NOTHING	ENTRIES
+
 /* lookFrom, by way of Lock l, which has lost the file of e; to is used for what
    relocate, without the turn, has opened. */
 inline lookFrom(e, to, l) {
 	if
-	:: to = ENTRY(e / FILES, fileAt[PATH(l)]); relocate(e, to, l)
-	:: FILE(e) + 1 < fileAt[PATH(l)] -> to = e + 1; relocate(e, to, l)
-	:: errorsLeft > 0 -> errorsLeft--
-	:: errorsLeft > 0 -> errorsLeft--; turnAway(e, PATH(LOCK(x)) == PATH(l))	/* no such directory */
+	:: to = ENTRY(e / FILES, fileAt[PATH(l)])
+	:: FILE(e) + 1 < fileAt[PATH(l)] -> to = e + 1
+	:: errorsLeft > 0 -> errorsLeft--; to = NOTHING
+	:: errorsLeft > 0 -> errorsLeft--; to = NOTHING; turnAway(e, PATH(LOCK(x)) == PATH(l))	/* no such directory */
+	fi;
+	if
+	:: to != NOTHING -> relocate(e, to, l)
+	:: to == NOTHING
 	fi;
 	to = 0
 }
@@ -461,7 +481,7 @@ inline relocate(e, to, l) {
 	:: lentry[l] == e && !closed[l] && !(ACQUIRING(e) && !MUT_FROM_UNDER) ->
 		moveLocks(e, to, l);
 		if
-		:: !MUT_LEAVE_WAITERS -> moveWaiters(e, to, l)
+		:: !MUT_LEAVE_WAITERS -> moveFirst(e, to, l); moveWaiters(e, to, l)
 		:: MUT_LEAVE_WAITERS
 		fi;
 		if
@@ -469,7 +489,7 @@ inline relocate(e, to, l) {
 			goes(whose[e] - 1)	/* it cannot be called off, and comes again */
 		:: else
 		fi;
-		retire(e)
+		must(turn[e] != free)	/* or retire would be next */
 	fi
 }
 
