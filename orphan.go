@@ -47,7 +47,7 @@ func (l *lock) lookIsDue(t int64) bool {
 // the look.
 func (l *lock) look(e *entry, t int64) (bool, error) {
 	same, err := e.file.sameAt(l.path)
-	if same {
+	if same && l.entry.Load() == e { // or it says nothing of the file that l has moved to
 		l.looked.Store(t)
 	}
 	return same, err

@@ -208,7 +208,7 @@ func (l *Lock) Acquire(ctx context.Context) (*Hold, error) {
 
 // TryAcquire returns a hold if that needs no waiting. Otherwise it fails with
 // ErrBusy, or with ErrReentrant if it is the calling goroutine that has the
-// lock.
+// lock. The system calls that it makes may take their time, as those of Acquire.
 func (l *Lock) TryAcquire() (*Hold, error) {
 	h, err := l.opened().acquire(context.Background(), trying, nil)
 	runtime.KeepAlive(l)
