@@ -138,6 +138,7 @@ var schedules = []struct {
 	{"directory deleted while they wait", [][3]byte{{doOpen}, {doOpen, 1}, {doForeign}, {doAcquire}, {doAcquire, 5}, {doBlocking, 8}, {doFiles, fileRemoveDir}, {doSleep, 6}, {doFiles, fileMakeDir}, {doTry}, {doRelease}, {doForeign}}},
 	{"directory deleted under a hold while they wait", [][3]byte{{doOpen}, {doTry}, {doAcquire, 4}, {doAcquire, 8}, {doFiles, fileRemoveDir}, {doSleep, 6}, {doTry, 12}, {doRelease}}},
 	{"directory deleted, and somebody comes", [][3]byte{{doOpen}, {doForeign}, {doAcquire}, {doAcquire, 4}, {doFiles, fileRemoveDir}, {doSleep, 4}, {doAcquire, 8}, {doForeign}}},
+	{"directory deleted under one who blocks on a lost file", [][3]byte{{doOpen}, {doForeign}, {doBlocking}, {doFiles, fileUnlink}, {doSleep, 6}, {doAcquire, 16}, {doFiles, fileRemoveDir}, {doAcquire, 8}, {doSleep, 4}, {doForeign}, {doSleep, 6}, {doRelease}}},
 	{"directory deleted under pollers", [][3]byte{{doOpen}, {doNoThreads}, {doForeign}, {doAcquire}, {doAcquire, 4}, {doSleep, 5}, {doFiles, fileRemoveDir}, {doSleep, 4}, {doTry, 8}, {doForeign}}},
 	{"circle", [][3]byte{{doOpen}, {doOpen, 1, 1}, {doTry}, {doTry, 5}, {doAcquire, 1}, {doAcquire, 4}, {doSleep, 5}, {doSleep, 5}, {doSleep, 5}, {doSleep, 5}, {doRelease}, {doRelease}, {doRelease}}},
 	{"circle by way of a context", [][3]byte{{doOpen}, {doOpen, 1, 1}, {doTry}, {doAcquire, 17, ctxMarked}, {doRelease, 1}, {doTry, 9}, {doAcquire, 13, ctxAgain}, {doAcquire, 8}, {doSleep, 5}, {doSleep, 5}, {doSleep, 5}, {doSleep, 5}, {doRelease}, {doRelease}}},

@@ -355,6 +355,9 @@ func (w *world) checkTurnedAway(a *fuzzAcquire) {
 	if w.calling() || len(w.hanging) > 0 || !w.gone(a.lock.path) || w.lostFor(e, a.lock.path) <= lookAge {
 		return
 	}
+	if a.manner == blocking && a.arrival != e {
+		return // it was told on a file that the others had left; they have a watch of their own
+	}
 	for _, b := range w.acquires {
 		if b.lock.path == a.lock.path && w.queued(b) == e {
 			w.fail("%s: still waits, though %s was told that the directory is gone", b.what, a.what)
