@@ -170,10 +170,11 @@ func (w *world) blocked(a *fuzzAcquire) *entry {
 	return w.turnOf(a, turnBlocked)
 }
 
-// turnOf returns the entry whose turn is the given one, of the acquire.
+// turnOf returns the entry whose turn is the given one, of the acquire and not of a
+// hold.
 func (w *world) turnOf(a *fuzzAcquire, turn turn) *entry {
 	for _, e := range w.entries() {
-		if e.turn == turn && e.owner == a.goroutine.id {
+		if e.turn == turn && e.owner == a.goroutine.id && (turn != turnTaken || w.underWay(e)) {
 			return e
 		}
 	}
