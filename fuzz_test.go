@@ -108,6 +108,7 @@ var schedules = []struct {
 	{"close while it tries", [][3]byte{{doOpen}, {doSlow}, {doAcquire}, {doAcquire, 4}, {doClose}, {doGoOn}, {doOpen}, {doTry}}},
 	{"close while it tries, in vain", [][3]byte{{doOpen}, {doSlow}, {doAcquire}, {doForeign}, {doClose}, {doGoOn}, {doOpen}, {doForeign}}},
 	{"close while it steps aside", [][3]byte{{doOpen}, {doTry}, {doRelease}, {doSleep, 1}, {doTry}, {doAcquire, 4}, {doSleep, 6}, {doRelease}, {doClose}, {doForeign}, {doSleep, 1}, {doOpen}, {doForeign}}},
+	{"close while its hold is checked", [][3]byte{{doOpen}, {doTry}, {doSlow, 5}, {doCheck}, {doRelease}, {doSlow, 7}, {doClose}, {doGoOn}, {doFiles, fileRemoveDir}, {doGoOn}}},
 	{"close with a hold", [][3]byte{{doOpen}, {doTry}, {doClose}, {doOpen}, {doTry}, {doTry, 4}, {doCheck}, {doRelease}, {doTry}}},
 	{"replaced while others queue", [][3]byte{{doOpen}, {doOpen, 1}, {doForeign}, {doAcquire}, {doAcquire, 5}, {doAcquire, 8}, {doFiles, fileReplace}, {doForeign, 1, 3}, {doForeign}, {doTry, 13}, {doForeign, 1}, {doRelease}, {doRelease}, {doRelease}}},
 	{"replaced, and known elsewhere", [][3]byte{{doOpen}, {doTry}, {doAcquire, 4}, {doAcquire, 8}, {doFiles, fileReplace}, {doOpen, 1}, {doTry, 13}, {doAcquire, 17}, {doSleep, 4}, {doCheck, 1}, {doRelease}, {doRelease}, {doRelease}, {doRelease}}},

@@ -52,6 +52,8 @@ type world struct {
 	turnedAway uint64
 	// changed is when a path was last given to another file.
 	changed map[string]time.Time
+	// mischiefs counts what was done to files.
+	mischiefs int
 	// began is when the event did, and turns whose turns it was before it.
 	began time.Time
 	turns map[*entry]turn
@@ -418,11 +420,13 @@ func (w *world) checkHold(which int, again bool) {
 	if h == nil {
 		return
 	}
+	lost := func() bool { return w.k.inode(h.Path()) != h.inode }
+	before, mischiefs := lost(), w.mischiefs
 	w.start("check "+name, nil, h.Check, func(err error) {
-		lost := w.k.inode(h.Path()) != h.inode
-		if again || lost || err != nil {
+		meanwhile := w.mischiefs > mischiefs // before it looked, or after
+		if again || before && !meanwhile || err != nil {
 			w.explained(err, "check", h.Path(), func(err error) bool {
-				return again && errors.Is(err, ErrReleased) || lost && errors.Is(err, ErrLost)
+				return again && errors.Is(err, ErrReleased) || (before || meanwhile) && errors.Is(err, ErrLost)
 			})
 		}
 	})
@@ -496,6 +500,7 @@ func (w *world) has(f *fakeFile) (has bool) {
 func (w *world) gone(path string) bool { return w.k.gone[filepath.Dir(path)] }
 
 func (w *world) mischief(what, path int) {
+	w.mischiefs++
 	p, to := fuzzPaths[path], fuzzPaths[(path+1)%numPaths]
 	names := []string{p}
 	dir := filepath.Dir(p)
