@@ -77,6 +77,11 @@ type acquisition struct {
 	manner   manner
 	waited   bool // in the queue or on its own thread
 	fixed    bool // the entry of hold is the only one that will do
+
+	// behind says that another process has the lock of the file, which is lost. If
+	// nobody can have another file as long as that has it (errNameKept), it is waited
+	// for as if it was not.
+	behind bool
 }
 
 // arrive takes the turn if it is free.
@@ -169,6 +174,8 @@ func (a *acquisition) try(ctx context.Context) (progress, error) {
 		e.reg.kernel.pause(asideTime)
 		e.fair.shared(now())
 	}
+	behind := a.behind
+	a.behind = false
 	ok, err := e.file.try()
 	t := now()
 	if !ok && err == nil {
@@ -189,12 +196,13 @@ func (a *acquisition) try(ctx context.Context) (progress, error) {
 		return locked, nil
 	}
 	e.fair.shared(t)
-	if a.lock.lookIsDue(t) {
+	if !behind && a.lock.lookIsDue(t) {
 		switch same, err := a.lock.look(e, t); {
 		case err != nil:
 			e.pass()
 			return failed, err
 		case !same:
+			a.behind = true
 			return lost, nil
 		}
 	}

@@ -19,6 +19,11 @@ var errMoved = errors.New("sidecar moved")
 // knows: it is lost.
 var errStale = errors.New("file deleted on the server")
 
+// errNameKept is what the kernel answers to an open on an SMB share: the file was
+// deleted or renamed away, and its name cannot be used for another one before
+// everybody who has it open, on whatever machine, has closed it.
+var errNameKept = errors.New("was deleted or renamed on the server, which keeps its name until everybody has closed it")
+
 // fail makes the error of an acquire.
 func (l *lock) fail(err error) error {
 	return &fs.PathError{Op: "acquire", Path: l.path, Err: err}

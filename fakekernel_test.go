@@ -33,6 +33,7 @@ type fakeInode struct {
 	id      fileID
 	links   int
 	changed int64 // how often its names have changed
+	open    int   // descriptors
 	locked  *fakeFile
 	// waiting is first come, first served, unlike a real kernel's.
 	waiting []*fakeFile
@@ -92,6 +93,7 @@ func (k *fakeKernel) openFile(path string) (*fakeFile, error) {
 		k.createLocked(path)
 	}
 	k.nopen++
+	k.files[path].open++
 	return &fakeFile{k: k, path: path, inode: k.files[path], lock: make(chan struct{}, 1)}, nil
 }
 
@@ -231,6 +233,13 @@ func (k *fakeKernel) descriptors() int {
 	return k.nopen
 }
 
+// isOpen reports whether anybody has the file open.
+func (k *fakeKernel) isOpen(inode *fakeInode) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return inode.open > 0
+}
+
 func (f *fakeFile) id() fileID { return f.inode.id }
 
 // begin is the start of every call on a file, and finish its end.
@@ -365,6 +374,7 @@ func (f *fakeFile) close() error {
 	}
 	f.closed = true
 	f.k.nopen--
+	f.inode.open--
 	if f.inode.locked == f {
 		f.letGoLocked()
 	}
@@ -386,6 +396,13 @@ func (k *fakeKernel) foreigner(t testing.TB, path string) foreigner {
 	k.nopen-- // not one of ours
 	k.mu.Unlock()
 	return foreigner{f}
+}
+
+func (f foreigner) close() {
+	f.k.mu.Lock()
+	f.k.nopen++
+	f.k.mu.Unlock()
+	f.fakeFile.close()
 }
 
 // lock takes the lock, which must be free.

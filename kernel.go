@@ -10,7 +10,7 @@ import (
 //
 // Every error is the bare cause (an errno); the portable part adds operation
 // and path. Of a file that a server no longer knows, try and block answer
-// errStale, stat that it has no name.
+// errStale, stat that it has no name; open answers errNameKept.
 type kernel interface {
 	// open opens the sidecar at path, which is absolute, and creates it if it
 	// is missing, but never its directory. It follows no symlink in the last

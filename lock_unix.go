@@ -39,9 +39,7 @@ func (osKernel) open(path string) (file, error) {
 		}
 		f.close()
 		if again == maxAgain {
-			// Such as a file that was deleted on an SMB server while somebody else has
-			// it open: its name leads to it, and cannot be used.
-			return nil, worded{"the server has it deleted, and somebody has it open still", unix.ENOENT}
+			return nil, errNameKept
 		}
 	}
 }

@@ -1,6 +1,8 @@
 package packlock
 
 import (
+	"os"
+
 	"golang.org/x/sys/unix"
 
 	"packlock/internal/fsinfo"
@@ -16,18 +18,21 @@ const (
 	otherNetwork
 )
 
-// networkOf returns that of an open file.
-func networkOf(fd int, st *unix.Stat_t) network {
+// networkOf returns that of the file that was opened at path.
+func networkOf(fd int, path string, st *unix.Stat_t) network {
 	if unix.Major(uint64(st.Dev)) != 0 {
 		return noNetwork // on a disk
 	}
 	fs := fsinfo.Of(uintptr(fd))
+	if fs.Type == "" { // so says SMB for a file that was deleted on the server
+		fs = fileSystemOf(directory(path))
+	}
 	switch {
 	case fs.Reach != fsinfo.Network:
 		return noNetwork
 	case fs.Type == "nfs":
 		return nfs
-	case fs.Type == "cifs", fs.Type == "smb3", fs.Type == "smbfs":
+	case isSMB(fs):
 		return smb
 	}
 	return otherNetwork
@@ -68,6 +73,30 @@ func (n network) ask(path string) (bool, error) {
 	refresh(unix.AT_FDCWD, directory(dir))
 	refresh(unix.AT_FDCWD, dir)
 	return true, nil
+}
+
+// keepsName reports whether path could not be opened or created, with err, because
+// on an SMB share a deleted file keeps its name (ENOENT, in a directory that is
+// there), or one that another machine renamed (EINVAL), as long as it is open.
+func keepsName(path string, err error) bool {
+	if err != unix.ENOENT && err != unix.EINVAL {
+		return false
+	}
+	return isSMB(fileSystemOf(directory(path)))
+}
+
+func isSMB(fs fsinfo.FileSystem) bool {
+	return fs.Type == "cifs" || fs.Type == "smb3" || fs.Type == "smbfs"
+}
+
+// fileSystemOf returns that of a directory, which is unknown if it is not there.
+func fileSystemOf(dir string) fsinfo.FileSystem {
+	f, err := os.Open(dir)
+	if err != nil {
+		return fsinfo.FileSystem{}
+	}
+	defer f.Close()
+	return fsinfo.Of(f.Fd())
 }
 
 // refresh asks the server for the attributes of the file at path or, if that is

@@ -2,7 +2,7 @@ package packlock
 
 import (
 	"errors"
-	"io/fs"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -136,7 +136,7 @@ func TestDeletedFileThatKeepsItsName(t *testing.T) {
 		e.k.unlink(fakePath)
 		e.before("open", func() error {
 			if e.k.descriptors() > 0 {
-				return fs.ErrNotExist
+				return errNameKept
 			}
 			return nil
 		})
@@ -145,15 +145,67 @@ func TestDeletedFileThatKeepsItsName(t *testing.T) {
 
 		// And if another has it, too, it is an error, and the next acquire tries again.
 		e.k.unlink(fakePath)
-		e.fail("open", fs.ErrNotExist)
+		e.fail("open", errNameKept)
 		for range 2 {
-			if _, err := e.l.TryAcquire(); !errors.Is(err, fs.ErrNotExist) {
-				t.Errorf("%v, want fs.ErrNotExist", err)
-			}
+			checkTry(t, e.l, errNameKept)
 		}
 		e.k.setHook(nil)
 		e.release(e.try(e.l))
 	})
+}
+
+// And if another process has its lock, nobody can have another file: who comes waits
+// for that one, and goes on with the new file when it is gone.
+func TestDeletedFileThatKeepsItsNameUnderAHungHolder(t *testing.T) {
+	for _, row := range []struct {
+		what    string
+		acquire func(e *engine) *acquiring
+	}{
+		{"waits", func(e *engine) *acquiring { return e.acquire(e.l) }},
+		{"blocks", func(e *engine) *acquiring { return e.blocking(e.l) }},
+	} {
+		for _, late := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, comes later: %v", row.what, late), func(t *testing.T) {
+				onRemote(t, func(t *testing.T, e *engine) {
+					f := e.lockedElsewhere()
+					old := e.k.inode(fakePath)
+					deleted := func() {
+						e.k.unlink(fakePath)
+						e.before("open", func() error {
+							if e.k.isOpen(old) {
+								return errNameKept
+							}
+							return nil
+						})
+						time.Sleep(lookAge + 1)
+					}
+					if late {
+						deleted()
+					}
+					a := row.acquire(e)
+					a.waits()
+					if !late {
+						deleted()
+					}
+					b := e.acquire(e.l)
+					time.Sleep(2 * watchTime)
+					a.waits()
+					b.waits()
+					checkTry(t, e.l, ErrBusy)
+					f.close()
+					h := a.got()
+					if err := h.Check(); err != nil {
+						t.Error(err)
+					}
+					e.release(h)
+					e.release(b.got())
+					if e.k.isOpen(old) {
+						t.Error("the old file is still open")
+					}
+				})
+			})
+		}
+	}
 }
 
 // The server has dropped the lock of a machine that it did not hear from: who asks

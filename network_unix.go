@@ -18,7 +18,7 @@ const (
 	otherNetwork
 )
 
-func networkOf(fd int, _ *unix.Stat_t) network {
+func networkOf(fd int, _ string, _ *unix.Stat_t) network {
 	if fsinfo.Of(uintptr(fd)).Reach == fsinfo.Network {
 		return otherNetwork
 	}
@@ -35,6 +35,8 @@ func (network) ask(path string) (bool, error) {
 	}
 	return true, nil // the look says what is there
 }
+
+func keepsName(string, error) bool { return false }
 
 // refresh has nothing to ask with.
 func refresh(int, string) {}

@@ -116,6 +116,9 @@ func (a *acquisition) reopen(ctx context.Context) (progress, error) {
 		return failed, fmt.Errorf("%w %d times in a row", ErrLost, maxReopened)
 	}
 	to, turn, err := a.lock.reg.relocate(from, a.lock, a)
+	if err == errNameKept && a.behind {
+		return hasTurn, nil
+	}
 	if to != from {
 		from.pass()
 	}
@@ -154,15 +157,16 @@ func (a *acquisition) reopen(ctx context.Context) (progress, error) {
 func (r *registry) relocate(from *entry, l *lock, a *acquisition) (to *entry, turn bool, err error) {
 	t := now()
 	f, err := r.kernel.open(l.path)
-	if err != nil && a != nil && !from.dead && from.file.remote() {
-		// On SMB the name of a deleted file is not free as long as it is open, and
-		// one that leads to another file may not be opened. The old file may be open
-		// by us alone.
+	if err == errNameKept && a != nil && !a.behind && !from.dead {
+		// The old file may be open by us alone.
 		from.counts.reopened.Add(1)
 		r.bury(from)
 		f, err = r.kernel.open(l.path)
 	}
-	if err != nil {
+	switch {
+	case err == errNameKept && a == nil:
+		return nil, false, nil // nobody can have another one
+	case err != nil:
 		if a == nil && errors.Is(err, fs.ErrNotExist) {
 			from.turnAway(l.path, fs.ErrNotExist)
 		}

@@ -18,7 +18,10 @@ const maxAgain = 10
 
 func openFile(path string) (*osFile, error) {
 	fd, readOnly, err := openSidecar(path, unix.Open)
-	if err != nil {
+	switch {
+	case err != nil && keepsName(path, err):
+		return nil, errNameKept
+	case err != nil:
 		return nil, explain(path, err)
 	}
 	if fd, err = aboveStandard(fd); err != nil {
@@ -38,7 +41,7 @@ func openFile(path string) (*osFile, error) {
 		unix.Close(fd)
 		return nil, err
 	}
-	f := &osFile{fd: fd, identity: identify(&st), readOnly: readOnly, network: networkOf(fd, &st), counts: st.Nlink > 0}
+	f := &osFile{fd: fd, identity: identify(&st), readOnly: readOnly, network: networkOf(fd, path, &st), counts: st.Nlink > 0}
 	f.network.prepare(fd)
 	return f, nil
 }
