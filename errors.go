@@ -19,10 +19,11 @@ var errMoved = errors.New("sidecar moved")
 // knows: it is lost.
 var errStale = errors.New("file deleted on the server")
 
-// errNameKept is what the kernel answers to an open on an SMB share: the file was
-// deleted or renamed away, and its name cannot be used for another one before
-// everybody who has it open, on whatever machine, has closed it.
-var errNameKept = errors.New("was deleted or renamed on the server, which keeps its name until everybody has closed it")
+// errNameKept is what the kernel answers to an open on an SMB share: of a file that
+// was deleted or renamed away, the name cannot be used for another one before
+// everybody who has it open, on whatever machine, has closed it. Nor can a file be
+// opened by two names.
+var errNameKept = errors.New("the name cannot be used before everybody has closed the file, which was deleted or renamed on the server, or is open by another name")
 
 // fail makes the error of an acquire.
 func (l *lock) fail(err error) error {

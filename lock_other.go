@@ -15,3 +15,5 @@ func (osKernel) open(path string) (file, error) {
 }
 
 func (osKernel) pause(time.Duration) {}
+
+func explainDirectory(err error) error { return err }

@@ -27,17 +27,19 @@ type osFile struct {
 func (osKernel) open(path string) (file, error) {
 	for again := 0; ; again++ {
 		f, err := openFile(path)
-		if err != nil {
+		switch {
+		case err == errNameKept: // or somebody is just creating it
+		case err != nil:
 			return nil, err
-		}
-		if f.network == noNetwork {
+		case f.network == noNetwork:
 			return f, nil
+		default:
+			// A client may open by what it remembers: the file that was renamed away.
+			if same, err := f.sameAt(path); same || err != nil {
+				return f, nil
+			}
+			f.close()
 		}
-		// A client may open by what it remembers: the file that was renamed away.
-		if same, err := f.sameAt(path); same || err != nil {
-			return f, nil
-		}
-		f.close()
 		if again == maxAgain {
 			return nil, errNameKept
 		}

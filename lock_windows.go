@@ -80,6 +80,8 @@ func explain(path string, err error) error {
 	return err
 }
 
+func explainDirectory(err error) error { return err }
+
 // checkRegular returns an error that names the type of a file that is not
 // regular.
 func checkRegular(h windows.Handle) error {

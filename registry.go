@@ -110,7 +110,7 @@ func absolute(path string) (string, error) {
 	}
 	wd, err := os.Getwd()
 	if err != nil {
-		return "", &fs.PathError{Op: "open", Path: path, Err: err}
+		return "", &fs.PathError{Op: "open", Path: path, Err: explainDirectory(err)}
 	}
 	return wd + string(filepath.Separator) + path, nil
 }

@@ -3,6 +3,7 @@
 package packlock
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -82,7 +83,7 @@ func openSidecar(path string, open func(string, int, uint32) (int, error)) (fd i
 	}
 	switch err {
 	case unix.ESTALE:
-		return -1, nil, worded{"the directory was deleted on the server", unix.ENOENT}
+		return -1, nil, explainDirectory(err)
 	case unix.EACCES, unix.EPERM, unix.EROFS:
 		denied := err
 		switch openWith(unix.O_RDONLY) {
@@ -147,6 +148,14 @@ func explain(path string, err error) error {
 	}
 	if notRegular := checkRegular(&st); notRegular != nil {
 		return notRegular
+	}
+	return err
+}
+
+// explainDirectory does so where a server does not know the directory any more.
+func explainDirectory(err error) error {
+	if errors.Is(err, unix.ESTALE) {
+		return worded{"the directory was deleted on the server", unix.ENOENT}
 	}
 	return err
 }

@@ -134,3 +134,15 @@ func TestRenamedSidecarIsNoticedByTheNextAcquire(t *testing.T) {
 		release(t, h)
 	}
 }
+
+func TestDirectoryThatAServerForgotIsGone(t *testing.T) {
+	for _, row := range []struct{ err, is error }{
+		{&os.PathError{Op: "stat", Path: ".", Err: unix.ESTALE}, os.ErrNotExist},
+		{unix.ESTALE, os.ErrNotExist},
+		{unix.EACCES, unix.EACCES},
+	} {
+		if err := explainDirectory(row.err); !errors.Is(err, row.is) {
+			t.Errorf("%v: %v, want %v", row.err, err, row.is)
+		}
+	}
+}
