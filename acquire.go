@@ -170,14 +170,17 @@ func (a *acquisition) try(ctx context.Context) (progress, error) {
 	if e.dead {
 		return lost, nil
 	}
-	if e.fair.timed && e.fair.stepsAside(now(), a.manner != trying) {
+	aside := e.fair.timed && e.fair.stepsAside(now(), a.manner != trying)
+	if aside {
 		e.reg.kernel.pause(asideTime)
-		e.fair.shared(now())
 	}
 	behind := a.behind
 	a.behind = false
 	ok, err := e.file.try()
 	t := now()
+	if aside && ok {
+		ok, t, err = e.offerAgain(t)
+	}
 	if !ok && err == nil {
 		e.fair.busy(t)
 		for n, first := 0, t; !ok && err == nil && a.manner != trying && e.fair.asksAgain(n, t-first); n++ {

@@ -156,6 +156,28 @@ func (e *entry) unlock() error {
 	return err
 }
 
+// offerAgain offers the lock, which was got at time t in spite of a pause, to those
+// who may be late. It reports whether it is still ours, and since when.
+func (e *entry) offerAgain(t int64) (ok bool, since int64, err error) {
+	ok = true
+	n := 0
+	for ok && e.fair.offersAgain(n, t) {
+		if e.unlock() != nil {
+			return false, t, errStale // it is closed
+		}
+		e.reg.kernel.pause(asideTime)
+		if ok, err = e.file.try(); err != nil {
+			return false, t, err
+		}
+		t = now()
+		n++
+	}
+	if ok {
+		e.fair.offeredInVain(n, t)
+	}
+	return ok, t, nil
+}
+
 // pass gives up the turn, with nothing locked.
 func (e *entry) pass() {
 	e.mu.Lock()

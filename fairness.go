@@ -15,6 +15,9 @@ import "time"
 //   - While there is a rival, we keep the lock no longer than a slice. At its end
 //     we step aside: whoever is about to ask for the lock again pauses first, so
 //     that a waiter elsewhere has the time to wake and take it.
+//   - A waiter may be late, the more so the more there are, and who comes late goes
+//     to the end of the kernel's line. So who stepped aside after a long hold and got
+//     the lock all the same lets it go for another pause, as long as it has patience.
 //   - While there is none, we offer the lock once in probeTime, to find out. We do
 //     not even do that while the lock is let go so often that a waiter slips in
 //     anyway.
@@ -46,6 +49,11 @@ type fairness struct {
 
 	// rivalAt is when another process was last seen to have the lock.
 	rivalAt int64
+
+	// patience is how often the lock is offered again to rivals that did not take it
+	// in the first pause. It is patienceMax when a rival was seen, and halved when
+	// nobody came: rivals may be known, but not wait.
+	patience int
 }
 
 const (
@@ -68,6 +76,13 @@ const (
 	// where a call takes much longer, as on a network, once at most.
 	shortHold   = 10 * time.Microsecond
 	tryAgainMax = 12
+
+	// After a hold of longHold, a lock that is offered again and again is idle for a
+	// small part of the time. After shorter ones it would be for a large one, and
+	// for nothing: each of the many unlocks of a slice has woken a waiter, and put it
+	// at the end of the line, so that there is no order left to be kept.
+	longHold    = sliceTime / 4
+	patienceMax = 16
 
 	// How long a process that was seen to compete is taken to do so.
 	rivalMemory = time.Second
@@ -109,11 +124,29 @@ func (f *fairness) stepsAside(t int64, mayPause bool) bool {
 	return mayPause && had >= probeTime
 }
 
+// offersAgain reports whether who stepped aside and got the lock all the same, at
+// time t, lets it go for another pause, having done so n times.
+func (f *fairness) offersAgain(n int, t int64) bool {
+	return n < f.patience && f.rival(t) && f.changedAt-f.lockedAt >= int64(longHold)
+}
+
+// offeredInVain notes that nobody took the lock, which was offered n times more, by
+// time t.
+func (f *fairness) offeredInVain(n int, t int64) {
+	f.sharedAt = t
+	if n > 0 {
+		f.patience /= 2
+	}
+}
+
 // shared notes that other processes had their chance until time t.
 func (f *fairness) shared(t int64) { f.sharedAt = t }
 
 // busy notes that another process had the lock at time t.
-func (f *fairness) busy(t int64) { f.rivalAt = t }
+func (f *fairness) busy(t int64) {
+	f.rivalAt = t
+	f.patience = patienceMax
+}
 
 // asksAgain reports whether who found the lock taken asks once more before it
 // parks, having asked so n times already, for took nanoseconds. That it gets the
@@ -147,7 +180,7 @@ func (f *fairness) begin(t int64) {
 
 // beginAfterWait begins a slice at time t, when another process let the lock go.
 func (f *fairness) beginAfterWait(t int64) {
-	f.rivalAt = t
+	f.busy(t)
 	f.sharedAt = t
 	f.begin(t)
 }

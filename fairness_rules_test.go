@@ -27,6 +27,16 @@ func seesRival(at time.Duration) step { return does(func(f *fairness) { f.busy(i
 
 func lendsUntil(at time.Duration) step { return does(func(f *fairness) { f.shared(int64(at)) }) }
 
+// offersInVain are so many times that nobody took the lock, though it was offered
+// again.
+func offersInVain(times int) step {
+	return does(func(f *fairness) {
+		for range times {
+			f.offeredInVain(1, 0)
+		}
+	})
+}
+
 // findsFree is the question that learns something: the lock was free for long.
 func findsFree(at time.Duration) step {
 	return does(func(f *fairness) { f.stepsAside(int64(at), false) })
@@ -68,6 +78,10 @@ func tryStepsAside(at time.Duration) step {
 }
 
 func readsTheClock() step { return func(f *fairness) bool { return f.timed } }
+
+func offersAgain(n int, at time.Duration) step {
+	return func(f *fairness) bool { return f.offersAgain(n, int64(at)) }
+}
 
 func asksAgain(n int, took time.Duration) step {
 	return func(f *fairness) bool { return f.asksAgain(n, int64(took)) }
@@ -148,6 +162,32 @@ func TestFairnessRules(t *testing.T) {
 		{"a lock that is taken for long is not free for long",
 			[]step{findsFree(0), takes(0), letsGo(probeTime), stepsAside(probeTime)}, true},
 
+		// Offering again.
+		{"who got the lock in spite of the pause after a long hold offers it again",
+			[]step{takesFromRival(0), letsGo(longHold), offersAgain(0, longHold)}, true},
+		{"and again",
+			[]step{takesFromRival(0), letsGo(longHold), offersAgain(patienceMax-1, longHold)}, true},
+		{"within bounds",
+			[]step{takesFromRival(0), letsGo(longHold), offersAgain(patienceMax, longHold)}, false},
+		{"not after a short hold",
+			[]step{takesFromRival(0), letsGo(longHold - 1), offersAgain(0, longHold)}, false},
+		{"nor where no rival is known",
+			[]step{takes(0), letsGo(longHold), offersAgain(0, longHold)}, false},
+		{"nor where the rival is gone",
+			[]step{takesFromRival(0), letsGo(longHold), offersAgain(0, rivalMemory)}, false},
+		{"who offered in vain offers half as often",
+			[]step{takesFromRival(0), letsGo(longHold), offersInVain(1), offersAgain(patienceMax/2, longHold)}, false},
+		{"but as often as that",
+			[]step{takesFromRival(0), letsGo(longHold), offersInVain(1), offersAgain(patienceMax/2-1, longHold)}, true},
+		{"and after some of them not at all",
+			[]step{takesFromRival(0), letsGo(longHold), offersInVain(5), offersAgain(0, longHold)}, false},
+		{"until a rival is seen again",
+			[]step{takesFromRival(0), letsGo(longHold), offersInVain(5), seesRival(longHold), offersAgain(patienceMax-1, longHold)}, true},
+		{"who did not offer again did not do so in vain",
+			[]step{takesFromRival(0), letsGo(longHold), does(func(f *fairness) { f.offeredInVain(0, 0) }), offersAgain(patienceMax-1, longHold)}, true},
+		{"an offer was the others' chance",
+			[]step{takesFromRival(0), letsGo(sliceTime), does(func(f *fairness) { f.offeredInVain(1, int64(sliceTime)) }), stepsAside(sliceTime)}, false},
+
 		// Offers, where no rival is known.
 		{"the lock is offered once in a while",
 			[]step{takes(0), letsGo(probeTime), stepsAside(probeTime)}, true},
@@ -217,6 +257,6 @@ func TestTryThatFindsARivalRemembersIt(t *testing.T) {
 		e.lockFor(sliceTime)
 		e.called("pause", 0) // it had its chance
 		e.lockFor(0)
-		e.called("pause", 1) // since then we had the lock for a slice
+		e.called("pause", 1+patienceMax) // since then we had the lock for a slice
 	})
 }

@@ -65,11 +65,11 @@ func TestStepsAsideForARival(t *testing.T) {
 		e.release(a.got())
 
 		// For the rest of the second, each slice ends with a pause.
-		const section = sliceTime / 4
+		const section = longHold / 2
 		start := time.Now()
 		pauses := 0
 		for time.Since(start) < rivalMemory-2*sliceTime {
-			for range 4 {
+			for range sliceTime / section {
 				e.lockFor(section)
 				e.called("pause", pauses)
 			}
@@ -89,11 +89,86 @@ func TestStepsAsideForARival(t *testing.T) {
 		// Then, with nobody seen any more, it only probes.
 		time.Sleep(rivalMemory)
 		probed := e.k.called("pause")
-		for range 400 { // 100 ms
+		for range 100 * time.Millisecond / section {
 			e.lockFor(section)
 		}
 		if n := e.k.called("pause") - probed; n != 9 {
 			t.Errorf("%d probes in 100 ms, want 9", n)
+		}
+	})
+}
+
+// After a long hold, who got the lock in spite of the pause lets it go for another
+// one, until somebody takes it, or often enough that nobody seems to wait.
+func TestOffersTheLockAgainAfterALongHold(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		f := e.lockedElsewhere()
+		a := e.acquire(e.l) // sees the rival, and waits
+		f.letGo()
+		e.release(a.got())
+		e.lockFor(longHold)
+		e.called("pause", 0)
+		e.lockFor(sliceTime)
+		e.called("pause", 0) // only now it has had the lock for a slice
+
+		late := e.k.foreigner(t, fakePath)
+		pauses := 0
+		e.before("pause", func() error {
+			if pauses++; pauses == 3 {
+				late.lock(t)
+			}
+			return nil
+		})
+		a = e.acquire(e.l)
+		time.Sleep(3 * asideTime)
+		a.waits()
+		late.letGo()
+		h := a.got()
+		e.called("pause", 3)
+		e.k.setHook(nil)
+		time.Sleep(sliceTime)
+		e.release(h)
+
+		want := 3
+		for patience := patienceMax; patience > 0; patience /= 2 {
+			e.lockFor(sliceTime)
+			want += 1 + patience
+			e.called("pause", want)
+		}
+		e.lockFor(sliceTime)
+		e.called("pause", want+1)
+	})
+}
+
+// Such an offer is also made when the file does not unlock, and then that is lost.
+func TestOfferThatDoesNotUnlock(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		for _, call := range []string{"unlock", "try"} {
+			f := e.lockedElsewhere()
+			a := e.acquire(e.l)
+			f.letGo()
+			h := a.got()
+			time.Sleep(sliceTime)
+			e.release(h)
+			e.beforeNext("pause", func() error {
+				if call == "unlock" {
+					e.failNext("unlock", errBroken)
+					return nil
+				}
+				e.beforeNext("unlock", func() error {
+					e.failNext("try", errBroken)
+					return nil
+				})
+				return nil
+			})
+			a = e.acquire(e.l)
+			time.Sleep(sliceTime)
+			if call == "unlock" {
+				e.release(a.got())
+			} else {
+				a.failed(errBroken)
+			}
+			e.works()
 		}
 	})
 }
