@@ -179,7 +179,7 @@ func (a *acquisition) try(ctx context.Context) (progress, error) {
 	ok, err := e.file.try()
 	t := now()
 	if aside && ok {
-		ok, t, err = e.offerAgain(t)
+		ok, t, err = e.offerAgain(t, func() bool { return a.ended(ctx, locked) })
 	}
 	if !ok && err == nil {
 		e.fair.busy(t)

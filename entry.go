@@ -41,6 +41,11 @@ type entry struct {
 	counts counters
 	fair   fairness // owned by the turn
 
+	// seen is at which path whoever had the turn last saw the file, and seenAt when:
+	// that counts for all Locks of this path. Both are owned by the turn.
+	seen   string
+	seenAt int64
+
 	mu sync.Mutex // guards the following; not held across a kernel call
 	// turn changes as described above, by whoever has it or takes it when free.
 	turn turn
@@ -157,11 +162,12 @@ func (e *entry) unlock() error {
 }
 
 // offerAgain offers the lock, which was got at time t in spite of a pause, to those
-// who may be late. It reports whether it is still ours, and since when.
-func (e *entry) offerAgain(t int64) (ok bool, since int64, err error) {
+// who may be late, until whoever it is for has given up. It reports whether it is still
+// ours, and since when.
+func (e *entry) offerAgain(t int64, ended func() bool) (ok bool, since int64, err error) {
 	ok = true
 	n := 0
-	for ok && e.fair.offersAgain(n, t) {
+	for ok && e.fair.offersAgain(n, t) && !ended() {
 		if e.unlock() != nil {
 			return false, t, errStale // it is closed
 		}

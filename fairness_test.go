@@ -140,7 +140,27 @@ func TestOffersTheLockAgainAfterALongHold(t *testing.T) {
 	})
 }
 
-// Such an offer is also made when the file does not unlock, and then that is lost.
+// Who is cancelled meanwhile does not go on with that.
+func TestCancelEndsTheOffers(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		f := e.lockedElsewhere()
+		a := e.acquire(e.l)
+		f.letGo()
+		h := a.got()
+		time.Sleep(sliceTime)
+		e.release(h)
+		a = e.acquire(e.l)
+		time.Sleep(2*asideTime + 1) // in the third pause
+		a.cancel()
+		time.Sleep(asideTime)
+		a.failed(ErrCancelled)
+		e.called("pause", 3)
+		e.works()
+	})
+}
+
+// A file that does not unlock for an offer, or cannot be asked for after it, is trouble
+// like any other.
 func TestOfferThatDoesNotUnlock(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		for _, call := range []string{"unlock", "try"} {

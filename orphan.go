@@ -75,7 +75,11 @@ func (e *entry) verify(l *lock, at progress, waited bool) (bool, error) {
 	t := e.fair.changedAt
 	switch {
 	case at == handedOver:
-		if age := time.Duration(t - l.looked.Load()); 0 <= age && age <= handOverLookAge {
+		looked := l.looked.Load()
+		if e.seen == l.path {
+			looked = max(looked, e.seenAt)
+		}
+		if age := time.Duration(t - looked); 0 <= age && age <= handOverLookAge {
 			return true, nil
 		}
 		if kept, err := e.file.held(); !kept {
@@ -101,7 +105,11 @@ func (e *entry) verify(l *lock, at progress, waited bool) (bool, error) {
 		}
 		return same, err
 	}
-	return l.look(e, t)
+	same, err := l.look(e, t)
+	if same {
+		e.seen, e.seenAt = l.path, t
+	}
+	return same, err
 }
 
 // reopen leaves the entry, whose sidecar is lost, for that of the file that is

@@ -47,6 +47,32 @@ func TestLooksAtThePath(t *testing.T) {
 	})
 }
 
+// What is handed over from Lock to Lock is looked at as often as what one Lock has: a
+// look counts for all of the same path, and for none of another.
+func TestLookCountsForAllLocksOfThePath(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		e.release(e.try(e.l))
+		samePath := e.open(fakePath)
+		e.k.link(fakePath, otherPath)
+		alias := e.open(otherPath)
+		e.release(e.try(e.l)) // the file has changed
+		e.called("sameAt", 2)
+		time.Sleep(lookAge / 2)
+		h := e.try(e.l)
+		e.called("sameAt", 2)
+		for _, row := range []struct {
+			l     *Lock
+			looks int
+		}{{samePath, 3}, {e.l, 3}, {alias, 4}, {alias, 4}, {samePath, 4}} {
+			a := e.acquire(row.l)
+			e.release(h)
+			h = a.got()
+			e.called("sameAt", row.looks)
+		}
+		e.release(h)
+	})
+}
+
 // The look that was young enough when the kernel was asked is not when it
 // answers.
 func TestSlowTryTrustsNoOldLook(t *testing.T) {
