@@ -113,6 +113,7 @@ func TestErrorOfTheLookAfterAWait(t *testing.T) {
 
 		// Time for a look, but not the end of the slice.
 		e.l.looked.Add(-int64(handOverLookAge))
+		e.l.entry.Load().seenAt -= int64(handOverLookAge)
 		time.Sleep(time.Nanosecond)
 		e.failNext("sameAt", errno)
 		e.release(h)
