@@ -376,8 +376,11 @@ func (w *world) checkWait(a *fuzzAcquire) {
 	if a.looks && !a.slow && w.changed[a.lock.path].Before(a.arrived) {
 		w.fail("%s: waits for a file that was lost when it came", a.what)
 	}
+	if a.manner == blocking && e != a.arrival && a.cameBack.IsZero() {
+		a.cameBack = time.Now()
+	}
 	since := a.arrived
-	for _, t := range []time.Time{w.changed[a.lock.path], w.troubled} {
+	for _, t := range []time.Time{w.changed[a.lock.path], w.troubled, a.cameBack} {
 		if t.After(since) {
 			since = t
 		}

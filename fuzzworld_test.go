@@ -133,6 +133,7 @@ type fuzzAcquire struct {
 	behind    bool // it was overtaken, as it may be
 	circle    bool // it waited in a circle
 	arrived   time.Time
+	cameBack  time.Time // from its own wait in the kernel, to queue elsewhere
 
 	// What is known beforehand.
 	reentrant, cancelled, closed bool
