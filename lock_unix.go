@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -22,6 +23,9 @@ type osFile struct {
 	readOnly error
 	network  network
 	counts   bool // the file system counts links
+
+	// asked is when ask last asked in the way that is dear, in nanoseconds of now.
+	asked atomic.Int64
 }
 
 func (osKernel) open(path string) (file, error) {
@@ -66,7 +70,7 @@ func (f *osFile) remote() bool { return f.network != noNetwork }
 
 func (f *osFile) sameAt(path string) (bool, error) {
 	if f.network != noNetwork {
-		if there, err := f.network.ask(path); !there || err != nil {
+		if there, err := f.ask(path); !there || err != nil {
 			return false, err
 		}
 	}
