@@ -167,7 +167,7 @@ func (e *entry) unlock() error {
 func (e *entry) offerAgain(t int64, ended func() bool) (ok bool, since int64, err error) {
 	ok = true
 	n := 0
-	for ok && e.fair.offersAgain(n, t) && !ended() {
+	for first := t; ok && e.fair.offersAgain(n, t-first, t) && !ended(); n++ {
 		if e.unlock() != nil {
 			return false, t, errStale // it is closed
 		}
@@ -176,7 +176,6 @@ func (e *entry) offerAgain(t int64, ended func() bool) (ok bool, since int64, er
 			return false, t, err
 		}
 		t = now()
-		n++
 	}
 	if ok {
 		e.fair.offeredInVain(n, t)

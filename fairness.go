@@ -125,9 +125,10 @@ func (f *fairness) stepsAside(t int64, mayPause bool) bool {
 }
 
 // offersAgain reports whether who stepped aside and got the lock all the same, at
-// time t, lets it go for another pause, having done so n times.
-func (f *fairness) offersAgain(n int, t int64) bool {
-	return n < f.patience && f.rival(t) && f.changedAt-f.lockedAt >= int64(longHold)
+// time t, lets it go for another pause, having done so n times, for took nanoseconds:
+// where a call takes as long as a slice, as on a network, it does so twice at most.
+func (f *fairness) offersAgain(n int, took, t int64) bool {
+	return n < f.patience && took < 2*int64(sliceTime) && f.rival(t) && f.changedAt-f.lockedAt >= int64(longHold)
 }
 
 // offeredInVain notes that nobody took the lock, which was offered n times more, by

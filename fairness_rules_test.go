@@ -80,7 +80,7 @@ func tryStepsAside(at time.Duration) step {
 func readsTheClock() step { return func(f *fairness) bool { return f.timed } }
 
 func offersAgain(n int, at time.Duration) step {
-	return func(f *fairness) bool { return f.offersAgain(n, int64(at)) }
+	return func(f *fairness) bool { return f.offersAgain(n, 0, int64(at)) }
 }
 
 func asksAgain(n int, took time.Duration) step {
@@ -169,6 +169,8 @@ func TestFairnessRules(t *testing.T) {
 			[]step{takesFromRival(0), letsGo(longHold), offersAgain(patienceMax-1, longHold)}, true},
 		{"within bounds",
 			[]step{takesFromRival(0), letsGo(longHold), offersAgain(patienceMax, longHold)}, false},
+		{"nor for long",
+			[]step{takesFromRival(0), letsGo(longHold), func(f *fairness) bool { return f.offersAgain(1, 2*int64(sliceTime), int64(longHold)) }}, false},
 		{"not after a short hold",
 			[]step{takesFromRival(0), letsGo(longHold - 1), offersAgain(0, longHold)}, false},
 		{"nor where no rival is known",

@@ -140,6 +140,43 @@ func TestOffersTheLockAgainAfterALongHold(t *testing.T) {
 	})
 }
 
+// A context that panics meanwhile loses no lock.
+func TestPanicDuringAnOffer(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		f := e.lockedElsewhere()
+		a := e.acquire(e.l)
+		f.letGo()
+		h := a.got()
+		time.Sleep(sliceTime)
+		e.release(h)
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Error("no panic")
+				}
+			}()
+			e.l.Acquire(panicsDuringAnOffer{t.Context(), e})
+		}()
+		synctest.Wait()
+		f.lock(t)
+		f.letGo()
+		e.works()
+	})
+}
+
+// panicsDuringAnOffer is a context whose Err panics while the lock is offered.
+type panicsDuringAnOffer struct {
+	context.Context
+	e *engine
+}
+
+func (c panicsDuringAnOffer) Err() error {
+	if c.e.k.called("pause") > 0 {
+		panic("in Err")
+	}
+	return nil
+}
+
 // Who is cancelled meanwhile does not go on with that.
 func TestCancelEndsTheOffers(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {

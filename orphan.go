@@ -127,6 +127,7 @@ func (a *acquisition) reopen(ctx context.Context) (progress, error) {
 	if err == errNameKept && a.behind {
 		return hasTurn, nil
 	}
+	a.behind = false
 	if to != from {
 		from.pass()
 	}

@@ -73,6 +73,27 @@ func TestLookCountsForAllLocksOfThePath(t *testing.T) {
 	})
 }
 
+// Who left a file that another process had looks at the next one as anybody does.
+func TestNextFileIsLookedAt(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		first := e.lockedElsewhere()
+		time.Sleep(lookAge + 1)
+		e.k.unlink(fakePath)
+		h := e.try(e.open(fakePath))
+		a := e.blocking(e.l) // finds the first file lost, and queues at the second
+		a.waits()
+		second := e.k.foreigner(t, fakePath)
+		go second.waitForLock()
+		synctest.Wait()
+		time.Sleep(lookAge + 1)
+		e.k.unlink(fakePath)
+		e.release(h)
+		e.release(a.got())
+		first.close()
+		second.close()
+	})
+}
+
 // The look that was young enough when the kernel was asked is not when it
 // answers.
 func TestSlowTryTrustsNoOldLook(t *testing.T) {
