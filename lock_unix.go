@@ -24,7 +24,7 @@ type osFile struct {
 	network  network
 	counts   bool // the file system counts links
 
-	// asked is when ask last asked in the way that is dear, in nanoseconds of now.
+	// asked is when the server was last asked dearly, in nanoseconds of now.
 	asked atomic.Int64
 }
 
@@ -70,7 +70,7 @@ func (f *osFile) remote() bool { return f.network != noNetwork }
 
 func (f *osFile) sameAt(path string) (bool, error) {
 	if f.network != noNetwork {
-		if there, err := f.ask(path); !there || err != nil {
+		if there, err := f.network.ask(path, f.asksDearly()); !there || err != nil {
 			return false, err
 		}
 	}
@@ -80,6 +80,19 @@ func (f *osFile) sameAt(path string) (bool, error) {
 		return false, nil
 	}
 	return err == nil && identify(&st) == f.identity, err
+}
+
+// dearTime is how often at most a server is asked in a way that is dear.
+const dearTime = time.Second
+
+// asksDearly reports whether the server is to be asked so now.
+func (f *osFile) asksDearly() bool {
+	t, last := now(), f.asked.Load()
+	if last != 0 && time.Duration(t-last).Abs() < dearTime {
+		return false
+	}
+	f.asked.Store(t)
+	return true
 }
 
 // missing reports whether err says that nothing is at a path.

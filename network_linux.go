@@ -2,7 +2,6 @@ package packlock
 
 import (
 	"os"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -51,8 +50,8 @@ func (n network) prepare(fd int) {
 // answered from what this machine remembers of it: for half a minute on NFS, for as
 // long as the file is open on SMB. It reports whether a file is there that may be
 // the one that this machine remembers.
-func (f *osFile) ask(path string) (bool, error) {
-	if f.network == smb {
+func (n network) ask(path string, dearly bool) (bool, error) {
+	if n == smb {
 		// The client finds out that the name is another file's only on opening it,
 		// and then fails so.
 		var fd int
@@ -73,20 +72,14 @@ func (f *osFile) ask(path string) (bool, error) {
 	dir := directory(path)
 	refresh(unix.AT_FDCWD, directory(dir))
 	refresh(unix.AT_FDCWD, dir)
-	if f.network == otherNetwork {
+	if n == otherNetwork && dearly {
 		// GlusterFS answers the look from what it remembers, for a second, or for as long
 		// as somebody keeps asking; but not after it has read the directory. That
 		// may be large.
-		if t := now(); f.asked.Load() == 0 || time.Duration(t-f.asked.Load()).Abs() >= directoryTime {
-			f.asked.Store(t)
-			readDirectory(path)
-		}
+		readDirectory(path)
 	}
 	return true, nil
 }
-
-// directoryTime is how often at most a directory is read in order to ask a server.
-const directoryTime = time.Second
 
 // keepsName reports whether path could not be opened or created, with err, because
 // on an SMB share a deleted file keeps its name (ENOENT, in a directory that is
