@@ -113,6 +113,19 @@ func (e *engine) lockFor(section time.Duration) {
 	e.release(h)
 }
 
+// heldAfterRival waits for another process, and so knows of it, has the lock for the
+// section, and lets it go. It returns that process.
+func (e *engine) heldAfterRival(section time.Duration) foreigner {
+	e.Helper()
+	f := e.lockedElsewhere()
+	a := e.acquire(e.l)
+	f.letGo()
+	h := a.got()
+	time.Sleep(section)
+	e.release(h)
+	return f
+}
+
 // errBroken is what a kernel answers that is not in order.
 var errBroken = errors.New("input/output error")
 

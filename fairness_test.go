@@ -59,10 +59,7 @@ func TestGrantThatWasGivenBackKeepsToTheSlice(t *testing.T) {
 // it for a slice: before it asks for it again, it pauses.
 func TestStepsAsideForARival(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
-		f := e.lockedElsewhere()
-		a := e.acquire(e.l) // sees the rival, and waits
-		f.letGo()
-		e.release(a.got())
+		e.heldAfterRival(0)
 
 		// For the rest of the second, each slice ends with a pause.
 		const section = longHold / 2
@@ -102,10 +99,7 @@ func TestStepsAsideForARival(t *testing.T) {
 // one, until somebody takes it, or often enough that nobody seems to wait.
 func TestOffersTheLockAgainAfterALongHold(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
-		f := e.lockedElsewhere()
-		a := e.acquire(e.l) // sees the rival, and waits
-		f.letGo()
-		e.release(a.got())
+		e.heldAfterRival(0)
 		e.lockFor(longHold)
 		e.called("pause", 0)
 		e.lockFor(sliceTime)
@@ -119,7 +113,7 @@ func TestOffersTheLockAgainAfterALongHold(t *testing.T) {
 			}
 			return nil
 		})
-		a = e.acquire(e.l)
+		a := e.acquire(e.l)
 		time.Sleep(3 * asideTime)
 		a.waits()
 		late.letGo()
@@ -143,12 +137,7 @@ func TestOffersTheLockAgainAfterALongHold(t *testing.T) {
 // A context that panics meanwhile loses no lock.
 func TestPanicDuringAnOffer(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
-		f := e.lockedElsewhere()
-		a := e.acquire(e.l)
-		f.letGo()
-		h := a.got()
-		time.Sleep(sliceTime)
-		e.release(h)
+		f := e.heldAfterRival(sliceTime)
 		func() {
 			defer func() {
 				if recover() == nil {
@@ -180,13 +169,8 @@ func (c panicsDuringAnOffer) Err() error {
 // Who is cancelled meanwhile does not go on with that.
 func TestCancelEndsTheOffers(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
-		f := e.lockedElsewhere()
+		e.heldAfterRival(sliceTime)
 		a := e.acquire(e.l)
-		f.letGo()
-		h := a.got()
-		time.Sleep(sliceTime)
-		e.release(h)
-		a = e.acquire(e.l)
 		time.Sleep(2*asideTime + 1) // in the third pause
 		a.cancel()
 		time.Sleep(asideTime)
@@ -201,12 +185,7 @@ func TestCancelEndsTheOffers(t *testing.T) {
 func TestOfferThatDoesNotUnlock(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		for _, call := range []string{"unlock", "try"} {
-			f := e.lockedElsewhere()
-			a := e.acquire(e.l)
-			f.letGo()
-			h := a.got()
-			time.Sleep(sliceTime)
-			e.release(h)
+			e.heldAfterRival(sliceTime)
 			e.beforeNext("pause", func() error {
 				if call == "unlock" {
 					e.failNext("unlock", errBroken)
@@ -218,7 +197,7 @@ func TestOfferThatDoesNotUnlock(t *testing.T) {
 				})
 				return nil
 			})
-			a = e.acquire(e.l)
+			a := e.acquire(e.l)
 			time.Sleep(sliceTime)
 			if call == "unlock" {
 				e.release(a.got())
@@ -278,10 +257,7 @@ func TestDoesNotStepAside(t *testing.T) {
 		}
 		e.called("pause", 0)
 
-		f := e.lockedElsewhere()
-		a := e.acquire(e.l) // from now on with a rival
-		f.letGo()
-		e.release(a.got())
+		e.heldAfterRival(0) // from now on with a rival
 		for range 100 {
 			e.lockFor(sliceTime)
 			time.Sleep(asideTime + 1)
