@@ -190,7 +190,7 @@ func childHold(args []string) error {
 	h, err := l.TryAcquire()
 	if errors.Is(err, ErrBusy) {
 		go func() {
-			for !l.Stats().Parked {
+			for !l.Stats().Parked { // of which no event tells
 				time.Sleep(time.Millisecond)
 			}
 			fmt.Println("parked")

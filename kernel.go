@@ -10,7 +10,8 @@ import (
 //
 // Every error is the bare cause (an errno); the portable part adds operation
 // and path. Of a file that a server no longer knows, try and block answer
-// errStale, stat that it has no name; open answers errNameKept.
+// errStale, stat that it has no name. Open answers errNameKept where the name cannot
+// be had yet.
 type kernel interface {
 	// open opens the sidecar at path, which is absolute, and creates it if it
 	// is missing, but never its directory. It follows no symlink in the last

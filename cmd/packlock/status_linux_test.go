@@ -27,19 +27,25 @@ func skipUnlessListed(t *testing.T, dir string) {
 	}
 }
 
+// statusUntil runs status -json on dirs until what it prints is so, and returns that.
+// That somebody waits in the kernel is in /proc/locks, and no event tells when.
+func statusUntil(t *testing.T, isSo func(states []packState) bool, dirs ...string) []packState {
+	t.Helper()
+	for {
+		if _, states := statusJSON(t, dirs...); isSo(states) {
+			return states
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
 func TestStatusCountsWaiters(t *testing.T) {
 	dir := packs(t, "pack")[0]
 	hold(t, dir)
 	skipUnlessListed(t, dir)
 	for n := range 3 {
 		command(t, underLock(t, dir, "test:exit", "0")...).start()
-		for {
-			_, states := statusJSON(t, dir)
-			if len(states[0].Waiters) > n {
-				break
-			}
-			time.Sleep(time.Millisecond)
-		}
+		statusUntil(t, func(states []packState) bool { return len(states[0].Waiters) > n }, dir)
 	}
 	if _, stdout, _ := command(t, "status", dir).output(); !strings.HasSuffix(stdout, "; 3 waiting\n") {
 		t.Errorf("%q", stdout)
@@ -182,15 +188,9 @@ func TestStatusListsWhoWaits(t *testing.T) {
 	hold(t, dir)
 	skipUnlessListed(t, dir)
 	waiter := command(t, underLock(t, dir, "test:exit", "0")...).start()
-	for {
-		_, states := statusJSON(t, dir)
-		if waiters := states[0].Waiters; len(waiters) > 0 {
-			if len(waiters) != 1 || waiters[0].PID != waiter.cmd.Process.Pid || !slices.Equal(waiters[0].Args, waiter.cmd.Args) || waiters[0].User == "" {
-				t.Errorf("%+v, want pid %d, %q", waiters, waiter.cmd.Process.Pid, waiter.cmd.Args)
-			}
-			return
-		}
-		time.Sleep(time.Millisecond)
+	waiters := statusUntil(t, func(states []packState) bool { return len(states[0].Waiters) > 0 }, dir)[0].Waiters
+	if len(waiters) != 1 || waiters[0].PID != waiter.cmd.Process.Pid || !slices.Equal(waiters[0].Args, waiter.cmd.Args) || waiters[0].User == "" {
+		t.Errorf("%+v, want pid %d, %q", waiters, waiter.cmd.Process.Pid, waiter.cmd.Args)
 	}
 }
 
@@ -210,11 +210,9 @@ func TestStatusShowsACircle(t *testing.T) {
 	for _, c := range children {
 		c.stdin.Close() // and the nested run begins
 	}
-	var states []packState
-	for len(states) == 0 || states[0].Circle == nil || states[1].Circle == nil {
-		_, states = statusJSON(t, dirs...)
-		time.Sleep(time.Millisecond)
-	}
+	states := statusUntil(t, func(states []packState) bool {
+		return states[0].Circle != nil && states[1].Circle != nil
+	}, dirs...)
 	for i := range 2 {
 		var sidecars [2]string
 		for j := range 2 {

@@ -60,7 +60,8 @@ type failing struct{}
 
 func (failing) Lock(context.Context) (Held, error) { return nil, errors.New("it fails") }
 
-// slow takes its time before it locks.
+// slow takes its time before it locks: so much that the rounds of a WakeUp cannot all
+// be over when its own time is.
 type slow struct{ Locker }
 
 func (l slow) Lock(ctx context.Context) (Held, error) {
