@@ -128,6 +128,9 @@ func TestOffersTheLockAgainAfterALongHold(t *testing.T) {
 			e.lockFor(sliceTime)
 			want += 1 + patience
 			e.called("pause", want)
+			if since := time.Duration(now() - e.l.entry.Load().fair.lockedAt); since != sliceTime {
+				t.Errorf("the slice began %v ago, want %v", since, sliceTime)
+			}
 		}
 		e.lockFor(sliceTime)
 		e.called("pause", want+1)
@@ -186,6 +189,7 @@ func TestOfferThatDoesNotUnlock(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		for _, call := range []string{"unlock", "try"} {
 			e.heldAfterRival(sliceTime)
+			broken := e.l.entry.Load()
 			e.beforeNext("pause", func() error {
 				if call == "unlock" {
 					e.failNext("unlock", errBroken)
@@ -201,6 +205,9 @@ func TestOfferThatDoesNotUnlock(t *testing.T) {
 			time.Sleep(sliceTime)
 			if call == "unlock" {
 				e.release(a.got())
+				if e.l.entry.Load() == broken {
+					t.Error("it goes on with the file that did not unlock")
+				}
 			} else {
 				a.failed(errBroken)
 			}
