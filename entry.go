@@ -163,11 +163,12 @@ func (e *entry) unlock() error {
 
 // offerAgain offers the lock, which was got at time t in spite of a pause, to those
 // who may be late, until whoever it is for has given up. It reports whether it is still
-// ours, and since when.
+// ours, and since when. A network's is not offered: to let it go and ask for it takes
+// as long there as a hold.
 func (e *entry) offerAgain(t int64, ended func() bool) (ok bool, since int64, err error) {
 	ok = true
 	n := 0
-	for first := t; ok && e.fair.offersAgain(n, t-first, t) && !ended(); n++ {
+	for first := t; ok && !e.file.remote() && e.fair.offersAgain(n, t-first, t) && !ended(); n++ {
 		if e.unlock() != nil {
 			return false, t, errStale // it is closed
 		}

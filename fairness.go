@@ -51,8 +51,8 @@ type fairness struct {
 	rivalAt int64
 
 	// patience is how often the lock is offered again to rivals that did not take it
-	// in the first pause. It is patienceMax when a rival was seen, and halved when
-	// nobody came: rivals may be known, but not wait.
+	// in the first pause. It grows, up to patienceMax, each time a rival is seen, and
+	// is halved when nobody came: rivals may be known, but not wait.
 	patience int
 }
 
@@ -126,7 +126,7 @@ func (f *fairness) stepsAside(t int64, mayPause bool) bool {
 
 // offersAgain reports whether who stepped aside and got the lock all the same, at
 // time t, lets it go for another pause, having done so n times, for took nanoseconds:
-// where a call takes as long as a slice, as on a network, it does so twice at most.
+// where a pause takes as long as a slice, it does so twice at most.
 func (f *fairness) offersAgain(n int, took, t int64) bool {
 	return n < f.patience && took < 2*int64(sliceTime) && f.rival(t) && f.changedAt-f.lockedAt >= int64(longHold)
 }
@@ -146,7 +146,7 @@ func (f *fairness) shared(t int64) { f.sharedAt = t }
 // busy notes that another process had the lock at time t.
 func (f *fairness) busy(t int64) {
 	f.rivalAt = t
-	f.patience = patienceMax
+	f.patience = min(2*f.patience+1, patienceMax)
 }
 
 // asksAgain reports whether who found the lock taken asks once more before it

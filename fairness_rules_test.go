@@ -27,6 +27,15 @@ func seesRival(at time.Duration) step { return does(func(f *fairness) { f.busy(i
 
 func lendsUntil(at time.Duration) step { return does(func(f *fairness) { f.shared(int64(at)) }) }
 
+// seesRivals are so many sightings.
+func seesRivals(times int) step {
+	return does(func(f *fairness) {
+		for range times {
+			f.busy(0)
+		}
+	})
+}
+
 // offersInVain are so many times that nobody took the lock, though it was offered
 // again.
 func offersInVain(times int) step {
@@ -165,12 +174,18 @@ func TestFairnessRules(t *testing.T) {
 		// Offering again.
 		{"who got the lock in spite of the pause after a long hold offers it again",
 			[]step{takesFromRival(0), letsGo(longHold), offersAgain(0, longHold)}, true},
-		{"and again",
-			[]step{takesFromRival(0), letsGo(longHold), offersAgain(patienceMax-1, longHold)}, true},
-		{"within bounds",
-			[]step{takesFromRival(0), letsGo(longHold), offersAgain(patienceMax, longHold)}, false},
+		{"once, as one rival was seen",
+			[]step{takesFromRival(0), letsGo(longHold), offersAgain(1, longHold)}, false},
+		{"more often with each one that is seen",
+			[]step{seesRivals(1), takesFromRival(0), letsGo(longHold), offersAgain(2, longHold)}, true},
+		{"but not all at once",
+			[]step{seesRivals(1), takesFromRival(0), letsGo(longHold), offersAgain(3, longHold)}, false},
+		{"up to a bound",
+			[]step{seesRivals(100), takesFromRival(0), letsGo(longHold), offersAgain(patienceMax-1, longHold)}, true},
+		{"and no further",
+			[]step{seesRivals(100), takesFromRival(0), letsGo(longHold), offersAgain(patienceMax, longHold)}, false},
 		{"nor for long",
-			[]step{takesFromRival(0), letsGo(longHold), func(f *fairness) bool { return f.offersAgain(1, 2*int64(sliceTime), int64(longHold)) }}, false},
+			[]step{takesFromRival(0), letsGo(longHold), func(f *fairness) bool { return f.offersAgain(0, 2*int64(sliceTime), int64(longHold)) }}, false},
 		{"not after a short hold",
 			[]step{takesFromRival(0), letsGo(longHold - 1), offersAgain(0, longHold)}, false},
 		{"nor where no rival is known",
@@ -178,15 +193,15 @@ func TestFairnessRules(t *testing.T) {
 		{"nor where the rival is gone",
 			[]step{takesFromRival(0), letsGo(longHold), offersAgain(0, rivalMemory)}, false},
 		{"who offered in vain offers half as often",
-			[]step{takesFromRival(0), letsGo(longHold), offersInVain(1), offersAgain(patienceMax/2, longHold)}, false},
+			[]step{seesRivals(100), takesFromRival(0), letsGo(longHold), offersInVain(1), offersAgain(patienceMax/2, longHold)}, false},
 		{"but as often as that",
-			[]step{takesFromRival(0), letsGo(longHold), offersInVain(1), offersAgain(patienceMax/2-1, longHold)}, true},
+			[]step{seesRivals(100), takesFromRival(0), letsGo(longHold), offersInVain(1), offersAgain(patienceMax/2-1, longHold)}, true},
 		{"and after some of them not at all",
-			[]step{takesFromRival(0), letsGo(longHold), offersInVain(5), offersAgain(0, longHold)}, false},
+			[]step{seesRivals(100), takesFromRival(0), letsGo(longHold), offersInVain(5), offersAgain(0, longHold)}, false},
 		{"until a rival is seen again",
-			[]step{takesFromRival(0), letsGo(longHold), offersInVain(5), seesRival(longHold), offersAgain(patienceMax-1, longHold)}, true},
+			[]step{seesRivals(100), takesFromRival(0), letsGo(longHold), offersInVain(5), seesRival(longHold), offersAgain(0, longHold)}, true},
 		{"who did not offer again did not do so in vain",
-			[]step{takesFromRival(0), letsGo(longHold), does(func(f *fairness) { f.offeredInVain(0, 0) }), offersAgain(patienceMax-1, longHold)}, true},
+			[]step{takesFromRival(0), letsGo(longHold), does(func(f *fairness) { f.offeredInVain(0, 0) }), offersAgain(0, longHold)}, true},
 		{"an offer was the others' chance",
 			[]step{takesFromRival(0), letsGo(sliceTime), does(func(f *fairness) { f.offeredInVain(1, int64(sliceTime)) }), stepsAside(sliceTime)}, false},
 
@@ -259,6 +274,6 @@ func TestTryThatFindsARivalRemembersIt(t *testing.T) {
 		e.lockFor(sliceTime)
 		e.called("pause", 0) // it had its chance
 		e.lockFor(0)
-		e.called("pause", 1+patienceMax) // since then we had the lock for a slice
+		e.called("pause", 2) // since then we had the lock for a slice; and once more, in vain
 	})
 }

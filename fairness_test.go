@@ -124,7 +124,7 @@ func TestOffersTheLockAgainAfterALongHold(t *testing.T) {
 		e.release(h)
 
 		want := 3
-		for patience := patienceMax; patience > 0; patience /= 2 {
+		for patience := e.l.entry.Load().fair.patience; patience > 0; patience /= 2 {
 			e.lockFor(sliceTime)
 			want += 1 + patience
 			e.called("pause", want)
@@ -134,6 +134,16 @@ func TestOffersTheLockAgainAfterALongHold(t *testing.T) {
 		}
 		e.lockFor(sliceTime)
 		e.called("pause", want+1)
+	})
+}
+
+// On a network it does not.
+func TestOffersNoNetworksLockAgain(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		e.k.remote = true
+		e.heldAfterRival(sliceTime)
+		e.lockFor(0)
+		e.called("pause", 1)
 	})
 }
 
