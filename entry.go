@@ -46,6 +46,9 @@ type entry struct {
 	seen   string
 	seenAt int64
 
+	// buriedAt is when a dead entry's turn gave up the file.
+	buriedAt int64
+
 	mu sync.Mutex // guards the following; not held across a kernel call
 	// turn changes as described above, by whoever has it or takes it when free.
 	turn turn

@@ -31,21 +31,22 @@ type osFile struct {
 func (osKernel) open(path string) (file, error) {
 	for again := 0; ; again++ {
 		f, err := openFile(path)
-		switch {
-		case err == errNameKept: // or somebody is just creating it
-		case err != nil:
+		if err != nil {
 			return nil, err
-		case f.network == noNetwork:
-			return f, nil
-		default:
-			// A client may open by what it remembers: the file that was renamed away.
-			if same, err := f.sameAt(path); same || err != nil {
-				return f, nil
-			}
-			f.close()
 		}
+		if f.network == noNetwork {
+			return f, nil
+		}
+		// A client may open by what it remembers: the file that was renamed away.
+		if same, err := f.sameAt(path); same || err != nil {
+			return f, nil
+		}
+		f.close()
 		if again == maxAgain {
-			return nil, errNameKept
+			if keepsName(path, unix.EINVAL) {
+				return nil, errNameKept
+			}
+			return nil, fmt.Errorf("%w %d times in a row", ErrLost, maxAgain)
 		}
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 // The questions that servers are asked have the right answers on a file system that
@@ -70,6 +72,22 @@ func TestQuestionsToServers(t *testing.T) {
 		}
 		f.close()
 	}
+}
+
+// What is dear to a server is asked once in dearTime.
+func TestDearQuestionsAreRare(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := new(osFile)
+		for _, row := range []struct {
+			after time.Duration
+			asks  bool
+		}{{0, true}, {0, false}, {dearTime - 1, false}, {1, true}, {dearTime - 1, false}} {
+			time.Sleep(row.after)
+			if asks := f.asksDearly(); asks != row.asks {
+				t.Errorf("%v later: %v, want %v", row.after, asks, row.asks)
+			}
+		}
+	})
 }
 
 // On a file system that does not count links, none is no sign.

@@ -149,9 +149,53 @@ func TestDeletedFileThatKeepsItsName(t *testing.T) {
 		for range 2 {
 			checkTry(t, e.l, errNameKept)
 		}
+		e.called("pause", 0)
 		e.k.setHook(nil)
 		e.release(e.try(e.l))
 	})
+}
+
+// And if others have it open, who may wait does so for a moment, in which they may close
+// it. Those who queue behind do not have to wait for another one.
+func TestNameThatOthersKeepForAMoment(t *testing.T) {
+	for _, row := range []struct {
+		what   string
+		closed time.Duration
+		want   error
+	}{
+		{"closed in time", nameTime / 2, nil},
+		{"not closed", 2 * nameTime, errNameKept},
+		{"given up", 2 * nameTime, ErrCancelled},
+	} {
+		t.Run(row.what, func(t *testing.T) {
+			onRemote(t, func(t *testing.T, e *engine) {
+				e.k.unlink(fakePath)
+				start := time.Now()
+				e.before("open", func() error {
+					if time.Since(start) < row.closed {
+						return errNameKept
+					}
+					return nil
+				})
+				line := []*acquiring{e.acquire(e.l), e.acquire(e.l)}
+				time.Sleep(nameTime / 4)
+				for _, a := range line {
+					a.waits()
+					if row.want == ErrCancelled {
+						a.cancel()
+					}
+				}
+				time.Sleep(nameTime)
+				for _, a := range line {
+					if row.want != nil {
+						a.failed(row.want)
+						continue
+					}
+					e.release(a.got())
+				}
+			})
+		})
+	}
 }
 
 // And if another process has its lock, nobody can have another file: who comes waits

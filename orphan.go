@@ -34,6 +34,11 @@ const (
 	// in a row are not somebody's deletions but a file system that does not
 	// give a file the same identity twice.
 	maxReopened = 1000
+
+	// Who had to close a lost file for its name (errNameKept) waits so long for others
+	// to do the same. Those who waited on other machines for the same lock get it one
+	// after the other, some milliseconds apart, and close the file then.
+	nameTime = time.Second
 )
 
 // lookIsDue reports whether at time t the last look is too old to be trusted.
@@ -126,6 +131,15 @@ func (a *acquisition) reopen(ctx context.Context) (progress, error) {
 	to, turn, err := a.lock.reg.relocate(from, a.lock, a)
 	if err == errNameKept && a.behind {
 		return hasTurn, nil
+	}
+	if err == errNameKept && a.manner != trying && time.Duration(now()-from.buriedAt) < nameTime {
+		if a.ended(ctx, hasTurn) {
+			from.counts.cancelled.Add(1)
+			from.pass()
+			return failed, cancelled(ctx)
+		}
+		a.lock.reg.kernel.pause(nameTime / 100)
+		return lost, nil
 	}
 	a.behind = false
 	if to != from {

@@ -178,6 +178,7 @@ func (r *registry) bury(e *entry) {
 	r.mu.Lock()
 	e.mu.Lock()
 	e.dead = true
+	e.buriedAt = now()
 	// A pin may put off the closing, but nobody is to find e from now on.
 	delete(r.entries, e.id)
 	e.mu.Unlock()

@@ -70,7 +70,7 @@ func openSidecar(path string, open func(string, int, uint32) (int, error)) (fd i
 		err = openWith(unix.O_RDWR)
 		if err == unix.ENOENT {
 			err = openWith(unix.O_RDWR | unix.O_CREAT)
-			if err == unix.EACCES {
+			if err == unix.EACCES || err == unix.ENOENT && keepsName(path, err) {
 				continue
 			}
 		}
