@@ -33,7 +33,7 @@ func holdersOf(t testing.TB, l *Lock) []Process {
 	return holders
 }
 
-// checkHolders checks the pids of the holders of l.
+// checkHolders checks the pids of the holders of l, which it returns.
 func checkHolders(t testing.TB, l *Lock, pids ...int) []Process {
 	t.Helper()
 	holders := holdersOf(t, l)
@@ -45,7 +45,7 @@ func checkHolders(t testing.TB, l *Lock, pids ...int) []Process {
 		}
 	}
 	if !slices.Equal(got, pids) {
-		t.Errorf("held by %v, want %v", got, pids)
+		t.Fatalf("held by %v, want %v", got, pids)
 	}
 	return holders
 }
@@ -147,7 +147,7 @@ func TestThoseWhoShareTheLockHoldIt(t *testing.T) {
 	slices.Sort(got)
 	slices.Sort(pids)
 	if !slices.Equal(got, pids) {
-		t.Errorf("held by %v, want %v", got, pids)
+		t.Fatalf("held by %v, want %v", got, pids)
 	}
 }
 

@@ -277,7 +277,8 @@ func (l *Lock) Stats() Stats { return l.opened().stats() }
 //
 //   - Processes in other pid namespaces, such as those of another container, are
 //     left out, except in namespaces inside this process's own.
-//   - On a network file system, so are those on other machines.
+//   - On a network file system, so are those on other machines; on GlusterFS, and
+//     wherever a FUSE server keeps the locks, those on this one, too.
 //   - The descriptors of another user's processes are shown to root only. The
 //     process that took the lock is returned nevertheless. One that inherited it
 //     is not, or, if nobody else is known to have it, is a Process without a PID.
