@@ -76,9 +76,12 @@ func (d *disturber) takeAway() error {
 		err = os.Rename(pack, away)
 	case 4:
 		d.noted(p, "swap the pack")
-		if err = os.Mkdir(away, 0o777); err == nil {
-			if err = exchange(pack, away); errors.Is(err, errors.ErrUnsupported) {
-				// Or it stays with whoever hangs, which the disturber would wait for.
+		if err = os.Mkdir(away, 0o777); err != nil {
+			break
+		}
+		if err = exchange(pack, away); errors.Is(err, errors.ErrUnsupported) {
+			// It has to go: the disturber would wait for who hangs with it.
+			if err = os.Remove(away); err == nil {
 				err = os.Rename(pack, away)
 			}
 		}
