@@ -353,6 +353,9 @@ func (f *foreman) kill(ctx context.Context, rng *rand.Rand) error {
 		// their witness files.
 		return nil
 	}
+	if f.disturber.terrain.orphans {
+		return nil
+	}
 	for {
 		if !sleep(ctx, time.Duration(float64(500*time.Millisecond)*rng.Float64())) {
 			return nil

@@ -15,6 +15,9 @@ type terrain struct {
 	// leftovers is set where a file that is deleted while open stays in its
 	// directory, by another name, so that this cannot be deleted: NFS.
 	leftovers bool
+	// orphans is set where the server may keep the lock of a process that was killed
+	// while it waited, which then nobody has, and nobody gets: NFS 3.
+	orphans bool
 }
 
 func terrainOf(dir string) terrain {
@@ -22,5 +25,6 @@ func terrainOf(dir string) terrain {
 	return terrain{
 		sharing:   strings.HasPrefix(name, "smb") || name == "cifs",
 		leftovers: strings.HasPrefix(name, "nfs"),
+		orphans:   name == "nfs",
 	}
 }
