@@ -51,8 +51,9 @@ type fairness struct {
 	rivalAt int64
 
 	// patience is how often the lock is offered again to rivals that did not take it
-	// in the first pause. It grows, up to patienceMax, each time a rival is seen, and
-	// is halved when nobody came: rivals may be known, but not wait.
+	// in the first pause. It grows, up to patienceMax, each time the lock is found taken
+	// and each time a wait for it ends, and is halved when nobody came: rivals may be
+	// known, but not wait.
 	patience int
 }
 
@@ -145,6 +146,9 @@ func (f *fairness) shared(t int64) { f.sharedAt = t }
 
 // busy notes that another process had the lock at time t.
 func (f *fairness) busy(t int64) {
+	if !f.rival(t) {
+		f.patience = 0 // that was with others
+	}
 	f.rivalAt = t
 	f.patience = min(2*f.patience+1, patienceMax)
 }

@@ -200,6 +200,8 @@ func TestFairnessRules(t *testing.T) {
 			[]step{seesRivals(100), takesFromRival(0), letsGo(longHold), offersInVain(5), offersAgain(0, longHold)}, false},
 		{"until a rival is seen again",
 			[]step{seesRivals(100), takesFromRival(0), letsGo(longHold), offersInVain(5), seesRival(longHold), offersAgain(0, longHold)}, true},
+		{"a rival that comes after a time without any is a new one",
+			[]step{seesRivals(100), takesFromRival(rivalMemory), letsGo(rivalMemory + longHold), offersAgain(1, rivalMemory+longHold)}, false},
 		{"who did not offer again did not do so in vain",
 			[]step{takesFromRival(0), letsGo(longHold), does(func(f *fairness) { f.offeredInVain(0, 0) }), offersAgain(0, longHold)}, true},
 		{"an offer was the others' chance",

@@ -41,12 +41,12 @@ func (osKernel) open(path string) (file, error) {
 		if same, err := f.sameAt(path); same || err != nil {
 			return f, nil
 		}
+		if again == maxAgain && !keepsName(path, unix.EINVAL) {
+			return f, nil // it is for whoever gets its lock to look again
+		}
 		f.close()
 		if again == maxAgain {
-			if keepsName(path, unix.EINVAL) {
-				return nil, errNameKept
-			}
-			return nil, fmt.Errorf("%w %d times in a row", ErrLost, maxAgain)
+			return nil, errNameKept
 		}
 	}
 }

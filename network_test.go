@@ -3,6 +3,7 @@ package packlock
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -159,43 +160,114 @@ func TestDeletedFileThatKeepsItsName(t *testing.T) {
 // it. Those who queue behind do not have to wait for another one.
 func TestNameThatOthersKeepForAMoment(t *testing.T) {
 	for _, row := range []struct {
-		what   string
-		closed time.Duration
-		want   error
+		what    string
+		acquire func(e *engine) *acquiring
 	}{
-		{"closed in time", nameTime / 2, nil},
-		{"not closed", 2 * nameTime, errNameKept},
-		{"given up", 2 * nameTime, ErrCancelled},
+		{"parked", func(e *engine) *acquiring { return e.acquire(e.l) }},
+		{"blocking", func(e *engine) *acquiring { return e.blocking(e.l) }},
 	} {
 		t.Run(row.what, func(t *testing.T) {
 			onRemote(t, func(t *testing.T, e *engine) {
-				e.k.unlink(fakePath)
-				start := time.Now()
-				e.before("open", func() error {
-					if time.Since(start) < row.closed {
-						return errNameKept
-					}
-					return nil
-				})
-				line := []*acquiring{e.acquire(e.l), e.acquire(e.l)}
-				time.Sleep(nameTime / 4)
-				for _, a := range line {
-					a.waits()
-					if row.want == ErrCancelled {
-						a.cancel()
-					}
-				}
-				time.Sleep(nameTime)
-				for _, a := range line {
-					if row.want != nil {
-						a.failed(row.want)
-						continue
-					}
-					e.release(a.got())
-				}
+				e.keepsName(nameTime / 2)
+				a, b := row.acquire(e), row.acquire(e)
+				time.Sleep(nameTime/2 - 1)
+				a.waits()
+				b.waits()
+				time.Sleep(nameTime / 100)
+				e.release(a.got())
+				e.release(b.got())
+				e.stats(Stats{Acquired: 2, Contended: 2, Reopened: 1})
+			})
+			onRemote(t, func(t *testing.T, e *engine) {
+				e.keepsName(time.Hour)
+				a, b := row.acquire(e), row.acquire(e)
+				time.Sleep(nameTime - 1)
+				a.waits()
+				b.waits()
+				time.Sleep(nameTime / 100)
+				a.failed(errNameKept)
+				b.failed(errNameKept)
+				// It counts for each anew, if it comes anew.
+				c := row.acquire(e)
+				time.Sleep(nameTime - 1)
+				c.waits()
+				time.Sleep(nameTime / 100)
+				c.failed(errNameKept)
 			})
 		})
 	}
+}
+
+// keepsName deletes the sidecar, and has it keep its name for so long.
+func (e *engine) keepsName(long time.Duration) {
+	e.k.unlink(fakePath)
+	start := time.Now()
+	e.before("open", func() error {
+		if time.Since(start) < long {
+			return errNameKept
+		}
+		return nil
+	})
+}
+
+func TestAllOfThemWaitForAName(t *testing.T) {
+	onRemote(t, func(t *testing.T, e *engine) {
+		other := e.open(otherPath)
+		e.keepsName(nameTime / 2)
+		all, err := AcquireAll(t.Context(), e.l, other)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := all.Release(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// Who is cancelled while it waits for the name, even at the last moment, closed, or
+// has a context that panics, ends as ever, and who is next goes on.
+func TestEndOfWaitingForAName(t *testing.T) {
+	for _, row := range []struct {
+		what string
+		when time.Duration
+		end  func(e *engine, a *acquiring)
+		want error
+	}{
+		{"cancelled", nameTime / 4, func(_ *engine, a *acquiring) { a.cancel() }, ErrCancelled},
+		{"cancelled at the last moment", nameTime - 1, func(_ *engine, a *acquiring) { a.cancel() }, ErrCancelled},
+		{"closed", nameTime / 4, func(e *engine, _ *acquiring) { e.close(e.l) }, fs.ErrClosed},
+	} {
+		t.Run(row.what, func(t *testing.T) {
+			onRemote(t, func(t *testing.T, e *engine) {
+				second := e.open(fakePath)
+				const long = nameTime + nameTime/50
+				e.keepsName(long)
+				a := e.acquire(e.l)
+				time.Sleep(row.when)
+				b := e.acquire(second)
+				row.end(e, a)
+				time.Sleep(nameTime / 100)
+				a.failed(row.want)
+				time.Sleep(long - row.when)
+				e.release(b.got())
+			})
+		})
+	}
+	t.Run("panics", func(t *testing.T) {
+		onRemote(t, func(t *testing.T, e *engine) {
+			e.keepsName(nameTime / 2)
+			func() {
+				defer func() {
+					if recover() == nil {
+						t.Error("no panic")
+					}
+				}()
+				e.l.Acquire(panicsInAPause{t.Context(), e})
+			}()
+			time.Sleep(nameTime)
+			e.works()
+		})
+	})
 }
 
 // And if another process has its lock, nobody can have another file: who comes waits

@@ -35,9 +35,10 @@ const (
 	// give a file the same identity twice.
 	maxReopened = 1000
 
-	// Who had to close a lost file for its name (errNameKept) waits so long for others
-	// to do the same. Those who waited on other machines for the same lock get it one
-	// after the other, some milliseconds apart, and close the file then.
+	// A lost file that keeps its name (errNameKept) was closed here. Whoever may wait
+	// does so for so long for others to do the same: those who waited on other machines
+	// for the same lock get it one after the other, some milliseconds apart, and close
+	// the file then.
 	nameTime = time.Second
 )
 
@@ -132,14 +133,18 @@ func (a *acquisition) reopen(ctx context.Context) (progress, error) {
 	if err == errNameKept && a.behind {
 		return hasTurn, nil
 	}
-	if err == errNameKept && a.manner != trying && time.Duration(now()-from.buriedAt) < nameTime {
-		if a.ended(ctx, hasTurn) {
+	if err == errNameKept && a.manner != trying {
+		switch {
+		case a.lock.isClosed():
+			err = errClosed
+		case a.ended(ctx, hasTurn):
 			from.counts.cancelled.Add(1)
-			from.pass()
-			return failed, cancelled(ctx)
+			err = cancelled(ctx)
+		case time.Duration(now()-max(from.buriedAt, a.waiter.since)).Abs() < nameTime:
+			a.waited = true
+			a.lock.reg.kernel.pause(nameTime / 100)
+			return lost, nil
 		}
-		a.lock.reg.kernel.pause(nameTime / 100)
-		return lost, nil
 	}
 	a.behind = false
 	if to != from {
