@@ -262,13 +262,17 @@ func (f *foreman) run(ctx context.Context) error {
 		}
 		var harm sync.WaitGroup
 		harm.Go(func() { f.do(f.disturber.work(ctx)) })
-		harm.Go(func() { f.do(f.kill(ctx, killing)) })
-		if signalStop != nil {
+		if !f.disturber.terrain.orphans {
+			harm.Go(func() { f.do(f.kill(ctx, killing)) })
+		}
+		if signalStop != nil && !f.disturber.terrain.orphans {
 			harm.Go(func() { f.do(f.stop(ctx, stopping)) })
 		}
 		<-ctx.Done()
 		cancel()
-		harm.Wait()
+		if !f.waitFor(&harm) {
+			return context.Cause(f.ctx)
+		}
 		if err := f.rest(); err != nil {
 			return err
 		}
@@ -286,6 +290,27 @@ func (f *foreman) run(ctx context.Context) error {
 		if f.sum.Rounds%30 == 0 {
 			fmt.Fprintf(f.Log, "%s: %v\n", f.elapsed(), f.summary())
 		}
+	}
+}
+
+// waitFor reports whether those who do harm have ended. If the run has failed, they
+// may be what hangs.
+func (f *foreman) waitFor(harm *sync.WaitGroup) bool {
+	ended := make(chan struct{})
+	go func() {
+		harm.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+		return true
+	case <-f.ctx.Done():
+	}
+	select {
+	case <-ended:
+		return true
+	case <-time.After(10 * time.Second):
+		return false
 	}
 }
 
@@ -353,9 +378,6 @@ func (f *foreman) kill(ctx context.Context, rng *rand.Rand) error {
 		// their witness files.
 		return nil
 	}
-	if f.disturber.terrain.orphans {
-		return nil
-	}
 	for {
 		if !sleep(ctx, time.Duration(float64(500*time.Millisecond)*rng.Float64())) {
 			return nil
@@ -395,6 +417,9 @@ func (f *foreman) stop(ctx context.Context, rng *rand.Rand) error {
 
 // freeze stops the crew until goOn is called.
 func (f *foreman) freeze(crew []*hireling) (goOn func()) {
+	if f.disturber.terrain.orphans {
+		return func() {}
+	}
 	for _, h := range crew {
 		h.cmd.Process.Signal(signalStop)
 	}

@@ -15,8 +15,9 @@ type terrain struct {
 	// leftovers is set where a file that is deleted while open stays in its
 	// directory, by another name, so that this cannot be deleted: NFS.
 	leftovers bool
-	// orphans is set where the server may keep the lock of a process that was killed
-	// while it waited, which then nobody has, and nobody gets: NFS 3.
+	// orphans is set where a wait that a signal interrupts may leave the lock at the
+	// server, where nobody has it then, and nobody gets it: NFS 3. There nobody is killed
+	// or stopped.
 	orphans bool
 }
 
