@@ -16,16 +16,17 @@ type terrain struct {
 	// directory, by another name, so that this cannot be deleted: NFS.
 	leftovers bool
 	// orphans is set where a wait that a signal interrupts may leave the lock at the
-	// server, where nobody has it then, and nobody gets it: NFS 3. There nobody is killed
-	// or stopped.
+	// server, where nobody has it then, and nobody gets it: NFS 3, SMB. There nobody is
+	// killed or stopped.
 	orphans bool
 }
 
 func terrainOf(dir string) terrain {
 	name := fsinfo.Find(dir).Type
+	smb := strings.HasPrefix(name, "smb") || name == "cifs"
 	return terrain{
-		sharing:   strings.HasPrefix(name, "smb") || name == "cifs",
+		sharing:   smb,
 		leftovers: strings.HasPrefix(name, "nfs"),
-		orphans:   name == "nfs",
+		orphans:   smb || name == "nfs", // NFS 4 is "nfs4"
 	}
 }
