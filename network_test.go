@@ -130,6 +130,15 @@ func TestCancelWinsOverAStaleFile(t *testing.T) {
 	})
 }
 
+// waysToWait are those in which an acquire may.
+var waysToWait = []struct {
+	what    string
+	acquire func(e *engine) *acquiring
+}{
+	{"waits", func(e *engine) *acquiring { return e.acquire(e.l) }},
+	{"blocks", func(e *engine) *acquiring { return e.blocking(e.l) }},
+}
+
 // On SMB the name of a deleted file cannot be used as long as the file is open: if it
 // is open by this process alone, it is closed for that.
 func TestDeletedFileThatKeepsItsName(t *testing.T) {
@@ -159,13 +168,7 @@ func TestDeletedFileThatKeepsItsName(t *testing.T) {
 // And if others have it open, who may wait does so for a moment, in which they may close
 // it. Those who queue behind do not have to wait for another one.
 func TestNameThatOthersKeepForAMoment(t *testing.T) {
-	for _, row := range []struct {
-		what    string
-		acquire func(e *engine) *acquiring
-	}{
-		{"parked", func(e *engine) *acquiring { return e.acquire(e.l) }},
-		{"blocking", func(e *engine) *acquiring { return e.blocking(e.l) }},
-	} {
+	for _, row := range waysToWait {
 		t.Run(row.what, func(t *testing.T) {
 			onRemote(t, func(t *testing.T, e *engine) {
 				e.keepsName(nameTime / 2)
@@ -273,13 +276,7 @@ func TestEndOfWaitingForAName(t *testing.T) {
 // And if another process has its lock, nobody can have another file: who comes waits
 // for that one, and goes on with the new file when it is gone.
 func TestDeletedFileThatKeepsItsNameUnderAHungHolder(t *testing.T) {
-	for _, row := range []struct {
-		what    string
-		acquire func(e *engine) *acquiring
-	}{
-		{"waits", func(e *engine) *acquiring { return e.acquire(e.l) }},
-		{"blocks", func(e *engine) *acquiring { return e.blocking(e.l) }},
-	} {
+	for _, row := range waysToWait {
 		for _, late := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, comes later: %v", row.what, late), func(t *testing.T) {
 				onRemote(t, func(t *testing.T, e *engine) {
