@@ -16,8 +16,8 @@ type terrain struct {
 	// directory, by another name, so that this cannot be deleted: NFS.
 	leftovers bool
 	// orphans is set where a wait that a signal interrupts may leave the lock at the
-	// server, where nobody has it then, and nobody gets it: NFS 3, SMB. There nobody is
-	// killed or stopped.
+	// server, where nobody has it then, and nobody gets it (NFS 3, SMB), or the client
+	// hanging (GlusterFS). There nobody is killed or stopped.
 	orphans bool
 }
 
@@ -27,6 +27,6 @@ func terrainOf(dir string) terrain {
 	return terrain{
 		sharing:   smb,
 		leftovers: strings.HasPrefix(name, "nfs"),
-		orphans:   smb || name == "nfs", // NFS 4 is "nfs4"
+		orphans:   smb || name == "nfs" || name == "fuse.glusterfs", // NFS 4 is "nfs4"
 	}
 }
