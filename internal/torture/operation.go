@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"packlock"
@@ -601,7 +602,11 @@ func (h *hand) stay() {
 }
 
 func (h *hand) release(hold *packlock.Hold) {
-	if err := hold.Release(); err != nil {
+	err := hold.Release()
+	if errors.Is(err, syscall.EIO) && terrainOf(h.site.packs).sharing {
+		return // so may SMB answer if the file was renamed meanwhile; it is closed then
+	}
+	if err != nil {
 		h.violated("%v", err)
 	}
 }
