@@ -100,18 +100,22 @@ func measureBeside(ctx context.Context, path string, effort besideEffort) ([]bes
 // besidePage returns the page about them.
 func besidePage(rows []besideRow, effort besideEffort, machine string) string {
 	var b strings.Builder
+	short := ""
+	if effort.short {
+		short = " -short"
+	}
 	fmt.Fprintf(&b, `# Other programs beside a busy one
 
 One process takes the lock in a tight loop: by packlock, or by raw flock in its place. Another program, which knows nothing of packlock, wants
 the lock too: it waits for it in the kernel, or it asks again and again until it gets it. Then it lets go at once, pauses for 10 ms, and begins anew. How
 often does it get in? Written by
 
-`+"```sh\ngo -C bench run . -beside -out ../docs\n```"+`
+`+"```sh\ngo -C bench run . -beside%s -out ../docs\n```"+`
 
 on %s. Rounds: %d of %v, alternating; the figures are medians of them. *Got in* is how often a second, of 100 at most; *worst wait* is the longest that it
-asked or waited. A wait that the end of the round cut short counts as long as it took, so that the round bounds it. *Busy* is the operations of the busy process, those of
+asked or waited. A wait that the end of the round cut short counts as long as it took, so that no wait is longer than a round and its warm-up. *Busy* is the operations of the busy process, those of
 packlock for one of raw flock.
-`, machine, effort.rounds, effort.length)
+`, short, machine, effort.rounds, effort.length)
 	if effort.short {
 		b.WriteString("\n**This was a short run (`-short`): a first look, and no more.**\n")
 	}

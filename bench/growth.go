@@ -138,7 +138,8 @@ func (g *grower) processes(ctx context.Context) (growthPart, error) {
 		heading: "Processes",
 		about: `So many processes of one goroutine each take the lock, spend the section, and let it go, without pause. A round lasts
 longer the more they are, so that each gets its turn. *Least share* is the operations of the process that had the fewest, over an
-even share of all; *most share* those of the one that had the most. With one, there is nobody to be shared with.`,
+even share of all; *most share* those of the one that had the most. With one, there is nobody to be shared with. (The *share* of other pages is the
+one divided by the other.)`,
 	}
 	for _, section := range []time.Duration{0, 20 * time.Microsecond} {
 		name := "empty section"
@@ -255,7 +256,7 @@ func (g *grower) packs(ctx context.Context) (growthPart, error) {
 		heading: "Packs that one process has open",
 		about: `A process opens so many packs, takes the lock of each, lets them go, and closes them. Times are those of one, the mean of all. Some of
 the libraries open the file when it is locked and close it when it is let go: for them, that is where the time and the descriptors are. Memory of less
-than 1,000 is left out.`,
+than 1,000 is left out; what is negative is noise of the heap.`,
 		charts: []*chart{idle, held, idleFiles, heldFiles, open, acquire, release, closing},
 	}
 	for i, n := range g.effort.packs {

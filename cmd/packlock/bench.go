@@ -66,9 +66,9 @@ Lists run every combination, a row each:
 `,
 		notes: `
 The ratios are to raw flock: of operations, more is better, of waits less. A
-section is spent spinning on the clock. The scenarios with one process and an
-empty section leave out the waits, because they cost less than a clock that
-measures them. What is measured, and how, stands in docs/bench-method.md.
+section is spent spinning on the clock. Those scenarios of the set with one
+process and an empty section leave out the waits, because they cost less than a
+clock that measures them. What is measured, and how, stands in docs/bench-method.md.
 
 With -csv there is a line for the medians of each row, and then one for each of
 its rounds. A figure that means nothing there is left empty.
