@@ -298,8 +298,9 @@ func (g *grower) contended(ctx context.Context) (growthPart, error) {
 		name:    "growth-contended",
 		heading: "Packs that another process has",
 		about: fmt.Sprintf(`A process waits for so many packs, a goroutine for each, while another process has them all and lets them go, one every
-millisecond: the threads that the waiting adds, and how late each pack is had. Packlock parks %d threads and asks again and again for the packs beyond:
-these are let go first, while the threads are still parked, and have a line of their own.`, mostParked),
+millisecond: the threads that the waiting adds, and how late each pack is had. Packlock parks at most %d threads, and polls for the
+packs beyond, every millisecond at first and every 50 ms in the end. These packs are let go first, while the threads are still parked, and have a line of
+their own.`, mostParked),
 		charts: []*chart{threads, middle, late99, worst},
 	}
 	for i, n := range g.effort.contended {
