@@ -42,7 +42,7 @@ func TestSidecarOfSomebodyElseInStickyDirectory(t *testing.T) {
 		if err := openToCreate(path); err != unix.EACCES {
 			t.Fatalf("O_CREAT gives %v, want it denied", err)
 		}
-		fd, readOnly, err := openSidecar(path, unix.Open)
+		fd, readOnly, err := openSidecar(path, unix.Open, osKernel{}.pause)
 		if err != nil || readOnly != nil {
 			t.Fatalf("opened for writing: %v, at all: %v", readOnly, err)
 		}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -95,14 +96,23 @@ func TestOpeningAsksForNoMoreThanItNeeds(t *testing.T) {
 		{"a signal comes", []call{{write, unix.EINTR}, {write, nil}}, nil, nil},
 	} {
 		var asked []int
-		_, readOnly, err := openSidecar("pack", func(_ string, mode int, _ uint32) (int, error) {
+		var paused time.Duration
+		stale := 0
+		_, readOnly, err := openSidecar("/pack", func(_ string, mode int, _ uint32) (int, error) {
 			n := len(asked)
 			asked = append(asked, mode&(unix.O_ACCMODE|unix.O_CREAT))
 			if n >= len(row.calls) {
 				return -1, errors.New("asked too often")
 			}
+			if row.calls[n].answer == unix.ESTALE {
+				stale++
+			}
 			return 3, row.calls[n].answer
-		})
+		}, func(d time.Duration) { paused += d })
+		// GlusterFS needs a second to forget.
+		if want := time.Millisecond<<stale - time.Millisecond; paused != want {
+			t.Errorf("%s: paused for %v, want %v", row.what, paused, want)
+		}
 		if readOnly != row.readOnly || err != row.err && !errors.Is(err, row.err) {
 			t.Errorf("%s: read-only %v, error %v; want %v, %v", row.what, readOnly, err, row.readOnly, row.err)
 		}

@@ -18,7 +18,7 @@ import (
 const maxAgain = 10
 
 func openFile(path string) (*osFile, error) {
-	fd, readOnly, err := openSidecar(path, unix.Open)
+	fd, readOnly, err := openSidecar(path, unix.Open, osKernel{}.pause)
 	switch {
 	case err != nil && keepsName(path, err):
 		return nil, errNameKept
@@ -51,8 +51,8 @@ func openFile(path string) (*osFile, error) {
 // and falls back to reading, which is enough where the lock does not cross a
 // network. It asks for O_CREAT only when the file was missing: in a sticky
 // directory Linux denies O_CREAT on somebody else's file (fs.protected_regular).
-// open is unix.Open.
-func openSidecar(path string, open func(string, int, uint32) (int, error)) (fd int, readOnly, err error) {
+// open is unix.Open, and pause that of the kernel.
+func openSidecar(path string, open func(string, int, uint32) (int, error), pause func(time.Duration)) (fd int, readOnly, err error) {
 	// O_NONBLOCK so that a FIFO does not hold us up and O_NOCTTY so that a
 	// terminal does not become ours, before either is turned away.
 	const flags = unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_CLOEXEC
@@ -66,7 +66,7 @@ func openSidecar(path string, open func(string, int, uint32) (int, error)) (fd i
 	}
 	// Somebody may create or delete the file between two of the calls; each
 	// time round takes another such coincidence.
-	for range maxAgain {
+	for again := range maxAgain {
 		err = openWith(unix.O_RDWR)
 		if err == unix.ENOENT {
 			err = openWith(unix.O_RDWR | unix.O_CREAT)
@@ -77,6 +77,9 @@ func openSidecar(path string, open func(string, int, uint32) (int, error)) (fd i
 		if err == unix.ESTALE || err == unix.EINVAL {
 			// What a client remembers of the name is another file's by now.
 			readDirectory(path)
+			if err == unix.ESTALE && exists(directory(path)) {
+				pause(time.Millisecond << again) // GlusterFS remembers for a second
+			}
 			continue
 		}
 		break
@@ -188,6 +191,12 @@ func directory(path string) string {
 		return path[:i]
 	}
 	return "/"
+}
+
+// exists reports whether something is there.
+func exists(path string) bool {
+	var st unix.Stat_t
+	return ignoringEINTR(func() error { return unix.Stat(path, &st) }) == nil
 }
 
 // readDirectory reads the names next to path, with which an SMB client replaces
