@@ -221,7 +221,7 @@ func (s site) set() error {
 	if err := os.WriteFile(sidecar, nil, 0o666); err != nil {
 		return err
 	}
-	if !terrainOf(s.packs).sharing {
+	if !terrainOf(s.packs).settled {
 		os.Link(sidecar, s.hardLink(packStill))
 	}
 	return nil

@@ -120,14 +120,12 @@ func (d *disturber) work(ctx context.Context) error {
 			return err
 		}
 		var err error
-		switch d.rng.IntN(10) {
-		case 0, 1:
+		switch what := d.rng.IntN(10); {
+		case what < 2, d.terrain.settled:
 			err = d.visit(d.rng.IntN(packs))
-		case 2:
-			if !d.terrain.sharing {
-				err = d.hurry()
-			}
-		case 3, 4:
+		case what < 3:
+			err = d.hurry()
+		case what < 5:
 			err = d.surprise()
 		default:
 			err = d.lose()
@@ -159,10 +157,10 @@ func (d *disturber) visit(p int) error {
 	if err := d.sections[p].pass(&d.scribe, file, d.stay); err != nil {
 		return fmt.Errorf("pack %s: %w", packNames[p], err)
 	}
-	switch p {
-	case packStill:
+	switch {
+	case p == packStill, d.terrain.settled:
 		return l.unlock()
-	case packLost:
+	case p == packLost:
 		if err := d.takeAway(); err != nil {
 			return err
 		}
@@ -229,8 +227,6 @@ func (d *disturber) upTo(most time.Duration) time.Duration {
 func (d *disturber) disturb(p int, l *rawLock) (err error) {
 	after := func() error { return nil }
 	switch sidecar := d.site.sidecar(p); {
-	case d.terrain.sharing:
-		after, err = d.renameAway(p)
 	case p == packFiled:
 		switch d.rng.IntN(3) {
 		case 0:

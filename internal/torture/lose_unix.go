@@ -57,11 +57,7 @@ func (d *disturber) takeAway() error {
 	}
 	away := d.fresh(filepath.Join(d.site.packs, "lost"))
 	var err error
-	how := d.rng.IntN(6)
-	if d.terrain.sharing {
-		how = 2
-	}
-	switch how {
+	switch d.rng.IntN(6) {
 	case 0:
 		d.noted(p, "delete the sidecar")
 		err = os.Remove(sidecar)
@@ -107,7 +103,7 @@ func (d *disturber) removeAll(path string) error {
 		err := os.RemoveAll(path)
 		exists := errors.Is(err, fs.ErrExist) // ENOTEMPTY is that too
 		switch {
-		case d.terrain.sharing, d.terrain.leftovers && (exists || errors.Is(err, unix.EBUSY)):
+		case d.terrain.leftovers && (exists || errors.Is(err, unix.EBUSY)):
 			return nil
 		case !exists:
 			return err

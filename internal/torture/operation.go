@@ -8,7 +8,6 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"packlock"
@@ -602,11 +601,7 @@ func (h *hand) stay() {
 }
 
 func (h *hand) release(hold *packlock.Hold) {
-	err := hold.Release()
-	if errors.Is(err, syscall.EIO) && terrainOf(h.site.packs).sharing {
-		return // so may SMB answer if the file was renamed meanwhile; it is closed then
-	}
-	if err != nil {
+	if err := hold.Release(); err != nil {
 		h.violated("%v", err)
 	}
 }
