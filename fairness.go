@@ -185,6 +185,7 @@ func (f *fairness) begin(t int64) {
 
 // beginAfterWait begins a slice at time t, when another process let the lock go.
 func (f *fairness) beginAfterWait(t int64) {
+	f.rivalAt = t // all the while: it is no new one, however long the wait was
 	f.busy(t)
 	f.sharedAt = t
 	f.begin(t)

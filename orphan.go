@@ -141,6 +141,7 @@ func (a *acquisition) reopen(ctx context.Context) (progress, error) {
 			from.counts.cancelled.Add(1)
 			err = cancelled(ctx)
 		case time.Duration(now()-max(from.buriedAt, a.waiter.since)).Abs() < nameTime:
+			// Where pause does nothing, no open answers so.
 			a.waited = true
 			a.lock.reg.kernel.pause(nameTime / 100)
 			return lost, nil

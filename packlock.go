@@ -184,8 +184,9 @@ func (l *Lock) Path() string { return l.opened().path }
 // once with an error for which errors.Is holds with ErrCancelled, ctx.Err() and
 // context.Cause(ctx). The package's overview tells of the parked thread that may
 // be left behind. Only system calls of its own that do not wait for the lock are
-// not interrupted. That matters if the file system is slow to answer, or if somebody
-// has a lease on the file that took a lost one's place: it is broken within a minute.
+// not interrupted. That matters if the file system is slow to answer (GlusterFS is
+// given a second to find a file that took a lost one's place), or if somebody has a
+// lease on that file: it is broken within a minute.
 //
 // If the calling goroutine or a hold that ctx descends from (see Hold.Context) has
 // the lock, Acquire fails with ErrReentrant. A function that C code calls, on a

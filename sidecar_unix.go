@@ -77,8 +77,10 @@ func openSidecar(path string, open func(string, int, uint32) (int, error), pause
 		if err == unix.ESTALE || err == unix.EINVAL {
 			// What a client remembers of the name is another file's by now.
 			readDirectory(path)
-			if err == unix.ESTALE && exists(directory(path)) {
-				pause(time.Millisecond << again) // GlusterFS remembers for a second
+			if err == unix.ESTALE && again < maxAgain-1 {
+				if _, gone := os.Stat(directory(path)); gone == nil {
+					pause(2 * time.Millisecond << again) // GlusterFS remembers for a second
+				}
 			}
 			continue
 		}
@@ -191,12 +193,6 @@ func directory(path string) string {
 		return path[:i]
 	}
 	return "/"
-}
-
-// exists reports whether something is there.
-func exists(path string) bool {
-	var st unix.Stat_t
-	return ignoringEINTR(func() error { return unix.Stat(path, &st) }) == nil
 }
 
 // readDirectory reads the names next to path, with which an SMB client replaces

@@ -264,9 +264,9 @@ func (f *foreman) run(ctx context.Context) error {
 		harm.Go(func() { f.do(f.disturber.work(ctx)) })
 		if !f.disturber.terrain.orphans {
 			harm.Go(func() { f.do(f.kill(ctx, killing)) })
-		}
-		if signalStop != nil && !f.disturber.terrain.orphans {
-			harm.Go(func() { f.do(f.stop(ctx, stopping)) })
+			if signalStop != nil {
+				harm.Go(func() { f.do(f.stop(ctx, stopping)) })
+			}
 		}
 		<-ctx.Done()
 		cancel()
