@@ -197,8 +197,9 @@ func (l *Lock) Path() string { return l.opened().path }
 // pack that another waits for, it may fail with ErrDeadlock.
 //
 // If the sidecar was deleted, replaced or renamed, Acquire goes on with the file
-// that is at the path then, also if it waits already, within a second. If the pack
-// directory is gone, it fails with fs.ErrNotExist.
+// that is at the path then, also if it waits already, within a second (on GlusterFS
+// it took up to half a minute). If the pack directory is gone, it fails with
+// fs.ErrNotExist.
 //
 // It panics if ctx is nil.
 func (l *Lock) Acquire(ctx context.Context) (*Hold, error) {
