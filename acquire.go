@@ -2,93 +2,115 @@ package packlock
 
 import (
 	"context"
+	"fmt"
 
 	"packlock/internal/goid"
 )
 
-// progress is how far an acquire has come.
-type progress uint8
+// acquireState is what an acquire has.
+type acquireState uint8
 
 const (
-	queued     progress = iota // in the queue
-	hasTurn                    // has the turn; nothing is locked
-	locked                     // has the turn and, by its own call, the kernel's lock
-	granted                    // the same, from the parked thread
-	handedOver                 // the same, from a release
-	lost                       // has the turn of an entry that is not to be used; nothing is locked
-	failed                     // has nothing but an error
+	nothing    acquireState = iota // or nothing but an error
+	queued                         // a place in the queue
+	hasTurn                        // the turn; the kernel's lock is not ours
+	locked                         // the turn and, by its own call, the kernel's lock
+	granted                        // the same, from the parked thread
+	handedOver                     // the same, from a release
+	lost                           // the turn of an entry that must not be used; the kernel's lock is not ours
 )
 
-// manner is how an acquire waits.
-type manner uint8
+// waitMode is how an acquire waits.
+type waitMode uint8
 
 const (
-	parking  manner = iota // in the queue, a dedicated thread in the kernel
-	blocking               // in the kernel, on its own thread, when it is the first
-	trying                 // not at all
+	parking  waitMode = iota // in the queue, a dedicated thread in the kernel
+	blocking                 // in the kernel, on its own thread, if it is the first
+	trying                   // not at all
 )
 
-// acquire is the acquire in all its manners.
+// acquire is the acquire in all its modes.
 //
-// If fixed is not nil, the acquire fails with errMoved rather than to go on with
-// another entry than that.
-func (l *lock) acquire(ctx context.Context, manner manner, fixed *entry) (*Hold, error) {
+// If ordered is not nil, the acquire fails with errMoved rather than to go on with a
+// different entry.
+func (l *lock) acquire(ctx context.Context, mode waitMode, ordered *entry) (_ *Hold, err error) {
 	if ctx.Err() != nil {
-		l.entry.Load().counts.cancelled.Add(1)
+		l.entry().counts.cancelled.Add(1)
 		return nil, l.fail(cancelled(ctx))
 	}
-	a := acquisition{lock: l, manner: manner, fixed: fixed != nil, hold: &Hold{lock: l, entry: fixed}, caller: goid.Get()}
-	at, err := a.arrive(ctx)
+	a := acquisition{lock: l, mode: mode, ordered: ordered != nil, hold: &Hold{lock: l, entry: ordered}, caller: goid.Get()}
+	defer a.giveBackAfterPanic()
+	a.state, err = a.arrive(ctx)
 	for err == nil {
-		switch at {
+		switch a.state {
 		case queued:
-			at, err = a.wait(ctx)
+			a.state, err = a.waitInQueue(ctx)
 		case hasTurn:
-			at, err = a.try(ctx)
+			a.state, err = a.try(ctx)
 		case locked, granted, handedOver:
 			var same bool
-			if same, err = a.verify(at); same {
-				return a.finish(ctx, at)
+			if same, err = a.verify(); same {
+				return a.finish(ctx)
 			}
-			at = lost
+			a.state = lost
 		case lost:
-			at, err = a.reopen(ctx)
+			a.state, err = a.moveOn(ctx)
 		default:
 			panic("packlock: acquire that has nothing goes on")
 		}
 	}
+	a.state = nothing
 	a.dropWaiter()
 	return nil, l.fail(err)
 }
 
-// acquisition is an acquire under way. Its methods are the steps between one
-// progress and the next; one that returns an error has given up what it had.
+// acquisition is an acquire under way. Its methods are the steps between one state and
+// the next. One that returns an error has given up what the acquire had.
 //
-// What is on the stack while an acquire waits, here and in wait, counts for
-// every waiting goroutine: there is room for little more before its stack
-// doubles from 2 KB.
+// The context may be any caller's code, and panic. It is only asked while state is what
+// the acquire has. So a step that gives something up asks the context before, and not
+// after.
+//
+// What is on the stack while an acquire waits, here and in waiter.wait, counts for
+// every waiting goroutine: there is room for little more before its stack doubles from
+// 2 KB.
 type acquisition struct {
-	lock     *lock
-	entry    *entry
-	hold     *Hold
-	waiter   *waiter // made when there is need to wait
-	caller   uint64
-	reopened uint16
-	manner   manner
-	waited   bool // in the queue or on its own thread
-	fixed    bool // the entry of hold is the only one that will do
+	lock   *lock
+	entry  *entry
+	hold   *Hold
+	waiter *waiter // made when the acquire has to wait
+	caller uint64
+	moves  uint16 // in a row, to the file that took a lost one's place
+	state  acquireState
+	mode   waitMode
+	waited bool // in the queue or on its own thread
 
-	// behind says that another process has the lock of the file, which is lost. If
-	// nobody can have another file as long as that has it (errNameKept), it is waited
-	// for as if it was not.
-	behind bool
+	// ordered is set for acquires of AcquireAll: the entry of hold is the only one
+	// that will do.
+	ordered bool
+
+	// heldElsewhere is set when another process holds the lock of the file, which is
+	// lost.
+	heldElsewhere bool
+}
+
+// giveBackAfterPanic gives back what the acquire has when its context has panicked.
+// Otherwise the lock would be lost for the life of the process.
+func (a *acquisition) giveBackAfterPanic() {
+	switch a.state {
+	case hasTurn, lost:
+		a.entry.pass()
+	case locked, granted, handedOver:
+		a.entry.mu.Lock()
+		a.entry.giveBackLocked(granted)
+	}
 }
 
 // arrive takes the turn if it is free.
-func (a *acquisition) arrive(ctx context.Context) (progress, error) {
+func (a *acquisition) arrive(ctx context.Context) (acquireState, error) {
 	l := a.lock
 	e := l.lockEntry()
-	if e.turn == turnFree && !l.closed && (!a.fixed || a.hold.entry == e) {
+	if e.turn == turnFree && !l.closed && (!a.ordered || a.hold.entry == e) {
 		a.entry = e
 		e.takeLocked(a.hold, a.caller)
 		e.mu.Unlock()
@@ -98,186 +120,304 @@ func (a *acquisition) arrive(ctx context.Context) (progress, error) {
 	return a.queueUp(ctx)
 }
 
-// queueUp takes the turn if it is free and queues up if not. Before it is refused,
-// or waits, because of somebody outside of this process, it looks at the path.
-func (a *acquisition) queueUp(ctx context.Context) (progress, error) {
-	// The context may be anybody's code and is not asked under mu.
+// queueUp takes the turn if it is free and queues up if not. An acquire that would be
+// refused waits for a check of the path first, if one is due.
+func (a *acquisition) queueUp(ctx context.Context) (acquireState, error) {
+	// The context may be any caller's code and is not asked under mu.
 	t := now()
-	if a.manner != trying {
-		a.consult(ctx, t)
+	var done <-chan struct{}
+	if a.mode != trying {
+		a.readContext(ctx, t)
+		done = a.waiter.done
 	}
-	at, look, err := a.queueUpOrLook(t, true)
-	if look {
-		if err = a.lock.lookFrom(a.entry); err != nil {
-			return failed, err
+	// Two checks at most: one that was under way already may be too old.
+	for checks := 2; ; checks-- {
+		state, check, err := a.queueUpOrCheck(t, checks > 0)
+		if check == nil {
+			return state, err
 		}
-		at, _, err = a.queueUpOrLook(t, false)
+		if err := check.await(ctx, done, a.lock); err != nil {
+			return nothing, err
+		}
+		t = now()
 	}
-	return at, err
 }
 
-// queueUpOrLook is queueUp, at time t, unless the caller may look at the path and has
-// to: then it has done nothing.
-func (a *acquisition) queueUpOrLook(t int64, mayLook bool) (at progress, look bool, err error) {
+// queueUpOrCheck is queueUp at time t, unless the acquire would be refused and a check
+// of the path is due: then it returns that check, and has done nothing.
+func (a *acquisition) queueUpOrCheck(t int64, mayCheck bool) (acquireState, *check, error) {
 	l := a.lock
 	e := l.lockEntry()
 	defer e.mu.Unlock()
 	a.entry = e
+	loc := l.location.Load()
 	held := e.heldByLocked(a.caller, a.marks())
 	switch {
 	case l.closed:
-		return failed, false, errClosed
-	case a.fixed && a.hold.entry != e:
-		return failed, false, errMoved
+		return nothing, nil, errClosed
+	case a.ordered && a.hold.entry != e:
+		return nothing, nil, errMoved
 	case e.turn == turnFree:
 		e.takeLocked(a.hold, a.caller)
-		return hasTurn, false, nil
-	case mayLook && l.lookIsDue(t) && a.looks(e, held):
-		return failed, true, nil
-	case held:
-		return failed, false, ErrReentrant
-	case a.manner == trying:
-		return failed, false, ErrBusy
+		return hasTurn, nil, nil
+	case held || a.mode == trying:
+		if mayCheck && loc.due(t) {
+			if check := loc.checkLocked(); check != nil {
+				return nothing, check, nil
+			}
+		}
+		if held {
+			return nothing, nil, ErrReentrant
+		}
+		return nothing, nil, ErrBusy
 	}
 	e.enqueueLocked(a.waiter, t)
-	return queued, false, nil
+	// Behind a goroutine of this process the watch is enough: each time that the lock
+	// changes hands it is verified.
+	if e.turn != turnTaken && loc.due(t) {
+		loc.checkLocked()
+	}
+	return queued, nil, nil
 }
 
-// looks reports whether an arrival for which a look at the path is due makes it.
-func (a *acquisition) looks(e *entry, held bool) bool {
-	// Who queues behind a goroutine of this process leaves it to the watch: from one
-	// to the next, a lock is verified often enough. Who queues while another one is at
-	// the look is moved by that one. Who is about to be refused cannot be told later.
-	return held || a.manner == trying ||
-		e.turn != turnTaken && a.lock.looking.CompareAndSwap(false, true)
-}
-
-// wait waits in the queue.
-func (a *acquisition) wait(ctx context.Context) (progress, error) {
+// waitInQueue waits in the queue.
+func (a *acquisition) waitInQueue(ctx context.Context) (acquireState, error) {
 	w := a.waiter
 	a.waited = true
+	a.moves = 0
 	if err := w.wait(ctx); err != nil {
-		return failed, err
+		return nothing, err
 	}
 	a.entry = a.hold.entry // which its Lock may have left already
 	return w.got, nil
 }
 
-// try uses the turn to ask the kernel for the lock, and goes to wait if it is
-// another process's.
-func (a *acquisition) try(ctx context.Context) (progress, error) {
+// try uses the turn to try the kernel's lock, and waits for it if another process holds
+// it.
+func (a *acquisition) try(ctx context.Context) (acquireState, error) {
 	e := a.entry
-	if e.dead {
+	if e.unusable {
 		return lost, nil
 	}
-	aside := e.fair.timed && e.fair.stepsAside(now(), a.manner != trying)
-	if aside {
-		e.reg.kernel.pause(asideTime)
+	ok, t, err := a.tryKernel(ctx)
+	switch {
+	case err == errFileLost:
+		return lost, nil
+	case err != nil:
+		e.pass()
+		return nothing, err
+	case ok:
+		e.fair.startSlice(t)
+		return locked, nil
 	}
-	behind := a.behind
-	a.behind = false
-	ok, err := e.file.try()
-	t := now()
-	if aside && ok {
-		ok, t, err = e.offerAgain(t, func() bool { return a.ended(ctx, locked) })
+	e.fair.yielded(t)
+	heldElsewhere := a.heldElsewhere
+	a.heldElsewhere = false
+	if loc := a.lock.location.Load(); !heldElsewhere && loc.due(t) {
+		switch same, err := loc.checkPath(t); {
+		case err != nil:
+			e.pass()
+			return nothing, err
+		case !same:
+			a.heldElsewhere = true
+			return lost, nil
+		}
 	}
-	if !ok && err == nil {
-		e.fair.busy(t)
-		for n, first := 0, t; !ok && err == nil && a.manner != trying && e.fair.asksAgain(n, t-first); n++ {
+	return a.waitForKernel(ctx, t)
+}
+
+// tryKernel tries the kernel's lock, as often as fairness allows, and returns whether
+// and when it got it. It may yield to other processes before.
+func (a *acquisition) tryKernel(ctx context.Context) (ok bool, t int64, err error) {
+	e := a.entry
+	yields := e.fair.trackRelease && e.fair.shouldYield(now(), a.mode != trying)
+	if yields {
+		e.reg.kernel.pause(yieldPause)
+	}
+	ok, err = e.file.try()
+	t = now()
+	switch {
+	case err != nil:
+	case ok && yields:
+		return a.reoffer(ctx, t)
+	case !ok:
+		e.fair.sawRival(t)
+		for n, first := 0, t; !ok && err == nil && a.mode != trying && e.fair.shouldSpin(n, t-first); n++ {
 			ok, err = e.file.try()
 			t = now()
 		}
 	}
-	switch {
-	case err == errStale:
-		return lost, nil
-	case err != nil:
-		e.pass()
-		return failed, err
-	case ok:
-		e.fair.begin(t)
-		return locked, nil
-	}
-	e.fair.shared(t)
-	if !behind && a.lock.lookIsDue(t) {
-		switch same, err := a.lock.look(e, t); {
-		case err != nil:
-			e.pass()
-			return failed, err
-		case !same:
-			a.behind = true
-			return lost, nil
+	return ok, t, err
+}
+
+// reoffer offers the lock, which was acquired at time t in spite of a yield, to waiters
+// of other processes that may be late, until the context ends. It returns whether the
+// lock is still ours, and since when.
+func (a *acquisition) reoffer(ctx context.Context, t int64) (ok bool, since int64, err error) {
+	e := a.entry
+	ok = true
+	n := 0
+	for first := t; ok && e.fair.shouldReoffer(n, t-first, t); n++ {
+		a.state = locked
+		if ctx.Err() != nil {
+			break
 		}
+		a.state = hasTurn
+		if e.unlock() != nil {
+			return false, t, errFileLost // it is closed
+		}
+		e.reg.kernel.pause(yieldPause)
+		if ok, err = e.file.try(); err != nil {
+			return false, t, err
+		}
+		t = now()
 	}
-	switch {
-	case a.manner == trying:
+	if ok {
+		e.fair.reofferFailed(n, t)
+	}
+	return ok, t, nil
+}
+
+// waitForKernel waits for another process to release the lock, since time t.
+func (a *acquisition) waitForKernel(ctx context.Context, t int64) (acquireState, error) {
+	e := a.entry
+	if a.mode == trying {
 		e.pass()
-		return failed, ErrBusy
-	case a.ended(ctx, hasTurn): // or a thread would park for nobody
+		return nothing, ErrBusy
+	}
+	if ctx.Err() != nil { // or a thread would park for no waiter
 		e.counts.cancelled.Add(1)
+		err := cancelled(ctx)
 		e.pass()
-		return failed, cancelled(ctx)
+		return nothing, err
 	}
 	a.needWaiter(t)
-	if a.manner == blocking && a.lock.reg.threads.take() {
+	if a.mode == blocking && e.reg.threads.take() {
 		a.waited = true
+		a.moves = 0
 		switch err := e.block(); err {
 		case nil:
 			return locked, nil
-		case errStale:
+		case errFileLost:
 			return lost, nil
 		default:
 			e.pass()
-			return failed, err
+			return nothing, err
 		}
 	}
-	if !a.waiter.consulted {
-		a.asking(hasTurn, func() { a.consult(ctx, t) })
+	if !a.waiter.contextRead {
+		a.readContext(ctx, t)
 	}
 	if !e.park(a.waiter, t) {
 		e.pass()
-		return failed, errClosed
+		return nothing, errClosed
 	}
 	return queued, nil
 }
 
-// verify reports whether the locked file is the one at the path of the Lock, as
-// far as it has to be looked at. If not, the lock is let go.
-func (a *acquisition) verify(at progress) (bool, error) {
+// verify reports whether the locked file is the one at the path of the Lock, as far as
+// that must be checked. If not, the kernel's lock is released.
+func (a *acquisition) verify() (bool, error) {
 	e := a.entry
-	same, err := e.verify(a.lock, at, a.waited)
+	same, err := e.verify(a.lock.location.Load(), a.state == handedOver, a.waited)
 	if same && err == nil {
 		return true, nil
 	}
-	e.unlock() // whether a file unlocks that is nobody's sidecar is nobody's concern
+	e.unlock() // that a lost file does not unlock matters to no one
 	if err != nil {
 		e.pass()
 	}
 	return false, err
 }
 
-// finish returns the hold, which is ours and verified.
-func (a *acquisition) finish(ctx context.Context, at progress) (*Hold, error) {
-	l, e := a.lock, a.entry
-	if a.ended(ctx, at) {
-		// It ended while we were about to have the lock, and wins.
-		e.counts.cancelled.Add(1)
-		e.mu.Lock()
-		e.giveBackLocked(handedOver)
-		return nil, l.fail(cancelled(ctx))
+// moveOn leaves the entry, whose file is lost, for that of the file that is at the path
+// now.
+func (a *acquisition) moveOn(ctx context.Context) (acquireState, error) {
+	from := a.entry
+	if a.mode != trying {
+		a.readContext(ctx, now())
 	}
-	if a.waited && at == locked && l.isClosed() {
-		// It was in no queue where Close could have turned it away.
+	if a.moves++; a.moves > maxMoves {
+		from.pass()
+		return nothing, fmt.Errorf("%w %d times in a row", ErrLost, maxMoves)
+	}
+	to, turn, err := a.lock.reg.relocate(a.lock.location.Load(), a)
+	if err == errDeletePending && (a.heldElsewhere || a.mode != trying) {
+		return a.awaitDeletion(ctx)
+	}
+	a.heldElsewhere = false
+	if to != from {
+		from.pass()
+	}
+	a.entry = to
+	switch {
+	case err != nil:
+		return nothing, err
+	case a.ordered && to != from:
+		if turn {
+			to.pass()
+		}
+		return nothing, errMoved
+	case to == nil:
+		a.state = nothing
+		return a.arrive(ctx)
+	case turn:
+		return hasTurn, nil
+	case a.mode == trying:
+		return nothing, ErrBusy
+	}
+	return queued, nil
+}
+
+// awaitDeletion waits for the other processes that have the lost file open to close it,
+// as no other file can take its place before.
+func (a *acquisition) awaitDeletion(ctx context.Context) (acquireState, error) {
+	e := a.entry
+	if a.heldElsewhere {
+		return hasTurn, nil // nothing is lost: the lock is waited for
+	}
+	err := error(errDeletePending)
+	switch {
+	case a.lock.isClosed():
+		err = errClosed
+	case ctx.Err() != nil:
+		e.counts.cancelled.Add(1)
+		err = cancelled(ctx)
+	case min(age(now(), e.abandonedAt), age(now(), a.waiter.since)) < deletePendingTimeout:
+		// Where pause does nothing, no open fails like this.
+		a.waited = true
+		e.reg.kernel.pause(deletePendingTimeout / 100)
+		return lost, nil
+	}
+	e.pass()
+	return nothing, err
+}
+
+// finish returns the hold, which is ours and verified.
+func (a *acquisition) finish(ctx context.Context) (*Hold, error) {
+	l, e, state := a.lock, a.entry, a.state
+	var err error
+	switch {
+	case ctx.Err() != nil:
+		// It ended while the lock was being granted, and wins.
+		e.counts.cancelled.Add(1)
+		err = cancelled(ctx)
+	case a.waited && state == locked && l.isClosed():
+		// It was in no queue where Close could have found it.
+		err = errClosed
+	}
+	a.state = nothing
+	if err != nil {
 		e.mu.Lock()
 		e.giveBackLocked(handedOver)
-		return nil, l.fail(errClosed)
+		return nil, l.fail(err)
 	}
 	e.counts.acquired.Add(1)
 	if a.waited {
 		e.counts.contended.Add(1)
 		e.counts.waited(e.fair.changedAt - a.waiter.since)
 	}
-	if at == handedOver {
+	if state == handedOver {
 		e.counts.handedOver.Add(1)
 	}
 	a.dropWaiter()

@@ -14,24 +14,26 @@ import (
 // AcquireAll.
 type Holds []*Hold
 
-// AcquireAll acquires all of the locks, or none: then it has let go of what it got.
-// Whatever the order of the arguments, it waits for one after the other in the
-// order of the files' identities, which is the same for every program on a
-// machine, so that programs which acquire overlapping sets do not wait for each
-// other in a circle. If a sidecar is replaced meanwhile, and so has another place
-// in that order, it lets go of everything and begins again.
+// AcquireAll acquires all of the locks or none. On error it has released those that it
+// had acquired.
 //
-// The errors are those of Acquire; the path is that of the lock that failed. The
-// same sidecar twice, by whatever path, is an ErrReentrant, and so is one that the
-// caller has already: both are found before anything is acquired.
+// It waits for one lock after the other, in the order of the files' identities and not
+// of the arguments. That order is the same for every program on a machine, so programs
+// that acquire overlapping sets cannot deadlock. If a lock file is replaced meanwhile, and
+// so has a different place in the order, AcquireAll releases everything and starts again.
+//
+// The errors are those of Acquire, with the path of the lock that failed. The same lock
+// file twice, by any path, is an ErrReentrant, and so is one whose lock the caller
+// already holds. Both are found before anything is acquired.
 //
 // It panics if ctx is nil.
 func AcquireAll(ctx context.Context, locks ...*Lock) (Holds, error) {
 	if ctx.Err() != nil && len(locks) > 0 {
-		_, err := locks[0].Acquire(ctx) // which says so
-		return nil, err
+		first := locks[0].opened()
+		first.entry().counts.cancelled.Add(1)
+		return nil, first.fail(cancelled(ctx))
 	}
-	for range maxReopened {
+	for range maxMoves {
 		holds, err := acquireAll(ctx, locks)
 		if !errors.Is(err, errMoved) {
 			return holds, err
@@ -43,13 +45,13 @@ func AcquireAll(ctx context.Context, locks ...*Lock) (Holds, error) {
 // acquireAll is one attempt, which fails with errMoved if the order changes.
 func acquireAll(ctx context.Context, locks []*Lock) (holds Holds, err error) {
 	defer runtime.KeepAlive(locks)
-	places, err := inOrder(ctx, locks)
+	ordered, err := inOrder(ctx, locks)
 	if err != nil {
 		return nil, err
 	}
 	var got Holds
 	defer func() {
-		// Also when the context, which may be anybody's code, panics.
+		// Also when the context, which may be any caller's code, panics.
 		if len(got) < len(locks) {
 			if released := got.Release(); released != nil {
 				err = errors.Join(err, released)
@@ -57,54 +59,56 @@ func acquireAll(ctx context.Context, locks []*Lock) (holds Holds, err error) {
 		}
 	}()
 	holds = make(Holds, len(locks))
-	for _, p := range places {
-		h, err := p.lock.acquire(ctx, parking, p.entry)
+	for _, o := range ordered {
+		h, err := o.lock.acquire(ctx, parking, o.entry)
 		if err != nil {
 			return nil, err
 		}
-		holds[p.argument] = h
+		holds[o.argument] = h
 		got = append(got, h)
 	}
 	return holds, nil
 }
 
-// A place is that of one of the acquires of AcquireAll in their order.
-type place struct {
+// An orderedLock is one of the locks of AcquireAll, with the entry that gives it its
+// place in the order.
+type orderedLock struct {
 	lock     *lock
 	entry    *entry
 	argument int
 }
 
-// inOrder returns the acquires in their order, unless one of them is in vain.
-func inOrder(ctx context.Context, locks []*Lock) ([]place, error) {
+// inOrder returns the locks in the order in which they are acquired, unless one of the
+// acquires would be refused.
+func inOrder(ctx context.Context, locks []*Lock) ([]orderedLock, error) {
 	caller := goid.Get()
 	marks, _ := ctx.Value(markKey{}).(*mark)
-	var places []place
+	var ordered []orderedLock
 	for i, l := range locks {
 		inner := l.opened()
 		e, held := inner.heldBy(caller, marks)
 		if held {
-			// Unless it is the lock of a file that is lost.
-			if err := inner.lookFrom(e); err != nil {
+			// Unless the file is lost: then it is a different lock now.
+			if err := inner.checkNow(ctx); err != nil {
 				return nil, inner.fail(err)
 			}
 			if e, held = inner.heldBy(caller, marks); held {
 				return nil, inner.fail(ErrReentrant)
 			}
 		}
-		places = append(places, place{inner, e, i})
+		ordered = append(ordered, orderedLock{inner, e, i})
 	}
-	slices.SortFunc(places, func(a, b place) int { return a.entry.id.compare(b.entry.id) })
-	for i := 1; i < len(places); i++ {
-		if places[i].entry == places[i-1].entry {
-			return nil, places[i].lock.fail(ErrReentrant)
+	slices.SortFunc(ordered, func(a, b orderedLock) int { return a.entry.id.compare(b.entry.id) })
+	for i := 1; i < len(ordered); i++ {
+		if ordered[i].entry == ordered[i-1].entry {
+			return nil, ordered[i].lock.fail(ErrReentrant)
 		}
 	}
-	return places, nil
+	return ordered, nil
 }
 
 // heldBy returns the entry of l and whether the goroutine, or one of the holds of
-// the marks, has its lock.
+// the marks, holds its lock.
 func (l *lock) heldBy(goroutine uint64, marks *mark) (*entry, bool) {
 	e := l.lockEntry()
 	defer e.mu.Unlock()
@@ -119,12 +123,12 @@ func (id fileID) compare(other fileID) int {
 	)
 }
 
-// Release releases all, in the reverse order of acquiring, and returns their errors
-// joined. One that was released before is an ErrReleased, and is no hindrance to
-// the others.
+// Release releases all holds, in the reverse order of acquiring, and returns their errors
+// joined. A hold that was released before is an ErrReleased, and does not keep the others
+// from being released.
 func (h Holds) Release() error {
 	last := slices.Clone(h)
-	slices.SortFunc(last, func(a, b *Hold) int { return b.granted().id.compare(a.granted().id) })
+	slices.SortFunc(last, func(a, b *Hold) int { return b.opened().id.compare(a.opened().id) })
 	var errs []error
 	for _, hold := range last {
 		errs = append(errs, hold.Release())

@@ -110,7 +110,7 @@ func TestAllOrNothing(t *testing.T) {
 		"closed":    {func(e *engine, a *acquiring, last *Lock) { last.Close() }, fs.ErrClosed},
 		"gone": {func(e *engine, a *acquiring, last *Lock) {
 			e.k.removeDir(filepath.Dir(last.Path()))
-			time.Sleep(watchTime)
+			time.Sleep(watchInterval)
 		}, fs.ErrNotExist},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -227,7 +227,7 @@ func TestAllDoesNotBeginAgainForEver(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		e.before("try", func() error {
 			e.k.replace(fakePath)
-			if e.k.called("try") > 2*maxReopened {
+			if e.k.called("try") > 2*maxMoves {
 				return errBroken
 			}
 			return nil
@@ -245,12 +245,12 @@ func TestAllBeginsAgainFromTheQueue(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		h := e.try(e.l)
 		a, holds := e.acquiringAll(e.l)
-		time.Sleep(lookAge + 1)
+		time.Sleep(pathCheckAge + 1)
 		e.k.replace(fakePath)
 		samePath := e.open(fakePath)
 		h2 := e.try(samePath)
 		e.release(h)
-		time.Sleep(2 * asideTime)
+		time.Sleep(2 * yieldPause)
 		a.waits()
 		if s := e.l.Stats(); s.Waiting != 1 {
 			t.Errorf("%+v", s)
@@ -328,17 +328,17 @@ func TestAllBeginsAgainWhenASidecarIsReplaced(t *testing.T) {
 					old.lock(t)
 					a, holds = e.acquiringAll(locks...)
 					f = fresh()
-					time.Sleep(watchTime + 1)
+					time.Sleep(watchInterval + 1)
 				case "while a thread is parked for somebody else":
 					old.lock(t)
 					e.acquire(moving).givesUp()
 					f = fresh()
-					time.Sleep(lookAge + 1)
+					time.Sleep(pathCheckAge + 1)
 					a, holds = e.acquiringAll(locks...)
 				}
 				// It waits for the new file, which comes last, and has the others, also
 				// the one that it let go of and before which it has stepped aside.
-				time.Sleep(2 * asideTime)
+				time.Sleep(2 * yieldPause)
 				a.waits()
 				checkTry(t, last, ErrBusy)
 				f.letGo()

@@ -5,15 +5,6 @@ import (
 	"io/fs"
 	"runtime"
 	"sync/atomic"
-	"time"
-)
-
-const (
-	// The poller's delay doubles from the first to the second: 1 ms is no more
-	// than the slice another process may be using up, and at 50 ms a process
-	// that polls hundreds of packs still leaves the processor to others.
-	pollMin = time.Millisecond
-	pollMax = 50 * time.Millisecond
 )
 
 // maxParked bounds the threads of this process that are parked in the kernel.
@@ -21,12 +12,15 @@ const (
 // beyond what a process that waits for its packs one after another comes to.
 const maxParked = 512
 
-// threadCap counts the parked threads.
-type threadCap struct{ n atomic.Int32 }
+// threadCap counts threads that may be held up for long.
+type threadCap struct {
+	n   atomic.Int32
+	max int32
+}
 
 // take reports whether there is room for one more, and counts it.
 func (t *threadCap) take() bool {
-	if t.n.Add(1) <= maxParked {
+	if t.n.Add(1) <= t.max {
 		return true
 	}
 	t.n.Add(-1)
@@ -46,7 +40,7 @@ func (e *entry) block() error {
 	err := e.file.block()
 	e.reg.threads.give()
 	if err == nil {
-		e.fair.beginAfterWait(now())
+		e.fair.startSliceAfterWait(now())
 	}
 	e.mu.Lock()
 	e.takeLocked(h, owner)
@@ -54,10 +48,9 @@ func (e *entry) block() error {
 	return err
 }
 
-// park gives the turn to a parked thread, or to a poller if there is no thread
-// to spare, with w at the head of the queue that it waits for, at time t. It does nothing
-// and returns false if the Lock of w was closed meanwhile: Close has told those
-// who were in the queue, and nobody would tell w.
+// park has w wait at the head of the queue, and gives the turn to a thread that waits in
+// the kernel for it, at time t. It does nothing and returns false if the Lock of w was
+// closed meanwhile: Close has woken the waiters of the queue, and would not wake w.
 func (e *entry) park(w *waiter, t int64) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -66,15 +59,20 @@ func (e *entry) park(w *waiter, t int64) bool {
 	}
 	e.queue.pushFront(w)
 	e.hold = nil
+	e.startKernelWaitLocked()
+	e.watchLocked(t)
+	return true
+}
+
+// startKernelWaitLocked gives the turn to a parked thread, or to the poller if there is
+// no thread to spare. Either waits for the kernel's lock, on behalf of the queue, and
+// ends with kernelWaitEnded.
+func (e *entry) startKernelWaitLocked() {
 	if e.reg.threads.take() {
 		e.startThreadLocked()
 	} else {
-		e.turn = turnPolled
-		e.abandoned = make(chan struct{}, 1)
-		go e.poll()
+		e.startPollerLocked()
 	}
-	e.watchLocked(t)
-	return true
 }
 
 // startThreadLocked gives the turn, and the room for a thread that the caller
@@ -85,32 +83,32 @@ func (e *entry) startThreadLocked() {
 	go func() {
 		runtime.LockOSThread()
 		err := e.file.block()
-		// Unlocked before anybody is woken, so that this thread can go on with
-		// whom it wakes. One that ended locked would first have to find
+		// Unlocked before a waiter is woken, so that this thread can go on with the
+		// goroutine that it wakes. One that ended locked would first have to find
 		// another thread for that.
 		runtime.UnlockOSThread()
 		e.reg.threads.give()
-		e.granted(err)
+		e.kernelWaitEnded(err)
 	}()
 }
 
-// granted ends a wait in the kernel: the parked thread, or the poller, has got
+// kernelWaitEnded ends a wait in the kernel: the parked thread, or the poller, has got
 // the lock or an error.
-func (e *entry) granted(err error) {
+func (e *entry) kernelWaitEnded(err error) {
 	e.mu.Lock()
 	if err == nil {
-		e.fair.beginAfterWait(now()) // after the last of those who wait has begun to
+		e.fair.startSliceAfterWait(now()) // after the last of the waiters has begun to wait
 	}
 	switch {
 	case err == nil && e.queue.n > 0:
 		e.grantLocked(granted)
-	case err == errStale && e.queue.n > 0:
+	case err == errFileLost && e.queue.n > 0:
 		e.grantLocked(lost)
 	case err == nil:
 		drains := e.turn == turnParked // a poller only came too late to stop
 		e.turn = turnTaken
 		if drains {
-			e.turn = turnDraining
+			e.turn = turnUnlocking
 		}
 		e.mu.Unlock()
 		e.unlock()
@@ -119,69 +117,27 @@ func (e *entry) granted(err error) {
 		}
 		e.pass()
 	default:
-		// The error is for the one on whose behalf the kernel was called last.
+		// The error is for the waiter on whose behalf the kernel was called last.
 		// The next one tries for itself.
 		w := e.queue.popFront()
 		e.turn = turnTaken
 		e.mu.Unlock()
 		if w != nil {
 			w.err = err
-			w.deliver(failed)
+			w.deliver(nothing)
 		}
 		e.pass()
 	}
 }
 
-// poll waits for the lock by asking for it again and again, and turns into a
-// parked thread as soon as there is room for one. Unlike a parked thread it
-// stops when nobody is left in the queue.
-func (e *entry) poll() {
-	for delay := pollMin; ; delay = min(2*delay, pollMax) {
-		timer := time.NewTimer(delay)
-		select {
-		case <-timer.C:
-		case <-e.abandoned:
-			timer.Stop()
-		}
-		e.mu.Lock()
-		if e.queue.n == 0 {
-			e.turn = turnTaken
-			e.mu.Unlock()
-			e.pass()
-			return
-		}
-		if e.reg.threads.take() {
-			e.startThreadLocked()
-			e.mu.Unlock()
-			return
-		}
-		e.mu.Unlock()
-		ok, err := e.file.try()
-		if ok || err != nil {
-			e.granted(err)
-			return
-		}
-	}
-}
-
-// abandonLocked stops the poller if the queue has become empty.
-func (e *entry) abandonLocked() {
-	if e.turn == turnPolled && e.queue.n == 0 {
-		select {
-		case e.abandoned <- struct{}{}:
-		default: // told already
-		}
-	}
-}
-
-// drainingLocked reports whether the parked thread waits with nobody left in
-// the queue, or releases what it was granted so. Who queues up in the latter
+// drainingLocked reports whether the parked thread waits with the queue empty, or
+// releases the lock that it was granted like this. A waiter that queues up in the latter
 // case comes too late to adopt it.
 func (e *entry) drainingLocked() bool {
-	return e.turn == turnParked && e.queue.n == 0 || e.turn == turnDraining
+	return e.turn == turnParked && e.queue.n == 0 || e.turn == turnUnlocking
 }
 
-// endDrainLocked tells those in WaitDrained that the draining has ended.
+// endDrainLocked wakes the callers of WaitDrained, to check again.
 func (e *entry) endDrainLocked() {
 	if e.drained != nil {
 		close(e.drained)
@@ -191,25 +147,26 @@ func (e *entry) endDrainLocked() {
 
 // waitDrained is Lock.WaitDrained.
 func (l *lock) waitDrained(ctx context.Context) error {
-	done := ctx.Done() // anybody's code: not asked under mu
-	e := l.lockEntry()
-	if l.closed {
+	done := ctx.Done() // it may be any caller's code, and is not called under mu
+	for first := true; ; first = false {
+		e := l.lockEntry()
+		closed, draining := l.closed, e.drainingLocked()
+		if draining && e.drained == nil {
+			e.drained = make(chan struct{})
+		}
+		drained := e.drained
 		e.mu.Unlock()
-		return &fs.PathError{Op: "drain", Path: l.path, Err: errClosed}
-	}
-	if !e.drainingLocked() {
-		e.mu.Unlock()
-		return nil
-	}
-	if e.drained == nil {
-		e.drained = make(chan struct{})
-	}
-	drained := e.drained
-	e.mu.Unlock()
-	select {
-	case <-drained:
-		return nil
-	case <-done:
-		return &fs.PathError{Op: "drain", Path: l.path, Err: cancelled(ctx)}
+		switch {
+		case closed && first:
+			return &fs.PathError{Op: "drain", Path: l.path, Err: errClosed}
+		case !draining:
+			return nil
+		}
+		// The drain ended, or the Lock moved, before the receive from drained.
+		select {
+		case <-drained:
+		case <-done:
+			return &fs.PathError{Op: "drain", Path: l.path, Err: cancelled(ctx)}
+		}
 	}
 }

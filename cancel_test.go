@@ -11,10 +11,10 @@ import (
 // A waiter's context ends after the turn was given to it and before it runs:
 // what it was given goes on to the next, in each way in which it can be given.
 func TestCancelWinsOverGrant(t *testing.T) {
-	for _, way := range []progress{hasTurn, lost, granted, handedOver} {
+	for _, way := range []acquireState{hasTurn, lost, granted, handedOver} {
 		onFake(t, func(t *testing.T, e *engine) {
 			for range 50 { // select picks at random among what is ready
-				entry := e.l.entry.Load()
+				entry := e.l.entry()
 				h := e.try(e.l)
 				a := acquisition{lock: e.l.lock, hold: &Hold{lock: e.l.lock}}
 				a.needWaiter(now())
@@ -58,7 +58,7 @@ func TestCancelWinsOverGrant(t *testing.T) {
 func TestCancelWinsOverBeingTurnedAway(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		h := e.try(e.l)
-		entry := e.l.entry.Load()
+		entry := e.l.entry()
 		const n = 20 // select picks at random among what is ready
 		for range n {
 			closed := e.open(fakePath)

@@ -3,184 +3,264 @@ package packlock
 import (
 	"cmp"
 	"slices"
+	"sync"
 	"time"
 )
 
-// Goroutines of one process may wait for each other in a circle: each has a pack
-// that the one before it waits for. In terms of holds, one waits for another if a
-// goroutine waits for the latter that has the former, or that does so in a context
-// which runs under the former (Hold.Context). A hold that was detached belongs to
-// nobody, and waits for nobody. Of circles between processes nothing is known.
+// Goroutines of one process may wait for each other in a cycle: each holds a pack
+// that the one before it waits for. An acquire waits for the live hold of its pack. It
+// waits on behalf of the holds of its goroutine, and of those that its context runs
+// under (Hold.Context). A hold that was detached belongs to no goroutine and waits for
+// nothing. Nothing is known of cycles between processes.
 //
-// The watch looks for them, circleTime after somebody has queued up for a hold that
-// is still there. So they cost nothing where nobody waits for so long. A search is one
-// for all packs, and takes account of all who have waited for so long; where there are
-// thousands of packs, it takes milliseconds, and there is none for some time after.
+// A waiter that has waited for deadlockAge is entered in the registry's table of long
+// waits, and then the wait-for graph is followed from the hold that it waits for. So
+// whichever waiter of a cycle is entered last finds the cycle, and short waits cost
+// nothing. No grant can close a cycle, because a goroutine that was just granted a lock
+// does not wait. A waiter that moved to another entry is entered again.
+//
+// What is found may have changed by then, as the graph is read one entry after the
+// other. A cycle is broken only if it still stands with all of its entries locked.
+//
+// A search follows one chain of waits, which is short. Where chains are long and new
+// waits come all the time, searches get a share of the time and no more.
 
-// searchShare is which part of the time may be spent on searches, at most: one in so
-// many.
-const searchShare = 10
-
-// A waitedFor is a live hold that somebody waits for.
-type waitedFor struct {
-	entry *entry
-	hold  *Hold
-	owner uint64
-	waits []wait
-	found progressOfSearch
+// longWaits is the table of waiters that have waited for deadlockAge: the edges of the
+// wait-for graph, by what they wait on behalf of.
+type longWaits struct {
+	mu      sync.Mutex // guards the following; locked after an entry's mu
+	byOwner map[uint64]*longWait
+	byMark  map[*Hold]map[*waiter]*longWait
+	budget  searchBudget
 }
 
-// A wait is that of one hold for another, by a goroutine that has waited for long.
-type wait struct {
-	from, on *waitedFor
-	waiter   *waiter
-	hold     *Hold // in the making: the waiter may be another acquire's by now
-	since    int64
+// A longWait is a waiter in the table. The waiter may serve another acquire by the time
+// the entry in the table is used, so what it is about stands beside it.
+type longWait struct {
+	waiter *waiter
+	lock   *lock
+	hold   *Hold // in the making
+	since  int64
 }
 
-// breakCircles ends every circle whose goroutines have waited for circleTime at time
-// t. The one that has waited shortest gets ErrDeadlock. It does nothing soon after it
-// was last called: then the watch, which finds that out, calls again.
-func (r *registry) breakCircles(t int64) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if rest := time.Duration(r.restsUntil - t); 0 < rest && rest < watchTime {
-		return
+// add enters a queued waiter, whose entry's mu is locked.
+func (l *longWaits) add(w *waiter) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.byOwner == nil {
+		l.byOwner = make(map[uint64]*longWait)
+		l.byMark = make(map[*Hold]map[*waiter]*longWait)
 	}
-	began := now()
-	defer func() {
-		ended := now()
-		r.restsUntil = ended + (searchShare-1)*(ended-began)
-	}()
-	for {
-		circle := findCircle(r.waitedForLocked(t))
-		if circle == nil {
-			return
+	long := &longWait{w, w.lock, w.hold, w.since}
+	l.byOwner[w.owner] = long
+	for m := w.marks; m != nil; m = m.outer {
+		if l.byMark[m.hold] == nil {
+			l.byMark[m.hold] = make(map[*waiter]*longWait)
 		}
-		breakCircleLocked(circle)
+		l.byMark[m.hold][w] = long
 	}
 }
 
-// waitedForLocked returns the holds that somebody waits for, with what they wait for
-// themselves. It takes one entry after the other: what it returns may never have
-// been so at one time.
-func (r *registry) waitedForLocked(t int64) []*waitedFor {
-	var all []*waitedFor
-	byHold := make(map[*Hold]*waitedFor)
-	byOwner := make(map[uint64][]*waitedFor)
-	for _, e := range r.entries {
-		e.mu.Lock()
-		if h := e.attachedLocked(); h != nil && e.queue.n > 0 {
-			n := &waitedFor{entry: e, hold: h, owner: e.owner}
-			all = append(all, n)
-			byHold[h] = n
-			byOwner[n.owner] = append(byOwner[n.owner], n)
+// remove takes out a waiter that waits no longer.
+func (l *longWaits) remove(w *waiter) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.byOwner, w.owner)
+	for m := w.marks; m != nil; m = m.outer {
+		delete(l.byMark[m.hold], w)
+		if len(l.byMark[m.hold]) == 0 {
+			delete(l.byMark, m.hold)
 		}
-		e.mu.Unlock()
 	}
-	for _, on := range all {
-		on.entry.mu.Lock()
-		whole := true
-		for w := range on.entry.queue.all() {
-			if t-w.since < int64(circleTime) {
-				whole = false
-				continue
-			}
-			for _, from := range byOwner[w.owner] {
-				from.waits = append(from.waits, wait{from, on, w, w.hold, w.since})
-			}
-			for m := w.marks; m != nil; m = m.outer {
-				if from := byHold[m.hold]; from != nil && from.owner != w.owner {
-					from.waits = append(from.waits, wait{from, on, w, w.hold, w.since})
-				}
-			}
-		}
-		if whole {
-			on.entry.watch.searched = on.entry.watch.queued
-		}
-		on.entry.mu.Unlock()
-	}
-	return all
 }
 
-// progressOfSearch is how far findCircle has come with a hold.
-type progressOfSearch uint8
+// of returns the waits on behalf of a hold that belongs to the goroutine owner.
+func (l *longWaits) of(h *Hold, owner uint64) (waits []*longWait) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if w := l.byOwner[owner]; w != nil {
+		waits = append(waits, w)
+	}
+	for _, w := range l.byMark[h] {
+		waits = append(waits, w)
+	}
+	return waits
+}
+
+// maySearch reports whether the budget allows a search at time t.
+func (l *longWaits) maySearch(t int64) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.budget.allows(t)
+}
+
+// searched notes that a search began at time t and has just ended.
+func (l *longWaits) searched(t int64) {
+	took := time.Duration(now() - t)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.budget.spend(t, took)
+}
 
 const (
-	unvisited progressOfSearch = iota
-	onPath
-	inNoCircle
+	// Searches take at most one in searchShare of the time, taken over searchWindow: a
+	// thousand deadlocks at once are found at once.
+	searchShare  = 10
+	searchWindow = time.Second
 )
 
-// findCircle returns the waits of a circle, nil if there is none.
-func findCircle(all []*waitedFor) []wait {
-	var path []wait
-	var visit func(*waitedFor) []wait
-	visit = func(n *waitedFor) []wait {
-		n.found = onPath
-		for _, w := range n.waits {
-			path = append(path, w)
-			switch w.on.found {
-			case onPath:
-				first := slices.IndexFunc(path, func(w2 wait) bool { return w2.from == w.on })
-				return path[first:]
-			case unvisited:
-				if circle := visit(w.on); circle != nil {
-					return circle
-				}
+// searchBudget bounds the time that searches take. It is told the clock.
+type searchBudget struct {
+	// paidUntil is up to when the time that was spent is paid for by time without a
+	// search.
+	paidUntil int64
+}
+
+// allows reports whether there may be a search at time t.
+func (b *searchBudget) allows(t int64) bool {
+	// Beyond the window it is a time on a different clock.
+	debt := time.Duration(b.paidUntil - t)
+	return debt <= 0 || debt > searchWindow
+}
+
+// spend notes that a search that began at time t took so long.
+func (b *searchBudget) spend(t int64, took time.Duration) {
+	from := b.paidUntil
+	if time.Duration(t-from).Abs() > searchWindow {
+		from = t - int64(searchWindow)
+	}
+	// A search during which the process was stopped is no reason to stop searching.
+	b.paidUntil = min(from+searchShare*int64(took), t+int64(searchWindow))
+}
+
+// findDeadlocks enters the waiters of e that have waited for deadlockAge in the table,
+// and breaks the cycles that they close.
+func (e *entry) findDeadlocks() {
+	e.mu.Lock()
+	t := now()
+	again := false
+	for w := range e.queue.all() {
+		switch {
+		case w.long:
+		case age(t, w.since) >= deadlockAge:
+			w.long = true
+			e.reg.long.add(w)
+			e.findDeadlock = true
+		default:
+			again = true
+		}
+	}
+	find := e.findDeadlock && e.reg.long.maySearch(t)
+	if find {
+		e.findDeadlock = false
+	}
+	if (again || e.findDeadlock) && e.queue.n > 0 {
+		e.deadlockAlarm.setLocked(e, t, deadlockAge, (*entry).findDeadlocks)
+	}
+	e.mu.Unlock()
+	if find {
+		e.breakCycles()
+		e.reg.long.searched(t)
+	}
+}
+
+// breakCycles breaks every cycle through the hold of e.
+func (e *entry) breakCycles() {
+	for {
+		cycle := e.findCycle()
+		if cycle == nil {
+			return
+		}
+		if !e.reg.breakCycle(cycle) {
+			// One of its waits has just ended, but is in the table still. There may be
+			// other cycles.
+			e.mu.Lock()
+			e.findDeadlock = true
+			e.deadlockAlarm.setLocked(e, now(), deadlockAge, (*entry).findDeadlocks)
+			e.mu.Unlock()
+			return
+		}
+	}
+}
+
+// A waitEdge is a wait for a hold.
+type waitEdge struct {
+	*longWait
+	entry *entry
+	on    *Hold
+}
+
+// findCycle returns the waits of a cycle through the hold of e, nil if there is none.
+func (e *entry) findCycle() []waitEdge {
+	var path []waitEdge
+	visited := map[*entry]bool{}
+	var visit func(*entry) bool
+	visit = func(from *entry) bool {
+		visited[from] = true
+		from.mu.Lock()
+		h, owner := from.ownedHoldLocked(), from.owner
+		from.mu.Unlock()
+		if h == nil {
+			return false
+		}
+		for _, w := range e.reg.long.of(h, owner) {
+			to := w.lock.location.Load().entry
+			to.mu.Lock()
+			on := to.ownedHoldLocked()
+			to.mu.Unlock()
+			path = append(path, waitEdge{w, to, on})
+			if on != nil && (to == e || !visited[to] && visit(to)) {
+				return true
 			}
 			path = path[:len(path)-1]
 		}
-		n.found = inNoCircle
+		return false
+	}
+	if !visit(e) {
 		return nil
 	}
-	for _, n := range all {
-		if n.found == unvisited {
-			if circle := visit(n); circle != nil {
-				return circle
-			}
-		}
-	}
-	return nil
+	return path
 }
 
-// breakCircleLocked tells the one that has waited shortest, if it is a circle still.
-// Two entries at once are locked under the registry's mu only, and so in any order.
-func breakCircleLocked(circle []wait) {
+// breakCycle gives ErrDeadlock to the waiter of the cycle that has waited shortest, and
+// reports whether it did: the cycle may stand no longer.
+func (r *registry) breakCycle(cycle []waitEdge) bool {
+	r.mu.Lock() // two entries at once are locked under it only, and so in any order
 	stands := true
-	for _, w := range circle {
-		w.on.entry.mu.Lock()
-		stands = stands && w.standsLocked()
+	for _, w := range cycle {
+		w.entry.mu.Lock()
+		stands = stands && w.stillValidLocked()
 	}
-	shortest := slices.MaxFunc(circle, func(a, b wait) int { return cmp.Compare(a.since, b.since) })
+	shortest := slices.MaxFunc(cycle, func(a, b waitEdge) int { return cmp.Compare(a.since, b.since) })
 	if stands {
-		shortest.on.entry.queue.remove(shortest.waiter)
+		shortest.entry.queue.remove(shortest.waiter)
 	}
-	for _, w := range circle {
-		w.on.entry.mu.Unlock()
+	for _, w := range cycle {
+		w.entry.mu.Unlock()
 	}
+	r.mu.Unlock()
 	if stands {
 		deliverError([]*waiter{shortest.waiter}, ErrDeadlock)
 	}
+	return stands
 }
 
-// standsLocked reports whether it is as it was when it was found.
-func (w wait) standsLocked() bool {
-	e := w.on.entry
-	if e.attachedLocked() != w.on.hold {
+// stillValidLocked reports whether the wait is as it was when it was found.
+func (w waitEdge) stillValidLocked() bool {
+	if w.entry.ownedHoldLocked() != w.on {
 		return false
 	}
-	for queued := range e.queue.all() {
-		if queued == w.waiter && queued.hold == w.hold {
-			return true
+	for queued := range w.entry.queue.all() {
+		if queued == w.waiter {
+			return queued.hold == w.hold
 		}
 	}
 	return false
 }
 
-// attachedLocked returns the hold, if there is one that belongs to a goroutine. If it
-// is in the making, that goroutine waits for no other.
-func (e *entry) attachedLocked() *Hold {
+// ownedHoldLocked returns the hold if there is one that belongs to a goroutine. One in
+// the making belongs to a goroutine that does not wait.
+func (e *entry) ownedHoldLocked() *Hold {
 	if e.owner == 0 {
 		return nil
 	}

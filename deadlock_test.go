@@ -73,9 +73,9 @@ func (e *engine) round(n int, acquire func(k *knight, l *Lock) (*Hold, error)) (
 	}
 }
 
-// The youngest in a circle fails, once it has stood for a while, and the others go
+// The youngest in a cycle fails, once it has stood for a while, and the others go
 // on.
-func TestCircleIsBroken(t *testing.T) {
+func TestCycleIsBroken(t *testing.T) {
 	for _, way := range ways {
 		for _, n := range []int{2, 3, 10} {
 			t.Run(fmt.Sprintf("%s, %d goroutines", way.name, n), func(t *testing.T) {
@@ -86,7 +86,7 @@ func TestCircleIsBroken(t *testing.T) {
 						time.Sleep(time.Millisecond)
 					}
 					youngest := knights[n-1]
-					time.Sleep(circleTime - time.Millisecond - 1)
+					time.Sleep(deadlockAge - time.Millisecond - 1)
 					for _, k := range knights {
 						k.wants.waits()
 					}
@@ -105,7 +105,7 @@ func TestCircleIsBroken(t *testing.T) {
 }
 
 // It does not matter who comes last.
-func TestCircleIsBrokenWhoeverClosesIt(t *testing.T) {
+func TestCycleIsBrokenWhoeverClosesIt(t *testing.T) {
 	for last := range 3 {
 		onFake(t, func(t *testing.T, e *engine) {
 			knights, sit := e.round(3, ways[0].acquire)
@@ -121,7 +121,7 @@ func TestCircleIsBrokenWhoeverClosesIt(t *testing.T) {
 				}
 			}
 			sit(last)
-			time.Sleep(2 * circleTime)
+			time.Sleep(2 * deadlockAge)
 			for i, k := range knights {
 				<-k.wants.done
 				if broken := errors.Is(k.wants.err, ErrDeadlock); broken != (i == last) {
@@ -132,8 +132,8 @@ func TestCircleIsBrokenWhoeverClosesIt(t *testing.T) {
 	}
 }
 
-// What looks like a circle and is none, and what was one.
-func TestWhatIsNoCircleIsLeftAlone(t *testing.T) {
+// What looks like a cycle and is none, and what was one.
+func TestWhatIsNoCycleIsLeftAlone(t *testing.T) {
 	for _, row := range []struct {
 		name string
 		do   func(e *engine, knights []*knight, sit func(int))
@@ -157,8 +157,8 @@ func TestWhatIsNoCircleIsLeftAlone(t *testing.T) {
 			time.Sleep(time.Minute)
 			knights[0].wants.waits()
 			knights[1].wants.waits()
-			sit(2) // ends the waiting: now it is a circle
-			time.Sleep(2 * circleTime)
+			sit(2) // ends the waiting: now it is a cycle
+			time.Sleep(2 * deadlockAge)
 			knights[2].wants.failed(ErrDeadlock)
 			knights[2].wants.err = nil
 		}},
@@ -178,9 +178,9 @@ func TestWhatIsNoCircleIsLeftAlone(t *testing.T) {
 	}
 }
 
-// Nor does the context of a hold that was detached close a circle: it belongs to
+// Nor does the context of a hold that was detached close a cycle: it belongs to
 // nobody.
-func TestContextOfADetachedHoldClosesNoCircle(t *testing.T) {
+func TestContextOfADetachedHoldClosesNoCycle(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		locks := e.packs(2)
 		detached := e.try(locks[0])
@@ -207,26 +207,33 @@ func TestContextOfADetachedHoldClosesNoCircle(t *testing.T) {
 	})
 }
 
-// A circle that was found is none any more when it is to be broken: nobody fails.
-func TestCircleThatHasEndedIsNotBroken(t *testing.T) {
+// noSearch keeps the watch from searching for deadlocks in the next second.
+func (e *engine) noSearch() {
+	e.reg.long.mu.Lock()
+	defer e.reg.long.mu.Unlock()
+	e.reg.long.budget.paidUntil = now() + int64(searchWindow)
+}
+
+// A cycle that was found may have ended before it is broken. Then no acquire fails.
+func TestCycleThatHasEndedIsNotBroken(t *testing.T) {
 	nothing := func() {}
-	for name, end := range map[string]func(e *engine, circle []wait) (goOn func()){
-		"the first hold is detached": func(e *engine, circle []wait) func() {
-			circle[0].on.hold.Detach()
+	for name, end := range map[string]func(e *engine, cycle []waitEdge) (goOn func()){
+		"the first hold is detached": func(e *engine, cycle []waitEdge) func() {
+			cycle[0].on.Detach()
 			return nothing
 		},
-		"the last hold is detached": func(e *engine, circle []wait) func() {
-			circle[1].on.hold.Detach()
+		"the last hold is detached": func(e *engine, cycle []waitEdge) func() {
+			cycle[1].on.Detach()
 			return nothing
 		},
-		"a hold is being released": func(e *engine, circle []wait) func() {
+		"a hold is being released": func(e *engine, cycle []waitEdge) func() {
 			goOn := e.holdUp("unlock")
-			go circle[0].on.hold.Release()
+			go cycle[0].on.Release()
 			return goOn
 		},
-		"the waiters serve other acquires": func(e *engine, circle []wait) func() {
-			for i := range circle {
-				circle[i].hold = &Hold{}
+		"the waiters serve other acquires": func(e *engine, cycle []waitEdge) func() {
+			for i := range cycle {
+				cycle[i].hold = &Hold{}
 			}
 			return nothing
 		},
@@ -237,6 +244,7 @@ func TestCircleThatHasEndedIsNotBroken(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
 				var both sync.WaitGroup
 				errs := make([]error, 2)
+				e.noSearch()
 				for i := range 2 {
 					both.Go(func() {
 						h := e.try(locks[i])
@@ -248,18 +256,17 @@ func TestCircleThatHasEndedIsNotBroken(t *testing.T) {
 						h.Release() // it may have been
 					})
 				}
-				time.Sleep(circleTime)
-				e.reg.mu.Lock()
-				circle := findCircle(e.reg.waitedForLocked(now() + 1))
-				e.reg.mu.Unlock()
-				if len(circle) != 2 {
-					t.Fatalf("%d waits in the circle", len(circle))
-				}
-				goOn := end(e, circle)
+				time.Sleep(deadlockAge + 1)
 				synctest.Wait()
-				e.reg.mu.Lock()
-				breakCircleLocked(circle)
-				e.reg.mu.Unlock()
+				cycle := locks[0].entry().findCycle()
+				if len(cycle) != 2 {
+					t.Fatalf("%d waits in the cycle", len(cycle))
+				}
+				goOn := end(e, cycle)
+				synctest.Wait()
+				if e.reg.breakCycle(cycle) {
+					t.Error("it was broken")
+				}
 				synctest.Wait()
 				goOn()
 				cancel()
@@ -275,7 +282,7 @@ func TestCircleThatHasEndedIsNotBroken(t *testing.T) {
 }
 
 // What a hold's context is used for after the hold was detached belongs to nobody.
-func TestContextOfADetachedHoldClosesNoCircleEither(t *testing.T) {
+func TestContextOfADetachedHoldClosesNoCycleEither(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		knights, sit := e.round(2, ways[len(ways)-1].acquire)
 		knights[0].hold.Detach()
@@ -294,20 +301,19 @@ func TestContextOfADetachedHoldClosesNoCircleEither(t *testing.T) {
 	})
 }
 
-// A search that took its time is followed by a rest. What it leaves undone is done
-// after that.
-func TestCircleIsBrokenAfterTheRestOfASearch(t *testing.T) {
+// A search that the budget does not allow is made when it does.
+func TestCycleIsBrokenWhenTheBudgetAllowsIt(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
-		e.reg.restsUntil = now() + int64(circleTime+circleTime/2)
 		knights, sit := e.round(2, ways[0].acquire)
 		sit(0)
+		e.noSearch()
 		time.Sleep(time.Nanosecond)
 		sit(1)
-		time.Sleep(circleTime + circleTime/2 - 1)
+		time.Sleep(searchWindow - 2*time.Nanosecond)
 		for _, k := range knights {
 			k.wants.waits()
 		}
-		time.Sleep(circleTime)
+		time.Sleep(2 * deadlockAge)
 		for _, k := range knights {
 			<-k.wants.done
 		}
@@ -317,75 +323,109 @@ func TestCircleIsBrokenAfterTheRestOfASearch(t *testing.T) {
 	})
 }
 
-func TestSearchIsFollowedByARest(t *testing.T) {
-	r := newRegistry(newFakeKernel())
-	for i := range 1000 {
-		l, err := r.openFile(fakeAbs(fmt.Sprintf("/packs/%d/.grex-lock", i)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
+// The budget allows a burst of searches, then one in searchShare of the time. Neither a
+// stop of the process during a search nor a different clock uses it up.
+func TestSearchesTakeAShareOfTheTime(t *testing.T) {
+	const ms = int64(time.Millisecond)
+	type step struct {
+		at      int64
+		allowed bool
+		took    int64 // of the search, if allowed
 	}
-	for range 1000 { // the processor may be somebody else's in between
-		r.restsUntil = 0
-		r.breakCircles(now())
-		if r.restsUntil > now() {
-			return
-		}
-	}
-	t.Error("no search was")
-}
-
-// The watch comes by less often once it has been found that there is no circle, and
-// where the hold belongs to nobody.
-func TestWatchSlowsDown(t *testing.T) {
-	for _, detached := range []bool{false, true} {
-		onFake(t, func(t *testing.T, e *engine) {
-			held := make(chan *Hold)
-			go func() { held <- e.try(e.l) }()
-			h := <-held
-			if detached {
-				h.Detach()
+	for name, steps := range map[string][]step{
+		"a burst": {{5000 * ms, true, 50 * ms}, {5050 * ms, true, 50 * ms}, {5100 * ms, true, 20 * ms}, {5120 * ms, false, 0}, {5199 * ms, false, 0}, {5200 * ms, true, 0}},
+		"one after another": {
+			{5000 * ms, true, 100 * ms}, {5100 * ms, true, 10 * ms}, {5110 * ms, true, 10 * ms}, {5120 * ms, false, 0}, {5200 * ms, true, 2 * ms},
+			{5219 * ms, false, 0}, {5220 * ms, true, 0},
+		},
+		"a stop of the process": {{5000 * ms, true, 60_000 * ms}, {5999 * ms, false, 0}, {6000 * ms, true, 0}},
+		"into a bubble and back": {
+			{5000 * ms, true, 60_000 * ms}, {-1 << 60, true, 60_000 * ms}, {-1<<60 + 999*ms, false, 0}, {-1<<60 + 1000*ms, true, 60_000 * ms},
+			{6000 * ms, true, 10 * ms}, {6001 * ms, true, 0},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var b searchBudget
+			for i, s := range steps {
+				if got := b.allows(s.at); got != s.allowed {
+					t.Errorf("step %d: allowed %t", i, got)
+				}
+				if s.allowed {
+					b.spend(s.at, time.Duration(s.took))
+				}
 			}
-			a := e.acquire(e.l)
-			time.Sleep(4 * circleTime)
-			entry := e.l.entry.Load()
-			entry.mu.Lock()
-			pace := entry.watch.pace
-			entry.mu.Unlock()
-			if pace != slow {
-				t.Errorf("detached %t: pace %d", detached, pace)
-			}
-			a.givesUp()
-			e.release(h)
 		})
 	}
 }
 
-// Where the hold is another one each time the watch comes by, nothing is searched for.
-func TestNoSearchWhereTheLockGoesRound(t *testing.T) {
+// An alarm that is not needed any more goes quiet.
+func TestAlarmForDeadlocksGoesQuiet(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
-		const never = -1
-		e.reg.restsUntil = never
-		h := e.try(e.l)
-		for range 20 {
-			a := e.acquire(e.l)
-			time.Sleep(circleTime / 2)
-			e.release(h)
-			h = a.got()
+		h := e.heldByAnother()
+		a := e.acquire(e.l)
+		entry := e.l.entry()
+		set := func() (uint64, bool) {
+			entry.mu.Lock()
+			defer entry.mu.Unlock()
+			return entry.deadlockAlarm.set, entry.deadlockAlarm.isSet
 		}
-		if e.reg.restsUntil != never {
-			t.Error("there was a search")
+		if _, isSet := set(); !isSet {
+			t.Error("not set for the first waiter")
 		}
+		time.Sleep(time.Minute)
+		if n, isSet := set(); n != 1 || isSet {
+			t.Errorf("set %d times, and still: %t", n, isSet)
+		}
+		a.givesUp()
 		e.release(h)
 	})
 }
 
-// One in the circle is cancelled before it has stood for long enough.
-func TestCircleThatIsCancelledIsNoDeadlock(t *testing.T) {
+// Short waits are never entered in the table, and long ones leave it.
+func TestTableOfLongWaits(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		entered := func(want int) {
+			t.Helper()
+			e.reg.long.mu.Lock()
+			defer e.reg.long.mu.Unlock()
+			if n := len(e.reg.long.byOwner); n != want {
+				t.Errorf("%d waits in the table, want %d", n, want)
+			}
+			if n := len(e.reg.long.byMark); n != want {
+				t.Errorf("%d marked waits in the table, want %d", n, want)
+			}
+		}
+		mark := e.try(e.packs(1)[0])
+		marked := func() *acquiring {
+			return e.start(func(ctx context.Context) (*Hold, error) { return e.l.Acquire(mark.Context(ctx)) })
+		}
+		h := e.heldByAnother()
+		for range 20 {
+			a := marked()
+			time.Sleep(deadlockAge / 2)
+			e.release(h)
+			h = a.got()
+			entered(0)
+		}
+		a := marked()
+		time.Sleep(2 * deadlockAge)
+		entered(1)
+		a.givesUp()
+		entered(0)
+		a = marked()
+		time.Sleep(2 * deadlockAge)
+		e.release(h)
+		e.release(a.got())
+		entered(0)
+		e.release(mark)
+	})
+}
+
+// One in the cycle is cancelled before it has stood for long enough.
+func TestCycleThatIsCancelledIsNoDeadlock(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		locks := e.packs(2)
-		ctx, cancel := context.WithTimeout(t.Context(), circleTime/2)
+		ctx, cancel := context.WithTimeout(t.Context(), deadlockAge/2)
 		defer cancel()
 		var both sync.WaitGroup
 		errs := make([]error, 2)
@@ -415,14 +455,16 @@ func TestCircleThatIsCancelledIsNoDeadlock(t *testing.T) {
 	})
 }
 
-// Goroutines that take packs in any order, several at a time, all come to an end.
-func TestRandomCirclesAreBroken(t *testing.T) {
+// Goroutines that acquire packs in any order, several at a time, all come to an end, and
+// no deadlock stands for long. Some wait on behalf of holds that other goroutines have.
+func TestRandomCyclesAreBroken(t *testing.T) {
 	for seed := range uint64(20) {
 		onFake(t, func(t *testing.T, e *engine) {
 			const goroutines, packs, rounds = 12, 5, 10
 			locks := e.packs(packs)
 			var all sync.WaitGroup
 			broken := make(chan struct{}, goroutines*rounds*100)
+			start := time.Now()
 			for g := range goroutines {
 				random := rand.New(rand.NewPCG(seed, uint64(g)))
 				all.Go(func() {
@@ -434,7 +476,11 @@ func TestRandomCirclesAreBroken(t *testing.T) {
 				})
 			}
 			all.Wait()
-			t.Logf("seed %d: %d circles", seed, len(broken))
+			// Without a deadlock, a round takes less than 3 × 10 ms × goroutines.
+			atMost := time.Duration(len(broken))*3*deadlockAge + goroutines*rounds*30*time.Millisecond
+			if took := time.Since(start); took > atMost {
+				t.Errorf("seed %d: %d deadlocks in %v, want %v at most", seed, len(broken), took, atMost)
+			}
 			e.free(locks...)
 		})
 	}
@@ -450,7 +496,19 @@ func acquireSome(t *testing.T, random *rand.Rand, locks []*Lock) bool {
 		}
 	}()
 	for _, i := range random.Perm(len(locks))[:1+random.IntN(3)] {
-		h, err := locks[i].Acquire(context.Background())
+		acquire := locks[i].Acquire
+		if random.IntN(3) == 0 {
+			acquire = func(ctx context.Context) (h *Hold, err error) {
+				done := make(chan struct{})
+				go func() {
+					defer close(done)
+					h, err = locks[i].Acquire(ctx)
+				}()
+				<-done
+				return h, err
+			}
+		}
+		h, err := acquire(holds.Context(context.Background()))
 		if errors.Is(err, ErrDeadlock) {
 			return false
 		}

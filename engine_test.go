@@ -40,8 +40,15 @@ type engine struct {
 // behind when its Locks are closed: no descriptor, entry, thread or goroutine.
 func onFake(t *testing.T, test func(t *testing.T, e *engine)) {
 	t.Helper()
+	onKernel(t, false, test)
+}
+
+// onKernel is onFake, perhaps on a network file system.
+func onKernel(t *testing.T, remote bool, test func(t *testing.T, e *engine)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		k := newFakeKernel()
+		k.remote = remote
 		e := &engine{T: t, k: k, reg: newRegistry(k)}
 		e.l = e.open(fakePath)
 		test(t, e)
@@ -77,12 +84,28 @@ func (e *engine) close(l *Lock) {
 	closeLock(e, l)
 }
 
+// settleCtime has an acquire check the path of e.l when the tick of the file's last
+// change is over, so that the next one can trust the change time.
+func (e *engine) settleCtime() {
+	e.Helper()
+	time.Sleep(ctimeTick + 1)
+	e.release(e.try(e.l))
+}
+
 // lockedElsewhere returns another process that has the lock of fakePath.
 func (e *engine) lockedElsewhere() foreigner {
 	e.Helper()
 	f := e.k.foreigner(e, fakePath)
 	f.lock(e)
 	return f
+}
+
+// heldByAnother returns a hold of e.l that belongs to a different goroutine.
+func (e *engine) heldByAnother() *Hold {
+	e.Helper()
+	held := make(chan *Hold)
+	go func() { held <- e.try(e.l) }()
+	return <-held
 }
 
 // try acquires l, which needs no waiting.
@@ -263,7 +286,7 @@ func (a *acquiring) returns() {
 	a.e.Helper()
 	select {
 	case <-a.done:
-	case <-time.After(asideTime + 1):
+	case <-time.After(yieldPause + 1):
 		a.e.Fatal("it still waits")
 	}
 	synctest.Wait() // for what it left behind to be where it can get, too
@@ -310,7 +333,7 @@ func (a *acquiring) givesUp() {
 func (e *engine) grantedInVain(meanwhile func(*entry)) (next *acquiring) {
 	e.Helper()
 	h := e.try(e.l)
-	entry := e.l.entry.Load()
+	entry := e.l.entry()
 	a := acquisition{lock: e.l.lock, hold: &Hold{lock: e.l.lock}}
 	a.needWaiter(now())
 	entry.mu.Lock()
@@ -336,6 +359,6 @@ func (e *engine) grantedInVain(meanwhile func(*entry)) (next *acquiring) {
 // the call in question, and not at the link count.
 func (e *engine) lookDue(call string) {
 	if call == "sameAt" {
-		time.Sleep(lookAge + 1)
+		time.Sleep(pathCheckAge + 1)
 	}
 }

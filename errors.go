@@ -8,22 +8,21 @@ import (
 	"os"
 )
 
-// errClosed is why a closed Lock refuses.
-var errClosed error = worded{"lock is closed", fs.ErrClosed}
+// errClosed is returned by the methods of a closed Lock.
+var errClosed error = describedError{"lock is closed", fs.ErrClosed}
 
-// errMoved is why one of the acquires of AcquireAll fails whose sidecar was found
-// lost: the new one may have another place in the order.
-var errMoved = errors.New("sidecar moved")
+// errMoved ends an acquire of AcquireAll whose lock file was found lost: the new one may
+// have a different place in the order.
+var errMoved = errors.New("lock file moved")
 
-// errStale is what the kernel answers to a call on a file that a server no longer
-// knows: it is lost.
-var errStale = errors.New("file deleted on the server")
+// errFileLost is returned by the kernel for a call on a file that was deleted on the
+// server.
+var errFileLost = errors.New("file deleted on the server")
 
-// errNameKept is what the kernel answers to an open on an SMB share: of a file that
-// was deleted or renamed away, the name cannot be used for another one before
-// everybody who has it open, on whatever machine, has closed it. Nor can a file be
-// opened by two names.
-var errNameKept = errors.New("the name cannot be used before everybody has closed the file, which was deleted or renamed on the server, or is open by another name")
+// errDeletePending is returned by the kernel for an open of a path whose file was
+// deleted or renamed, but keeps its name until every process, on any machine, has closed
+// it. No other file can be at the path before.
+var errDeletePending = errors.New("a file that was deleted or renamed keeps this name until every process has closed it")
 
 // fail makes the error of an acquire.
 func (l *lock) fail(err error) error {
@@ -35,7 +34,7 @@ func (l *lock) fail(err error) error {
 func cancelled(ctx context.Context) error {
 	err, cause := ctx.Err(), context.Cause(ctx)
 	switch {
-	case err == nil: // a context of the caller's own making that is Done without a reason
+	case err == nil: // a context of the caller's own making that is Done without an Err
 		return ErrCancelled
 	case errors.Is(cause, err):
 		err = fmt.Errorf("%w: %w", ErrCancelled, cause)
@@ -48,19 +47,19 @@ func cancelled(ctx context.Context) error {
 	return err
 }
 
-// timeout is an error that os.IsTimeout, and whoever asks as package net does,
-// takes for the end of a deadline. They do not ask what fmt.Errorf wraps.
+// timeout is an error that counts as the end of a deadline for os.IsTimeout, and for
+// programs that check for it as package net does. Neither unwraps what fmt.Errorf wraps.
 type timeout struct{ error }
 
 func (timeout) Timeout() bool   { return true }
 func (t timeout) Unwrap() error { return t.error }
 
-// worded is an error that is its cause but says so in words of its own, where
-// those of the cause mislead.
-type worded struct {
-	words string
+// describedError is an error that is its cause but has a text of its own, where that
+// of the cause misleads.
+type describedError struct {
+	text string
 	error
 }
 
-func (w worded) Error() string { return w.words }
-func (w worded) Unwrap() error { return w.error }
+func (e describedError) Error() string { return e.text }
+func (e describedError) Unwrap() error { return e.error }

@@ -6,26 +6,25 @@ import "time"
 // times that this takes and is told the clock, so there is no kernel, no mutex
 // and no goroutine in it. It belongs to whoever has the turn of its entry.
 //
-// flock(2) gives the lock to whoever asks first after an unlock. The one who
-// unlocks is always faster than the one who has to be woken: it barges in, and
+// flock(2) grants the lock to the first process that tries it after an unlock. The
+// process that unlocks is always faster than one that must be woken: it barges in, and
 // the others starve. So:
 //
-//   - A rival is another process that had the lock when we asked, within the
+//   - A rival is another process that held the lock when we tried it, within the
 //     last rivalMemory.
-//   - While there is a rival, we keep the lock no longer than a slice. At its end
-//     we step aside: whoever is about to ask for the lock again pauses first, so
-//     that a waiter elsewhere has the time to wake and take it.
-//   - A waiter may be late, the more so the more there are, and who comes late goes
-//     to the end of the kernel's line. So who stepped aside after a long hold and got
-//     the lock all the same lets it go for another pause, as long as it has patience.
-//   - While there is none, we offer the lock once in probeTime, to find out. We do
-//     not even do that while the lock is let go so often that a waiter slips in
-//     anyway.
+//   - We keep the lock no longer than a slice: the first release after its end unlocks
+//     it. Only if there is a rival do we yield then: the next acquire pauses before it
+//     tries the lock, so that a waiter elsewhere has the time to wake and take it.
+//   - With many waiters, the one that the kernel woke may run late and be requeued last.
+//     So an acquire that yielded after a long hold and got the lock nevertheless reoffers
+//     it: it unlocks it for another pause, up to reofferLimit times.
+//   - Without a rival, we yield once in probeTime, to find out. We do not even do that
+//     while the lock is released so often that a waiter slips in anyway.
 //   - If the lock has been free for a moment, others had their chance.
-//   - Who must not wait never pauses: TryAcquire. Nor does a poller, whose tries
+//   - TryAcquire must not wait and never yields. Nor does a poller, whose tries
 //     are far apart as it is.
-//   - Where holds are short, who finds the lock taken asks a few times more before
-//     it parks.
+//   - Where holds are short, an acquire that finds the lock held spins: it tries a few
+//     times more before it parks.
 type fairness struct {
 	// lockedAt is when the kernel's lock was last taken: the start of the slice.
 	lockedAt int64
@@ -33,28 +32,33 @@ type fairness struct {
 	// handOvers is how often the lock was handed over since.
 	handOvers int
 
-	// changedAt is when the lock was last taken, handed over or, if timed, let go.
+	// changedAt is when the lock was last taken, handed over or, with trackRelease,
+	// released.
 	changedAt int64
 
-	// unevenAt is when the lock was last taken more than asideTime after the time
-	// before.
-	unevenAt int64
+	// lastIrregularAt is when the lock was last taken more than yieldPause after the
+	// time before.
+	lastIrregularAt int64
 
-	// timed says that stepping aside needs to know when the lock is let go, for
-	// which the clock has to be read.
-	timed bool
+	// trackRelease is set while yielding needs to know when the lock is released, for
+	// which the clock must be read.
+	trackRelease bool
 
-	// sharedAt is when other processes last had their chance at the lock.
-	sharedAt int64
+	// yieldedAt is when other processes last had their chance at the lock.
+	yieldedAt int64
 
-	// rivalAt is when another process was last seen to have the lock.
+	// rivalAt is when another process was last seen to hold the lock.
 	rivalAt int64
 
-	// patience is how often the lock is offered again to rivals that did not take it
-	// in the first pause. It grows, up to patienceMax, each time the lock is found taken
-	// and each time a wait for it ends, and is halved when nobody came: rivals may be
-	// known, but not wait.
-	patience int
+	// reoffers is set if the lock may be reoffered at all. On a network, to release the
+	// lock and acquire it again takes as long as a hold.
+	reoffers bool
+
+	// reofferLimit is how often the lock is reoffered to rivals that did not take it
+	// in the first pause. It grows, up to maxReoffers, each time the lock is found held
+	// and each time a wait for it ends, and is halved when no rival took it: rivals may
+	// be known, but not wait.
+	reofferLimit int
 }
 
 const (
@@ -67,138 +71,141 @@ const (
 	sliceHandOvers = 256
 
 	// A woken thread needs some 20 to 50 µs until it runs; a pause takes that
-	// long and what the kernel adds to a sleep, on Linux another 50 µs. Shorter,
-	// it lets nobody in; longer, the lock lies idle.
-	asideTime = 30 * time.Microsecond
+	// long and what the kernel adds to a sleep, on Linux another 50 µs. A shorter
+	// one lets no waiter in; during a longer one the lock lies idle.
+	yieldPause = 30 * time.Microsecond
 
-	// To park and be woken takes some 40 µs. Who last let go of the lock within
-	// shortHold of taking it, and so may expect no worse of others, asks up to
-	// tryAgainMax times more before it parks, and for no longer than shortHold:
-	// where a call takes much longer, as on a network, once at most.
-	shortHold   = 10 * time.Microsecond
-	tryAgainMax = 12
+	// To park and be woken takes some 40 µs. If the last hold of this process was
+	// shorter than shortHold, those of others may be, too: an acquire tries up to
+	// maxSpins times more before it parks, and for no longer than shortHold. Where a
+	// call takes much longer, as on a network, that is once at most.
+	shortHold = 10 * time.Microsecond
+	maxSpins  = 12
 
-	// After a hold of longHold, a lock that is offered again and again is idle for a
+	// After a hold of longHold, a lock that is reoffered again and again is idle for a
 	// small part of the time. After shorter ones it would be for a large one, and
 	// for nothing: each of the many unlocks of a slice has woken a waiter, and put it
-	// at the end of the line, so that there is no order left to be kept.
+	// at the end of the line, so that there is no order left to keep.
 	longHold    = sliceTime / 4
-	patienceMax = 16
+	maxReoffers = 16
 
-	// How long a process that was seen to compete is taken to do so.
+	// How long a process that was seen to compete counts as a rival.
 	rivalMemory = time.Second
 
-	// Where no other process is known to compete, the lock is offered once in
-	// probeTime, at the price of less than a hundredth of the time. Once it has,
-	// for a sliceTime, been taken anew, and so let go, within asideTime each time,
-	// not even that: a waiter is woken as often, and soon in luck.
+	// Without a known rival we yield once in probeTime, at the price of less than a
+	// hundredth of the time. While the lock has, for a sliceTime, been taken again, and
+	// so released, within yieldPause each time, not even that: a waiter is woken as
+	// often, and soon gets it.
 	probeTime = 10 * time.Millisecond
 )
 
-// newFairness returns that of a lock that nobody is known to have had, at time t.
-func newFairness(t int64) fairness {
+// newFairness returns that of a lock that no process is known to have held, at time t.
+// Whether it may be reoffered is for the file system to say.
+func newFairness(t int64, reoffers bool) fairness {
 	long := t - int64(rivalMemory)
 	return fairness{
-		lockedAt:  long - int64(shortHold),
-		changedAt: long,
-		unevenAt:  long,
-		timed:     true,
-		rivalAt:   long,
+		lockedAt:        long - int64(shortHold),
+		changedAt:       long,
+		lastIrregularAt: long,
+		trackRelease:    true,
+		rivalAt:         long,
+		reoffers:        reoffers,
 	}
 }
 
 // rival reports whether another process is known to compete at time t.
 func (f *fairness) rival(t int64) bool { return t-f.rivalAt < int64(rivalMemory) }
 
-// stepsAside reports whether who is about to ask for the lock at time t is to
-// pause first, for asideTime. It is asked only if timed. mayPause says that the
-// caller may wait.
-func (f *fairness) stepsAside(t int64, mayPause bool) bool {
-	if t-f.changedAt > int64(asideTime) { // free all the while
-		f.sharedAt = t
+// shouldYield reports whether an acquire that is about to try the lock at time t should
+// pause first, for yieldPause. It needs trackRelease. mayPause is false for an acquire
+// that must not wait.
+func (f *fairness) shouldYield(t int64, mayPause bool) bool {
+	if t-f.changedAt > int64(yieldPause) { // free all the while
+		f.yieldedAt = t
 		return false
 	}
-	had := time.Duration(t - f.sharedAt)
+	since := time.Duration(t - f.yieldedAt)
 	if f.rival(t) {
-		return mayPause && had >= sliceTime
+		return mayPause && since >= sliceTime
 	}
-	return mayPause && had >= probeTime
+	return mayPause && since >= probeTime
 }
 
-// offersAgain reports whether who stepped aside and got the lock all the same, at
-// time t, lets it go for another pause, having done so n times, for took nanoseconds:
+// shouldReoffer reports whether an acquire that yielded and got the lock nevertheless, at
+// time t, unlocks it for another pause, having done that n times, for took nanoseconds:
 // where a pause takes as long as a slice, it does so twice at most.
-func (f *fairness) offersAgain(n int, took, t int64) bool {
-	return n < f.patience && took < 2*int64(sliceTime) && f.rival(t) && f.changedAt-f.lockedAt >= int64(longHold)
+func (f *fairness) shouldReoffer(n int, took, t int64) bool {
+	return f.reoffers && n < f.reofferLimit && took < 2*int64(sliceTime) && f.rival(t) &&
+		f.changedAt-f.lockedAt >= int64(longHold)
 }
 
-// offeredInVain notes that nobody took the lock, which was offered n times more, by
+// reofferFailed notes that no rival took the lock, which was reoffered n times, by
 // time t.
-func (f *fairness) offeredInVain(n int, t int64) {
-	f.sharedAt = t
+func (f *fairness) reofferFailed(n int, t int64) {
+	f.yieldedAt = t
 	if n > 0 {
-		f.patience /= 2
+		f.reofferLimit /= 2
 	}
 }
 
-// shared notes that other processes had their chance until time t.
-func (f *fairness) shared(t int64) { f.sharedAt = t }
+// yielded notes that other processes had their chance until time t.
+func (f *fairness) yielded(t int64) { f.yieldedAt = t }
 
-// busy notes that another process had the lock at time t.
-func (f *fairness) busy(t int64) {
+// sawRival notes that another process held the lock at time t.
+func (f *fairness) sawRival(t int64) {
 	if !f.rival(t) {
-		f.patience = 0 // that was with others
+		f.reofferLimit = 0 // it grew with others
 	}
 	f.rivalAt = t
-	f.patience = min(2*f.patience+1, patienceMax)
+	f.reofferLimit = min(2*f.reofferLimit+1, maxReoffers)
 }
 
-// asksAgain reports whether who found the lock taken asks once more before it
-// parks, having asked so n times already, for took nanoseconds. That it gets the
-// lock so is not a chance for the others: some may be parked.
-func (f *fairness) asksAgain(n int, took int64) bool {
-	return f.timed && f.changedAt-f.lockedAt < int64(shortHold) &&
-		n < tryAgainMax && took < int64(shortHold)
+// shouldSpin reports whether an acquire that found the lock held tries once more before
+// it parks, having done that n times already, for took nanoseconds. If it gets the
+// lock, that was no chance for the others: some may be parked.
+func (f *fairness) shouldSpin(n int, took int64) bool {
+	return f.trackRelease && f.changedAt-f.lockedAt < int64(shortHold) &&
+		n < maxSpins && took < int64(shortHold)
 }
 
-// begin begins a slice: the kernel's lock was taken at time t.
-func (f *fairness) begin(t int64) {
+// startSlice begins a slice: the kernel's lock was taken at time t.
+func (f *fairness) startSlice(t int64) {
 	rival := f.rival(t)
-	if t-f.lockedAt > int64(asideTime) {
-		if !f.timed && !rival {
-			// It was held or free for long, nobody knows which. It may have been
-			// free, and for the next one it will be known.
-			f.sharedAt = t
+	if t-f.lockedAt > int64(yieldPause) {
+		if !f.trackRelease && !rival {
+			// It was held or free for long, and which is not known. It may have been
+			// free, and for the next acquire it will be known.
+			f.yieldedAt = t
 		}
-		f.unevenAt = t
+		f.lastIrregularAt = t
 	}
-	// Who has taken it anew within asideTime for a sliceTime is likely to go on
-	// so, and need not step aside, nor know when it lets go: to read the clock
-	// would take a fortieth of such a cycle. (A sliceTime is less than probeTime,
-	// or each pause would be the reason for the next.) With a rival about, every
-	// cycle counts.
-	f.timed = rival || t-f.unevenAt < int64(sliceTime)
+	// A process that has taken the lock again within yieldPause for a sliceTime is
+	// likely to go on like this. It need not yield, nor know when it releases: to read
+	// the clock would take a fortieth of such a cycle. (A sliceTime is less than
+	// probeTime, or each pause would be the reason for the next.) With a rival about,
+	// every cycle counts.
+	f.trackRelease = rival || t-f.lastIrregularAt < int64(sliceTime)
 	f.lockedAt = t
 	f.changedAt = t
 	f.handOvers = 0
 }
 
-// beginAfterWait begins a slice at time t, when another process let the lock go.
-func (f *fairness) beginAfterWait(t int64) {
+// startSliceAfterWait begins a slice at time t, when another process released the lock.
+func (f *fairness) startSliceAfterWait(t int64) {
 	f.rivalAt = t // all the while: it is no new one, however long the wait was
-	f.busy(t)
-	f.sharedAt = t
-	f.begin(t)
+	f.sawRival(t)
+	f.yieldedAt = t
+	f.startSlice(t)
 }
 
-// handsOver counts a hand-over at time t and reports whether it keeps within the
-// slice. If not, the lock is to be let go.
-func (f *fairness) handsOver(t int64) bool {
+// tryHandOver counts a hand-over at time t and reports whether it is within the slice.
+// If not, the lock must be unlocked.
+func (f *fairness) tryHandOver(t int64) bool {
 	f.changedAt = t
 	f.handOvers++
 	return f.handOvers <= sliceHandOvers && t-f.lockedAt < int64(sliceTime)
 }
 
-// letGo notes, if timed, that the kernel's lock was let go at time t. Only from
-// then on had anybody else a chance.
-func (f *fairness) letGo(t int64) { f.changedAt = t }
+// released notes, with trackRelease, that the kernel's lock was released at time t. Other
+// processes had no chance before.
+func (f *fairness) released(t int64) { f.changedAt = t }

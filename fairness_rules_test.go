@@ -15,23 +15,23 @@ func does(what func(f *fairness)) step {
 
 // What happens.
 
-func takes(at time.Duration) step { return does(func(f *fairness) { f.begin(int64(at)) }) }
+func takes(at time.Duration) step { return does(func(f *fairness) { f.startSlice(int64(at)) }) }
 
 func takesFromRival(at time.Duration) step {
-	return does(func(f *fairness) { f.beginAfterWait(int64(at)) })
+	return does(func(f *fairness) { f.startSliceAfterWait(int64(at)) })
 }
 
-func letsGo(at time.Duration) step { return does(func(f *fairness) { f.letGo(int64(at)) }) }
+func letsGo(at time.Duration) step { return does(func(f *fairness) { f.released(int64(at)) }) }
 
-func seesRival(at time.Duration) step { return does(func(f *fairness) { f.busy(int64(at)) }) }
+func seesRival(at time.Duration) step { return does(func(f *fairness) { f.sawRival(int64(at)) }) }
 
-func lendsUntil(at time.Duration) step { return does(func(f *fairness) { f.shared(int64(at)) }) }
+func lendsUntil(at time.Duration) step { return does(func(f *fairness) { f.yielded(int64(at)) }) }
 
 // seesRivals are so many sightings.
 func seesRivals(times int) step {
 	return does(func(f *fairness) {
 		for range times {
-			f.busy(0)
+			f.sawRival(0)
 		}
 	})
 }
@@ -41,21 +41,21 @@ func seesRivals(times int) step {
 func offersInVain(times int) step {
 	return does(func(f *fairness) {
 		for range times {
-			f.offeredInVain(1, 0)
+			f.reofferFailed(1, 0)
 		}
 	})
 }
 
 // findsFree is the question that learns something: the lock was free for long.
 func findsFree(at time.Duration) step {
-	return does(func(f *fairness) { f.stepsAside(int64(at), false) })
+	return does(func(f *fairness) { f.shouldYield(int64(at), false) })
 }
 
 // handsOverAll uses up the hand-overs of a slice.
 func handsOverAll(at time.Duration) step {
 	return does(func(f *fairness) {
 		for range sliceHandOvers {
-			f.handsOver(int64(at))
+			f.tryHandOver(int64(at))
 		}
 	})
 }
@@ -64,9 +64,9 @@ func handsOverAll(at time.Duration) step {
 func cycles(every, from, until time.Duration) step {
 	return does(func(f *fairness) {
 		for at := from; at <= until; at += every {
-			f.begin(int64(at))
-			if f.timed {
-				f.letGo(int64(at))
+			f.startSlice(int64(at))
+			if f.trackRelease {
+				f.released(int64(at))
 			}
 		}
 	})
@@ -74,26 +74,26 @@ func cycles(every, from, until time.Duration) step {
 
 // What is asked.
 
-func handsOver(at time.Duration) step {
-	return func(f *fairness) bool { return f.handsOver(int64(at)) }
+func tryHandOver(at time.Duration) step {
+	return func(f *fairness) bool { return f.tryHandOver(int64(at)) }
 }
 
 func stepsAside(at time.Duration) step {
-	return func(f *fairness) bool { return f.timed && f.stepsAside(int64(at), true) }
+	return func(f *fairness) bool { return f.trackRelease && f.shouldYield(int64(at), true) }
 }
 
 func tryStepsAside(at time.Duration) step {
-	return func(f *fairness) bool { return f.timed && f.stepsAside(int64(at), false) }
+	return func(f *fairness) bool { return f.trackRelease && f.shouldYield(int64(at), false) }
 }
 
-func readsTheClock() step { return func(f *fairness) bool { return f.timed } }
+func readsTheClock() step { return func(f *fairness) bool { return f.trackRelease } }
 
 func offersAgain(n int, at time.Duration) step {
-	return func(f *fairness) bool { return f.offersAgain(n, 0, int64(at)) }
+	return func(f *fairness) bool { return f.shouldReoffer(n, 0, int64(at)) }
 }
 
 func asksAgain(n int, took time.Duration) step {
-	return func(f *fairness) bool { return f.asksAgain(n, int64(took)) }
+	return func(f *fairness) bool { return f.shouldSpin(n, int64(took)) }
 }
 
 // The rules of the comment above fairness. What is before the last step has
@@ -101,7 +101,7 @@ func asksAgain(n int, took time.Duration) step {
 func TestFairnessRules(t *testing.T) {
 	const (
 		tick  = time.Nanosecond
-		apart = asideTime + tick // two holds as far apart are uneven
+		apart = yieldPause + tick // two holds as far apart are uneven
 	)
 	for _, row := range []struct {
 		rule  string
@@ -110,21 +110,21 @@ func TestFairnessRules(t *testing.T) {
 	}{
 		// The slice.
 		{"within the slice the lock is handed over",
-			[]step{takes(0), handsOver(sliceTime - tick)}, true},
+			[]step{takes(0), tryHandOver(sliceTime - tick)}, true},
 		{"at the end of the slice it is not",
-			[]step{takes(0), handsOver(sliceTime)}, false},
+			[]step{takes(0), tryHandOver(sliceTime)}, false},
 		{"the last hand-over of a slice is one",
-			[]step{takes(0), does(func(f *fairness) { f.handOvers = sliceHandOvers - 1 }), handsOver(0)}, true},
+			[]step{takes(0), does(func(f *fairness) { f.handOvers = sliceHandOvers - 1 }), tryHandOver(0)}, true},
 		{"after so many the lock is let go",
-			[]step{takes(0), handsOverAll(0), handsOver(0)}, false},
+			[]step{takes(0), handsOverAll(0), tryHandOver(0)}, false},
 		{"a new slice counts hand-overs from none",
-			[]step{takes(0), handsOverAll(0), takes(tick), handsOver(tick)}, true},
+			[]step{takes(0), handsOverAll(0), takes(tick), tryHandOver(tick)}, true},
 		{"one after a wait does too",
-			[]step{takes(0), handsOverAll(0), takesFromRival(tick), handsOver(tick)}, true},
+			[]step{takes(0), handsOverAll(0), takesFromRival(tick), tryHandOver(tick)}, true},
 		{"a new slice has all its time",
-			[]step{takes(0), takes(sliceTime), handsOver(2*sliceTime - tick)}, true},
+			[]step{takes(0), takes(sliceTime), tryHandOver(2*sliceTime - tick)}, true},
 		{"and no more",
-			[]step{takes(0), takes(sliceTime), handsOver(2 * sliceTime)}, false},
+			[]step{takes(0), takes(sliceTime), tryHandOver(2 * sliceTime)}, false},
 
 		// Stepping aside for a rival.
 		{"who waited for another process steps aside after a slice",
@@ -141,7 +141,7 @@ func TestFairnessRules(t *testing.T) {
 		{"TryAcquire never does",
 			[]step{takesFromRival(0), letsGo(sliceTime), tryStepsAside(sliceTime)}, false},
 		{"what a hand-over keeps is kept: the slice is not over by it",
-			[]step{takesFromRival(0), handsOver(tick), letsGo(sliceTime), stepsAside(sliceTime)}, true},
+			[]step{takesFromRival(0), tryHandOver(tick), letsGo(sliceTime), stepsAside(sliceTime)}, true},
 		{"who has stepped aside does not do so again at once",
 			[]step{takesFromRival(0), letsGo(sliceTime), lendsUntil(sliceTime), takes(sliceTime),
 				letsGo(2*sliceTime - tick), stepsAside(2*sliceTime - tick)}, false},
@@ -159,12 +159,12 @@ func TestFairnessRules(t *testing.T) {
 
 		// A lock that is free.
 		{"a lock that was free for a moment only is stepped aside from",
-			[]step{takesFromRival(0), letsGo(sliceTime), stepsAside(sliceTime + asideTime)}, true},
+			[]step{takesFromRival(0), letsGo(sliceTime), stepsAside(sliceTime + yieldPause)}, true},
 		{"one that was free for longer is not",
 			[]step{takesFromRival(0), letsGo(sliceTime), stepsAside(sliceTime + apart)}, false},
 		{"that was the others' chance",
 			[]step{takesFromRival(0), letsGo(sliceTime), findsFree(sliceTime + apart), takes(sliceTime + apart),
-				letsGo(2*sliceTime + asideTime), stepsAside(2*sliceTime + asideTime)}, false},
+				letsGo(2*sliceTime + yieldPause), stepsAside(2*sliceTime + yieldPause)}, false},
 		{"for a slice",
 			[]step{takesFromRival(0), letsGo(sliceTime), findsFree(sliceTime + apart), takes(sliceTime + apart),
 				letsGo(2*sliceTime + apart), stepsAside(2*sliceTime + apart)}, true},
@@ -181,11 +181,11 @@ func TestFairnessRules(t *testing.T) {
 		{"but not all at once",
 			[]step{seesRivals(1), takesFromRival(0), letsGo(longHold), offersAgain(3, longHold)}, false},
 		{"up to a bound",
-			[]step{seesRivals(100), takesFromRival(0), letsGo(longHold), offersAgain(patienceMax-1, longHold)}, true},
+			[]step{seesRivals(100), takesFromRival(0), letsGo(longHold), offersAgain(maxReoffers-1, longHold)}, true},
 		{"and no further",
-			[]step{seesRivals(100), takesFromRival(0), letsGo(longHold), offersAgain(patienceMax, longHold)}, false},
+			[]step{seesRivals(100), takesFromRival(0), letsGo(longHold), offersAgain(maxReoffers, longHold)}, false},
 		{"nor for long",
-			[]step{takesFromRival(0), letsGo(longHold), func(f *fairness) bool { return f.offersAgain(0, 2*int64(sliceTime), int64(longHold)) }}, false},
+			[]step{takesFromRival(0), letsGo(longHold), func(f *fairness) bool { return f.shouldReoffer(0, 2*int64(sliceTime), int64(longHold)) }}, false},
 		{"not after a short hold",
 			[]step{takesFromRival(0), letsGo(longHold - 1), offersAgain(0, longHold)}, false},
 		{"nor where no rival is known",
@@ -193,9 +193,9 @@ func TestFairnessRules(t *testing.T) {
 		{"nor where the rival is gone",
 			[]step{takesFromRival(0), letsGo(longHold), offersAgain(0, rivalMemory)}, false},
 		{"who offered in vain offers half as often",
-			[]step{seesRivals(100), takesFromRival(0), letsGo(longHold), offersInVain(1), offersAgain(patienceMax/2, longHold)}, false},
+			[]step{seesRivals(100), takesFromRival(0), letsGo(longHold), offersInVain(1), offersAgain(maxReoffers/2, longHold)}, false},
 		{"but as often as that",
-			[]step{seesRivals(100), takesFromRival(0), letsGo(longHold), offersInVain(1), offersAgain(patienceMax/2-1, longHold)}, true},
+			[]step{seesRivals(100), takesFromRival(0), letsGo(longHold), offersInVain(1), offersAgain(maxReoffers/2-1, longHold)}, true},
 		{"and after some of them not at all",
 			[]step{seesRivals(100), takesFromRival(0), letsGo(longHold), offersInVain(5), offersAgain(0, longHold)}, false},
 		{"until a rival is seen again",
@@ -205,11 +205,11 @@ func TestFairnessRules(t *testing.T) {
 				offersAgain(1, rivalMemory+longHold)}, false},
 		{"but not one that had the lock all that time",
 			[]step{seesRivals(100), takesFromRival(rivalMemory), letsGo(rivalMemory + longHold),
-				offersAgain(patienceMax-1, rivalMemory+longHold)}, true},
+				offersAgain(maxReoffers-1, rivalMemory+longHold)}, true},
 		{"who did not offer again did not do so in vain",
-			[]step{takesFromRival(0), letsGo(longHold), does(func(f *fairness) { f.offeredInVain(0, 0) }), offersAgain(0, longHold)}, true},
+			[]step{takesFromRival(0), letsGo(longHold), does(func(f *fairness) { f.reofferFailed(0, 0) }), offersAgain(0, longHold)}, true},
 		{"an offer was the others' chance",
-			[]step{takesFromRival(0), letsGo(sliceTime), does(func(f *fairness) { f.offeredInVain(1, int64(sliceTime)) }), stepsAside(sliceTime)}, false},
+			[]step{takesFromRival(0), letsGo(sliceTime), does(func(f *fairness) { f.reofferFailed(1, int64(sliceTime)) }), stepsAside(sliceTime)}, false},
 
 		// Offers, where no rival is known.
 		{"the lock is offered once in a while",
@@ -219,21 +219,21 @@ func TestFairnessRules(t *testing.T) {
 		{"not by TryAcquire",
 			[]step{takes(0), letsGo(probeTime), tryStepsAside(probeTime)}, false},
 		{"not where it is let go all the time, which needs no clock",
-			[]step{cycles(asideTime, 0, sliceTime+asideTime), readsTheClock()}, false},
+			[]step{cycles(yieldPause, 0, sliceTime+yieldPause), readsTheClock()}, false},
 		{"once that was so for a slice",
-			[]step{takes(apart), cycles(asideTime, apart, apart+sliceTime-asideTime), readsTheClock()}, true},
+			[]step{takes(apart), cycles(yieldPause, apart, apart+sliceTime-yieldPause), readsTheClock()}, true},
 		{"with a rival about, the clock is read every time",
-			[]step{takesFromRival(0), cycles(asideTime, 0, 2*sliceTime), readsTheClock()}, true},
+			[]step{takesFromRival(0), cycles(yieldPause, 0, 2*sliceTime), readsTheClock()}, true},
 		{"a single hold that is uneven starts it again",
-			[]step{cycles(asideTime, 0, 2*sliceTime), takes(2*sliceTime + 2*apart), readsTheClock()}, true},
+			[]step{cycles(yieldPause, 0, 2*sliceTime), takes(2*sliceTime + 2*apart), readsTheClock()}, true},
 		{"and for a slice",
-			[]step{cycles(asideTime, 0, 2*sliceTime), takes(3 * sliceTime),
-				cycles(asideTime, 3*sliceTime, 4*sliceTime-asideTime), readsTheClock()}, true},
+			[]step{cycles(yieldPause, 0, 2*sliceTime), takes(3 * sliceTime),
+				cycles(yieldPause, 3*sliceTime, 4*sliceTime-yieldPause), readsTheClock()}, true},
 		{"from then on, as it may have been free until then",
-			[]step{cycles(asideTime, 0, 2*sliceTime), takes(time.Second), letsGo(time.Second + probeTime - tick),
+			[]step{cycles(yieldPause, 0, 2*sliceTime), takes(time.Second), letsGo(time.Second + probeTime - tick),
 				stepsAside(time.Second + probeTime - tick)}, false},
 		{"and no longer",
-			[]step{cycles(asideTime, 0, 2*sliceTime), takes(time.Second), letsGo(time.Second + probeTime),
+			[]step{cycles(yieldPause, 0, 2*sliceTime), takes(time.Second), letsGo(time.Second + probeTime),
 				stepsAside(time.Second + probeTime)}, true},
 		{"where it is known not to have been free, that is no reason",
 			[]step{takes(0), letsGo(probeTime - tick), takes(probeTime - tick), letsGo(probeTime), stepsAside(probeTime)}, true},
@@ -248,17 +248,17 @@ func TestFairnessRules(t *testing.T) {
 		{"nor does it ask at first, when nothing is known",
 			[]step{asksAgain(0, 0)}, false},
 		{"nor where the lock was let go untimed",
-			[]step{cycles(asideTime, 0, sliceTime+asideTime), asksAgain(0, 0)}, false},
+			[]step{cycles(yieldPause, 0, sliceTime+yieldPause), asksAgain(0, 0)}, false},
 		{"it asks a few times",
-			[]step{takes(0), letsGo(0), asksAgain(tryAgainMax-1, 0)}, true},
+			[]step{takes(0), letsGo(0), asksAgain(maxSpins-1, 0)}, true},
 		{"and no more often",
-			[]step{takes(0), letsGo(0), asksAgain(tryAgainMax, 0)}, false},
+			[]step{takes(0), letsGo(0), asksAgain(maxSpins, 0)}, false},
 		{"for no longer than a short hold",
 			[]step{takes(0), letsGo(0), asksAgain(1, shortHold-tick)}, true},
 		{"so that it asks once where that takes long",
 			[]step{takes(0), letsGo(0), asksAgain(1, shortHold)}, false},
 	} {
-		f := newFairness(0)
+		f := newFairness(0, true)
 		last := len(row.steps) - 1
 		for _, happens := range row.steps[:last] {
 			happens(&f)

@@ -75,7 +75,7 @@ func TestStepsAsideForARival(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if paused := time.Since(before); paused != asideTime {
+			if paused := time.Since(before); paused != yieldPause {
 				t.Fatalf("paused for %v", paused)
 			}
 			pauses++
@@ -114,7 +114,7 @@ func TestOffersTheLockAgainAfterALongHold(t *testing.T) {
 			return nil
 		})
 		a := e.acquire(e.l)
-		time.Sleep(3 * asideTime)
+		time.Sleep(3 * yieldPause)
 		a.waits()
 		late.letGo()
 		h := a.got()
@@ -124,11 +124,11 @@ func TestOffersTheLockAgainAfterALongHold(t *testing.T) {
 		e.release(h)
 
 		want := 3
-		for patience := e.l.entry.Load().fair.patience; patience > 0; patience /= 2 {
+		for patience := e.l.entry().fair.reofferLimit; patience > 0; patience /= 2 {
 			e.lockFor(sliceTime)
 			want += 1 + patience
 			e.called("pause", want)
-			if since := time.Duration(now() - e.l.entry.Load().fair.lockedAt); since != sliceTime {
+			if since := time.Duration(now() - e.l.entry().fair.lockedAt); since != sliceTime {
 				t.Errorf("the slice began %v ago, want %v", since, sliceTime)
 			}
 		}
@@ -139,8 +139,7 @@ func TestOffersTheLockAgainAfterALongHold(t *testing.T) {
 
 // On a network it does not.
 func TestOffersNoNetworksLockAgain(t *testing.T) {
-	onFake(t, func(t *testing.T, e *engine) {
-		e.k.remote = true
+	onRemote(t, func(t *testing.T, e *engine) {
 		e.heldAfterRival(sliceTime)
 		for range 2 {
 			e.lockFor(0)
@@ -186,9 +185,9 @@ func TestCancelEndsTheOffers(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		e.heldAfterRival(sliceTime)
 		a := e.acquire(e.l)
-		time.Sleep(2*asideTime + 1) // in the third pause
+		time.Sleep(2*yieldPause + 1) // in the third pause
 		a.cancel()
-		time.Sleep(asideTime)
+		time.Sleep(yieldPause)
 		a.failed(ErrCancelled)
 		e.called("pause", 3)
 		e.works()
@@ -201,7 +200,7 @@ func TestOfferThatDoesNotUnlock(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		for _, call := range []string{"unlock", "try"} {
 			e.heldAfterRival(sliceTime)
-			broken := e.l.entry.Load()
+			broken := e.l.entry()
 			e.beforeNext("pause", func() error {
 				if call == "unlock" {
 					e.failNext("unlock", errBroken)
@@ -217,7 +216,7 @@ func TestOfferThatDoesNotUnlock(t *testing.T) {
 			time.Sleep(sliceTime)
 			if call == "unlock" {
 				e.release(a.got())
-				if e.l.entry.Load() == broken {
+				if e.l.entry() == broken {
 					t.Error("it goes on with the file that did not unlock")
 				}
 			} else {
@@ -233,7 +232,7 @@ func TestOfferThatDoesNotUnlock(t *testing.T) {
 func TestStepsAsideWhereUnlockIsSlow(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		e.before("unlock", func() error {
-			time.Sleep(2 * asideTime)
+			time.Sleep(2 * yieldPause)
 			return nil
 		})
 		for range 100 {
@@ -251,7 +250,7 @@ func TestOffersTheLockNowAndThen(t *testing.T) {
 	for _, sections := range [][]time.Duration{
 		{10 * time.Millisecond},
 		{0, 100 * time.Millisecond},
-		{100 * time.Millisecond, 0, 0, asideTime, 0},
+		{100 * time.Millisecond, 0, 0, yieldPause, 0},
 	} {
 		onFake(t, func(t *testing.T, e *engine) {
 			const rounds = 100
@@ -279,7 +278,7 @@ func TestDoesNotStepAside(t *testing.T) {
 		e.heldAfterRival(0) // from now on with a rival
 		for range 100 {
 			e.lockFor(sliceTime)
-			time.Sleep(asideTime + 1)
+			time.Sleep(yieldPause + 1)
 		}
 		e.called("pause", 0)
 		for range 100 {
@@ -314,7 +313,7 @@ func TestAsksAgainWhereHoldsAreShort(t *testing.T) {
 				t.Errorf("TryAcquire asked %d times", n)
 			}
 
-			release = before + 1 + 1 + tryAgainMax // the last that a short hold asks
+			release = before + 1 + 1 + maxSpins // the last that a short hold asks
 			a := e.acquire(e.l)
 			if section > 0 {
 				e.stats(Stats{Acquired: 1, KernelWaits: 1, Waiting: 1, Parked: true})

@@ -118,8 +118,8 @@ func (f *fakeFile) remote() bool {
 }
 
 // held is false for a lock that the server has dropped.
-func (f *fakeFile) held() (bool, error) {
-	if err := f.k.enter("held", f.path); err != nil {
+func (f *fakeFile) serverStillGrants() (bool, error) {
+	if err := f.k.enter("serverStillGrants", f.path); err != nil {
 		return false, err
 	}
 	f.k.mu.Lock()
@@ -343,14 +343,20 @@ func (f *fakeFile) letGoLocked() {
 	}
 }
 
-func (f *fakeFile) stat() (linked bool, changed int64, err error) {
+func (f *fakeFile) stat() (linked bool, ctime int64, err error) {
 	defer f.finish()
 	if err := f.begin("stat"); err != nil {
 		return false, 0, err
 	}
 	f.k.mu.Lock()
 	defer f.k.mu.Unlock()
-	return f.inode.links > 0, f.inode.changed, nil
+	switch {
+	case !f.k.remote:
+		return f.inode.links > 0, f.inode.changed, nil
+	case f.inode.links == 0:
+		return false, noCtime, errFileLost
+	}
+	return true, noCtime, nil
 }
 
 // dup returns another file, because none of the fake is an os.File.

@@ -75,7 +75,7 @@ const (
 var (
 	fuzzPaths  = [numPaths]string{fakePath, otherPath, fakeAbs("/pack/alias")}
 	fuzzCalls  = [...]string{"try", "block", "blocked", "unlock", "stat", "sameAt", "open", "close", "dup"}
-	fuzzSleeps = [...]time.Duration{10 * time.Microsecond, asideTime + 1, sliceTime + 1, 3*sliceTime + 1, lookAge + 1, 100 * time.Millisecond, 2 * time.Second}
+	fuzzSleeps = [...]time.Duration{10 * time.Microsecond, yieldPause + 1, sliceTime + 1, 3*sliceTime + 1, pathCheckAge + 1, 100 * time.Millisecond, 2 * time.Second}
 )
 
 // schedules are the ones that are replayed by go test and that fuzzing starts

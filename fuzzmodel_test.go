@@ -76,14 +76,14 @@ func (w *world) entries() []*entry {
 	}
 	for _, l := range w.slots {
 		if l != nil {
-			add(l.Lock.entry.Load())
+			add(l.Lock.entry())
 		}
 	}
 	for _, h := range w.holds {
 		add(h.entry)
 	}
 	for _, a := range w.acquires {
-		add(a.lock.Lock.entry.Load())
+		add(a.lock.Lock.entry())
 	}
 	return entries
 }
@@ -112,17 +112,17 @@ func (w *world) underWay(e *entry) bool {
 // the sidecar is lost before it is refused or waits.
 func (w *world) looks(a *fuzzAcquire) bool {
 	e := a.arrival
-	return !a.closed && !a.cancelled && w.lostFor(e, a.lock.path) > lookAge && !w.underWay(e) &&
-		(e.turn != turnTaken || a.manner == trying || w.itself(a))
+	return !a.closed && !a.cancelled && w.lostFor(e, a.lock.path) > pathCheckAge && !w.underWay(e) &&
+		(e.turn != turnTaken || a.mode == trying || w.itself(a))
 }
 
 // rivals reports whether somebody has the lock of l, or is about to, or has that of
 // the file at its path. Whoever has to notice that they are not the same does not
 // care who has the former.
 func (w *world) rivals(l *fuzzLock) bool {
-	e := l.Lock.entry.Load()
+	e := l.Lock.entry()
 	inodes := []*fakeInode{w.k.files[l.path]}
-	if w.lostFor(e, l.path) <= lookAge || w.underWay(e) || e.queue.n > 0 {
+	if w.lostFor(e, l.path) <= pathCheckAge || w.underWay(e) || e.queue.n > 0 {
 		inodes = append(inodes, e.file.(*fakeFile).inode)
 	}
 	wanted := func(e *entry) bool {
@@ -147,12 +147,12 @@ func (w *world) mine(a *fuzzAcquire, is func(h *fuzzHold) bool) bool {
 // itself reports whether what the acquire is for is held by its own goroutine, or
 // by a hold that its context is marked by.
 func (w *world) itself(a *fuzzAcquire) bool {
-	return w.mine(a, func(h *fuzzHold) bool { return h.entry == a.lock.Lock.entry.Load() })
+	return w.mine(a, func(h *fuzzHold) bool { return h.entry == a.lock.Lock.entry() })
 }
 
 // queued returns the entry in whose queue the acquire is, if it is in one.
 func (w *world) queued(a *fuzzAcquire) *entry {
-	e := a.lock.Lock.entry.Load()
+	e := a.lock.Lock.entry()
 	for q := e.queue.sentinel.next; q != &e.queue.sentinel; q = q.next {
 		if q.owner == a.goroutine.id {
 			return e
@@ -164,7 +164,7 @@ func (w *world) queued(a *fuzzAcquire) *entry {
 // blocked returns the entry in whose turn the acquire waits in the kernel on its own
 // thread, if it does. Its Lock may have moved to another since.
 func (w *world) blocked(a *fuzzAcquire) *entry {
-	if a.manner != blocking {
+	if a.mode != blocking {
 		return nil
 	}
 	return w.turnOf(a, turnBlocked)
@@ -186,7 +186,7 @@ func (w *world) turnOf(a *fuzzAcquire, turn turn) *entry {
 // by a Lock that is closed, or if it looks at the path before it is queued.
 func (w *world) leftBehind(a *fuzzAcquire) bool {
 	if e := w.blocked(a); e != nil {
-		return e != a.lock.Lock.entry.Load() || a.inVain
+		return e != a.lock.Lock.entry() || a.inVain
 	}
 	return w.hangs("sameAt", "open") && w.queued(a) == nil && w.turnOf(a, turnTaken) == nil
 }
@@ -237,7 +237,7 @@ func (w *world) checkCircle(a *fuzzAcquire) {
 			}
 		}
 	}
-	if waited := time.Since(since); waited > 3*circleTime {
+	if waited := time.Since(since); waited > 3*deadlockAge {
 		w.fail("%s: has waited in a circle of %d for %v", a.what, len(circle), waited)
 	}
 }
@@ -259,7 +259,7 @@ func (w *world) acquireDone(a *fuzzAcquire) {
 	l := a.lock
 	if a.err != nil {
 		if errors.Is(a.err, ErrCancelled) {
-			w.cancelled[l.Lock.entry.Load()]++
+			w.cancelled[l.Lock.entry()]++
 		}
 		w.givenBack = true
 		if errors.Is(a.err, fs.ErrNotExist) {
@@ -269,7 +269,7 @@ func (w *world) acquireDone(a *fuzzAcquire) {
 		if errors.Is(a.err, ErrDeadlock) {
 			w.turnedAway++
 		}
-		if a.looks && !a.slow && errors.Is(a.err, ErrBusy) && w.lost(l.Lock.entry.Load(), l.path) {
+		if a.looks && !a.slow && errors.Is(a.err, ErrBusy) && w.lost(l.Lock.entry(), l.path) {
 			w.fail("%s: refused because of a file that is lost", a.what)
 		}
 		w.explained(a.err, "acquire", l.path, func(err error) bool {
@@ -281,7 +281,7 @@ func (w *world) acquireDone(a *fuzzAcquire) {
 			case errors.Is(err, ErrReentrant):
 				return a.itself // at first, or where it was led since
 			case errors.Is(err, ErrBusy):
-				return a.manner == trying && a.rivals
+				return a.mode == trying && a.rivals
 			case errors.Is(err, fs.ErrNotExist):
 				return a.gone
 			case errors.Is(err, ErrDeadlock):
@@ -331,9 +331,9 @@ func (w *world) acquireDone(a *fuzzAcquire) {
 	w.holds = append(w.holds, &fuzzHold{a.hold, a.goroutine, f.inode})
 	w.log("%s: succeeds", a.what)
 	for _, b := range w.acquires {
-		sameFile := b.lock.path == l.path || a.arrival == e && b.lock.Lock.entry.Load() == e
+		sameFile := b.lock.path == l.path || a.arrival == e && b.lock.Lock.entry() == e
 		// One that fails may still be closing a file.
-		waits := b.manner != trying && !b.done.Load() && !w.hangs("close") && !b.behind
+		waits := b.mode != trying && !b.done.Load() && !w.hangs("close") && !b.behind
 		if b.seq < a.seq && waits && b.arrival == a.arrival && sameFile {
 			w.fail("%s overtook %s", a.what, b.what)
 		}
@@ -341,7 +341,7 @@ func (w *world) acquireDone(a *fuzzAcquire) {
 	if w.k.files[l.path] != f.inode && !a.slow {
 		age := a.returned.Sub(w.changed[l.path])
 		switch {
-		case handedOver && age > handOverLookAge, !handedOver && a.waited, age > lookAge:
+		case handedOver && age > handOverCheckAge, !handedOver && a.waited, age > pathCheckAge:
 			w.fail("%s: got a file that was lost for %v", a.what, age)
 		case !handedOver && f.inode.links == 0:
 			w.fail("%s: got a file without a name", a.what)
@@ -352,11 +352,11 @@ func (w *world) acquireDone(a *fuzzAcquire) {
 // checkTurnedAway checks that who is told that the directory is gone is not the only
 // one who is.
 func (w *world) checkTurnedAway(a *fuzzAcquire) {
-	e := a.lock.Lock.entry.Load()
-	if w.calling() || len(w.hanging) > 0 || !w.gone(a.lock.path) || w.lostFor(e, a.lock.path) <= lookAge {
+	e := a.lock.Lock.entry()
+	if w.calling() || len(w.hanging) > 0 || !w.gone(a.lock.path) || w.lostFor(e, a.lock.path) <= pathCheckAge {
 		return
 	}
-	if a.manner == blocking && a.arrival != e {
+	if a.mode == blocking && a.arrival != e {
 		return // it was told on a file that the others had left; they have a watch of their own
 	}
 	for _, b := range w.acquires {
@@ -376,7 +376,7 @@ func (w *world) checkWait(a *fuzzAcquire) {
 	if a.looks && !a.slow && w.changed[a.lock.path].Before(a.arrived) {
 		w.fail("%s: waits for a file that was lost when it came", a.what)
 	}
-	if a.manner == blocking && e != a.arrival && a.cameBack.IsZero() {
+	if a.mode == blocking && e != a.arrival && a.cameBack.IsZero() {
 		a.cameBack = time.Now()
 	}
 	since := a.arrived
@@ -385,7 +385,7 @@ func (w *world) checkWait(a *fuzzAcquire) {
 			since = t
 		}
 	}
-	if waited := time.Since(since); waited > watchTime+2*lookAge {
+	if waited := time.Since(since); waited > watchInterval+2*pathCheckAge {
 		w.fail("%s: has waited for a lost file for %v", a.what, waited)
 	}
 }
@@ -414,7 +414,7 @@ func (w *world) checkParked(e *entry) {
 	default:
 		return
 	}
-	if age := w.lostFor(e, path); age > lookAge {
+	if age := w.lostFor(e, path); age > pathCheckAge {
 		w.fail("%s: somebody begins to wait in the kernel for a file that was lost %v ago", path, age)
 	}
 }
@@ -423,10 +423,10 @@ func (w *world) checkParked(e *entry) {
 func (w *world) check() {
 	calling := w.calling()
 	for id, e := range w.reg.entries {
-		if e.id != id || e.dead || e.closed {
+		if e.id != id || e.unusable || e.closed {
 			w.fail("%s: an entry that does not belong into the registry", e.file.(*fakeFile).path)
 		}
-		if len(e.locks) == 0 && e.turn == turnFree && e.pins == 0 {
+		if len(e.locations) == 0 && e.turn == turnFree && e.pins == 0 {
 			w.fail("%s: an entry that nobody uses", e.file.(*fakeFile).path)
 		}
 	}
@@ -434,10 +434,10 @@ func (w *world) check() {
 		if l == nil || l.closed {
 			continue
 		}
-		if _, ok := l.entry.locks[l.lock]; !ok {
+		if !l.entry.has(l.lock) {
 			w.fail("%s: an open Lock that its entry does not know", l.path)
 		}
-		if !l.entry.dead && w.reg.entries[l.entry.id] != l.entry {
+		if !l.entry.unusable && w.reg.entries[l.entry.id] != l.entry {
 			w.fail("%s: the entry of an open Lock that the registry does not know", l.path)
 		}
 		w.checkStats(l)
@@ -486,9 +486,9 @@ func (w *world) check() {
 			w.fail("%s: is queued, though its context has ended", a.what)
 		case e != nil && w.itself(a):
 			w.fail("%s: waits for itself", a.what)
-		case e != nil && a.manner != trying:
+		case e != nil && a.mode != trying:
 		case w.blocked(a) != nil:
-		case calling && a.manner != trying || len(w.hanging) > 0:
+		case calling && a.mode != trying || len(w.hanging) > 0:
 		default:
 			w.fail("%s: is forgotten", a.what)
 		}
@@ -503,6 +503,16 @@ func (w *world) check() {
 	}
 }
 
+// has reports whether the open Lock uses the entry.
+func (e *entry) has(l *lock) bool {
+	loc := e.locations[l.path]
+	if loc == nil {
+		return false
+	}
+	_, ok := loc.locks[l]
+	return ok
+}
+
 // checkEntry checks what holds of an entry as long as no goroutine runs.
 func (w *world) checkEntry(e *entry, calling bool) {
 	f := e.file.(*fakeFile)
@@ -514,16 +524,21 @@ func (w *world) checkEntry(e *entry, calling bool) {
 		if n++; q.next.prev != q || q.prev.next != q {
 			bad("the queue is no ring")
 		}
-		if _, ok := e.locks[q.lock]; !ok || q.lock.closed || q.lock.entry.Load() != e {
+		if !e.has(q.lock) || q.lock.closed || q.lock.entry() != e {
 			bad("somebody is queued who does not belong here")
 		}
 	}
 	if n != e.queue.n {
 		bad("%d are in the queue", n)
 	}
-	for l := range e.locks {
-		if l.closed || l.entry.Load() != e {
-			bad("it has a Lock that does not belong here")
+	for path, loc := range e.locations {
+		if loc.entry != e || loc.path != path || len(loc.locks) == 0 {
+			bad("it has a location that does not belong here")
+		}
+		for l := range loc.locks {
+			if l.closed || l.location.Load() != loc || l.path != path {
+				bad("it has a Lock that does not belong here")
+			}
 		}
 	}
 	if e.drained != nil && !e.drainingLocked() {
@@ -534,7 +549,7 @@ func (w *world) checkEntry(e *entry, calling bool) {
 	if !mine {
 		delete(w.taken, e)
 	}
-	if e.dead && e.pins > 0 {
+	if e.unusable && e.pins > 0 {
 		mine = false // until it is closed, which puts an end to that
 	}
 	switch e.turn {
@@ -563,7 +578,7 @@ func (w *world) checkEntry(e *entry, calling bool) {
 		if e.hold != nil || f.inCall != "" && f.inCall != "try" || n == 0 && !calling && f.inCall == "" {
 			bad("it should not poll")
 		}
-	case turnDraining:
+	case turnUnlocking:
 		if e.hold != nil || f.inCall != "unlock" && !calling {
 			bad("it should not be draining")
 		}

@@ -119,7 +119,7 @@ type fuzzAcquire struct {
 	lock      *fuzzLock
 	arrival   *entry // where it arrived
 	goroutine *goroutine
-	manner    manner
+	mode      waitMode
 	hold      *Hold
 	returned  time.Time
 	slow      bool // some call did not return while it was under way
@@ -162,7 +162,7 @@ func (w *world) hook(call, path string) error {
 	if call == "pause" {
 		w.pausing++
 		w.mu.Unlock()
-		time.Sleep(asideTime)
+		time.Sleep(yieldPause)
 		w.mu.Lock()
 		w.pausing--
 		return errNoMorePause
@@ -248,7 +248,7 @@ func (w *world) open(slot int, path string) {
 			})
 			return
 		}
-		w.slots[slot] = &fuzzLock{Lock: l, entry: l.entry.Load()}
+		w.slots[slot] = &fuzzLock{Lock: l, entry: l.entry()}
 	})
 }
 
@@ -313,19 +313,19 @@ func (w *world) context(kind int) *fuzzContext {
 	return c
 }
 
-func (w *world) acquire(slot, which int, manner manner, kind int) {
+func (w *world) acquire(slot, which int, mode waitMode, kind int) {
 	l := w.slots[slot]
 	g := &w.goroutines[which%numGoroutines]
 	if l == nil || g.busy {
 		return
 	}
-	e := l.Lock.entry.Load()
-	a := &fuzzAcquire{seq: w.seq, lock: l, arrival: e, goroutine: g, manner: manner, closed: l.closed}
+	e := l.Lock.entry()
+	a := &fuzzAcquire{seq: w.seq, lock: l, arrival: e, goroutine: g, mode: mode, closed: l.closed}
 	a.what = fmt.Sprintf("acquire %d: of slot %d, goroutine %d, %s", a.seq, slot, which%numGoroutines,
-		[...]string{parking: "Acquire", blocking: "AcquireBlocking", trying: "TryAcquire"}[manner])
+		[...]string{parking: "Acquire", blocking: "AcquireBlocking", trying: "TryAcquire"}[mode])
 	w.seq++
 	call := func() (*Hold, error) { return l.TryAcquire() }
-	switch manner {
+	switch mode {
 	case parking:
 		a.ctx = w.context(kind)
 		a.cancelled = a.ctx.Err() != nil
@@ -558,8 +558,8 @@ func (w *world) settle() {
 		}
 	})
 	for _, l := range w.slots {
-		if l != nil && l.Lock.entry.Load() != l.entry {
-			l.entry, l.stats = l.Lock.entry.Load(), Stats{}
+		if l != nil && l.Lock.entry() != l.entry {
+			l.entry, l.stats = l.Lock.entry(), Stats{}
 			w.moved = true
 			for _, a := range w.acquires {
 				if a.lock == l {
@@ -617,7 +617,7 @@ func (w *world) end() {
 		for w.goOn(0) {
 			w.settle()
 		}
-		time.Sleep(pollMax + asideTime)
+		time.Sleep(pollMax + yieldPause)
 		w.settle()
 		w.frozen(func() {
 			for _, e := range w.entries() {

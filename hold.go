@@ -8,34 +8,36 @@ import (
 )
 
 // A Hold is one successful acquire: the lock is held until Release. A Hold that
-// is dropped without Release stays held, on purpose, until the process ends:
-// whatever it guards may still be going on.
+// becomes unreachable without Release stays held, on purpose, until the process ends:
+// what it guards may still be going on.
 //
 // A Hold may be used by several goroutines at once.
 type Hold struct {
 	lock  *lock
 	entry *entry // where it was granted, which lock may have left since
 
-	// returned says that the acquire is over: until then whoever makes it finds
-	// out by itself whether the sidecar is lost.
+	// returned is set when the acquire is over. Until then the acquire itself
+	// finds out whether the lock file is lost.
 	returned atomic.Bool
 }
 
-// granted returns the entry of a Hold that an acquire returned.
-func (h *Hold) granted() *entry {
+// opened returns the entry of a Hold that an acquire returned.
+func (h *Hold) opened() *entry {
 	if h == nil || h.entry == nil {
 		panic("packlock: use of a Hold that no acquire returned")
 	}
 	return h.entry
 }
 
-// Release lets the lock go: to the first waiter of this process or, now and
-// then even if there is one, to all who wait for it in the kernel. A second
-// Release fails with ErrReleased and does nothing. On any other error the hold
-// has ended all the same: the kernel refused to unlock the file, so the file was
-// closed, which lets go unless a duplicate (see Dup) is still open.
+// Release releases the lock. It usually passes to the next waiter in this process. From
+// time to time it is unlocked in the kernel instead, so that other processes get a
+// turn.
+//
+// A second Release fails with ErrReleased and does nothing. On any other error the hold
+// has ended, too: the kernel failed to unlock the file, so the file was closed. That
+// releases the lock unless a duplicate (see Dup) is still open.
 func (h *Hold) Release() error {
-	e := h.granted()
+	e := h.opened()
 	e.mu.Lock()
 	if e.hold != h {
 		e.mu.Unlock()
@@ -47,13 +49,13 @@ func (h *Hold) Release() error {
 	return nil
 }
 
-// Path returns the absolute path of the sidecar.
-func (h *Hold) Path() string { h.granted(); return h.lock.path }
+// Path returns the absolute path of the lock file.
+func (h *Hold) Path() string { h.opened(); return h.lock.path }
 
-// Context returns ctx, marked as running under this hold: an Acquire of the
-// same sidecar with it, or with a context that descends from it, fails with
-// ErrReentrant while the hold is live, on whatever goroutine. Who waits for another
-// sidecar with it waits on behalf of the hold, as ErrDeadlock has it.
+// Context returns ctx, marked as running under this hold. While the hold is live, an
+// Acquire of the same lock with it, or with a context that descends from it, fails with
+// ErrReentrant on any goroutine. An Acquire of a different lock with it waits on behalf of
+// the hold, which counts for ErrDeadlock.
 func (h *Hold) Context(ctx context.Context) context.Context {
 	if !h.live() {
 		return ctx // nothing to mark
@@ -62,11 +64,10 @@ func (h *Hold) Context(ctx context.Context) context.Context {
 	return context.WithValue(ctx, markKey{}, &mark{h, outer})
 }
 
-// Detach says that the hold no longer belongs to the goroutine that acquired
-// it: it is going to be released by another, and the first one may wait for the
-// lock again.
+// Detach detaches the hold from the goroutine that acquired it. Call it if a different
+// goroutine is going to release the hold: the first one may then wait for the lock again.
 func (h *Hold) Detach() {
-	e := h.granted()
+	e := h.opened()
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.hold == h {
@@ -74,17 +75,18 @@ func (h *Hold) Detach() {
 	}
 }
 
-// Check returns nil while the locked file is still the one at its path. If it
-// was deleted, replaced or renamed, the error is an ErrLost: others may hold the
-// lock of the file that is there now. It is also an ErrLost if an NFSv4 or SMB server
-// has dropped the lock, because it did not hear from this machine. On network file systems Check asks the server, and waits for its answer.
-// After Release the error is an ErrReleased.
+// Check returns nil while the hold excludes others: while the locked file is still the
+// one at its path. It returns ErrLost when the file was deleted, replaced or renamed, or
+// when an NFSv4 or SMB server dropped the lock because it lost contact with this
+// machine. Then another process may hold the lock of the file that is at the path now.
+// After Release it returns ErrReleased. On network file systems Check waits for the
+// server.
 func (h *Hold) Check() error {
-	e := h.granted()
+	e := h.opened()
 	if !h.pin() {
 		return h.fail("check", ErrReleased)
 	}
-	ours, err := e.file.held()
+	ours, err := e.file.serverStillGrants()
 	if ours && err == nil {
 		ours, err = e.file.sameAt(h.lock.path)
 	}
@@ -100,7 +102,7 @@ func (h *Hold) Check() error {
 
 // pin keeps the file of a live hold open until unpin, and reports whether it is.
 func (h *Hold) pin() bool {
-	e := h.granted()
+	e := h.opened()
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.hold != h {
@@ -110,17 +112,16 @@ func (h *Hold) pin() bool {
 	return true
 }
 
-// Dup returns a duplicate of the locked descriptor, close-on-exec, to be handed
-// to a child process by exec.Cmd's ExtraFiles and closed by the caller. A child
-// that inherits it keeps the pack locked until it exits, even if this process
-// is killed before; Release lets go for both. As long as the child has it, that
-// is also so for later holds of this process, because the lock is that of the
-// open file, which they share.
+// Dup returns a duplicate of the locked descriptor, close-on-exec. Hand it to a child
+// process by exec.Cmd's ExtraFiles, and close it. A child that inherits it keeps the
+// pack locked until the child exits, even if this process is killed before. Release
+// releases the lock for both. While the child has the descriptor, it also shares later
+// holds of this process, because the lock belongs to the open file.
 //
-// Unix only: elsewhere the error is an errors.ErrUnsupported. After Release it
-// is an ErrReleased.
+// Dup works on Unix only. On other systems the error is an errors.ErrUnsupported. After
+// Release it is an ErrReleased.
 func (h *Hold) Dup() (*os.File, error) {
-	e := h.granted()
+	e := h.opened()
 	if !h.pin() {
 		return nil, h.fail("dup", ErrReleased)
 	}
@@ -137,7 +138,7 @@ func (h *Hold) Dup() (*os.File, error) {
 }
 
 func (h *Hold) live() bool {
-	e := h.granted()
+	e := h.opened()
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.hold == h

@@ -12,7 +12,7 @@ import (
 )
 
 func TestSidecarOfSomebodyElseInStickyDirectory(t *testing.T) {
-	// Where Linux denies O_CREAT on a file that is there: see openSidecar.
+	// Where Linux denies O_CREAT on a file that is there: see openFD.
 	const env = "PACKLOCK_TEST_STICKY"
 	if os.Getenv(env) == "" {
 		if os.Geteuid() != 0 {
@@ -42,7 +42,7 @@ func TestSidecarOfSomebodyElseInStickyDirectory(t *testing.T) {
 		if err := openToCreate(path); err != unix.EACCES {
 			t.Fatalf("O_CREAT gives %v, want it denied", err)
 		}
-		fd, readOnly, err := openSidecar(path, unix.Open, osKernel{}.pause)
+		fd, readOnly, err := openFD(path, unix.Open, osKernel{}.pause)
 		if err != nil || readOnly != nil {
 			t.Fatalf("opened for writing: %v, at all: %v", readOnly, err)
 		}

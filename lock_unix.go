@@ -20,12 +20,12 @@ type osFile struct {
 	fd       int
 	identity fileID
 	// readOnly is why the descriptor could not be opened for writing, or nil.
-	readOnly error
-	network  network
-	counts   bool // the file system counts links
+	readOnly    error
+	network     network
+	countsLinks bool // the file system does
 
-	// asked is when the server was last asked dearly, in nanoseconds of now.
-	asked atomic.Int64
+	// expensiveCheckAt is when the server was last queried expensively.
+	expensiveCheckAt atomic.Int64
 }
 
 func (osKernel) open(path string) (file, error) {
@@ -37,16 +37,16 @@ func (osKernel) open(path string) (file, error) {
 		if f.network == noNetwork {
 			return f, nil
 		}
-		// A client may open by what it remembers: the file that was renamed away.
+		// A client may open the file that it remembers, which was renamed away.
 		if same, err := f.sameAt(path); same || err != nil {
 			return f, nil
 		}
-		if again == maxAgain && !keepsName(path, unix.EINVAL) {
-			return f, nil // it is for whoever gets its lock to look again
+		if again == maxAgain && !isDeletePending(path, unix.EINVAL) {
+			return f, nil // the acquire that gets its lock checks again
 		}
 		f.close()
 		if again == maxAgain {
-			return nil, errNameKept
+			return nil, errDeletePending
 		}
 	}
 }
@@ -71,7 +71,7 @@ func (f *osFile) remote() bool { return f.network != noNetwork }
 
 func (f *osFile) sameAt(path string) (bool, error) {
 	if f.network != noNetwork {
-		if there, err := f.network.ask(path, f.asksDearly()); !there || err != nil {
+		if there, err := f.network.ask(path, f.allowExpensiveCheck()); !there || err != nil {
 			return false, err
 		}
 	}
@@ -83,16 +83,17 @@ func (f *osFile) sameAt(path string) (bool, error) {
 	return err == nil && identify(&st) == f.identity, err
 }
 
-// dearTime is how often at most a server is asked in a way that is dear.
-const dearTime = time.Second
+// expensiveCheckInterval is the minimum time between expensive server queries.
+const expensiveCheckInterval = time.Second
 
-// asksDearly reports whether the server is to be asked so now.
-func (f *osFile) asksDearly() bool {
-	t, last := now(), f.asked.Load()
-	if last != 0 && time.Duration(t-last).Abs() < dearTime {
+// allowExpensiveCheck reports whether the server may be queried expensively now, and
+// counts that.
+func (f *osFile) allowExpensiveCheck() bool {
+	t, last := now(), f.expensiveCheckAt.Load()
+	if last != 0 && age(t, last) < expensiveCheckInterval {
 		return false
 	}
-	f.asked.Store(t)
+	f.expensiveCheckAt.Store(t)
 	return true
 }
 
@@ -124,22 +125,22 @@ func (f *osFile) unlock() error {
 	return f.flock(unix.LOCK_UN)
 }
 
-// flock may take its time even with LOCK_NB, on a network file system, so it
+// flock may take long even with LOCK_NB, on a network file system, so it
 // is a system call that the Go scheduler knows of.
 func (f *osFile) flock(how int) error {
-	return f.worded(ignoringEINTR(func() error { return unix.Flock(f.fd, how) }))
+	return f.describe(ignoringEINTR(func() error { return unix.Flock(f.fd, how) }))
 }
 
-// worded makes the error of flock say what an errno alone does not.
-func (f *osFile) worded(err error) error {
+// describe returns the error of flock with what an errno alone does not tell.
+func (f *osFile) describe(err error) error {
 	switch {
 	case err == unix.ESTALE:
-		return errStale
+		return errFileLost
 	case err == unix.EBADF && f.readOnly != nil:
 		// NFSv4 on a descriptor that is not open for writing.
 		return fmt.Errorf("the file system locks only a file that may be written: %w", f.readOnly)
 	case err == unix.ENOLCK:
-		return worded{"no lock manager answers for this file system (NFSv3 needs lockd and statd, on client and server)", err}
+		return describedError{"no lock manager answers for this file system (NFSv3 needs lockd and statd, on client and server)", err}
 	case err == enotsupp:
 		return fmt.Errorf("%w by this file system", errors.ErrUnsupported)
 	}
@@ -147,19 +148,27 @@ func (f *osFile) worded(err error) error {
 }
 
 // enotsupp is the kernel's own ENOTSUPP, which is not meant for programs. NFS and
-// Lustre let it through all the same.
+// Lustre return it nevertheless.
 const enotsupp = unix.Errno(524)
 
-func (f *osFile) stat() (linked bool, changed int64, err error) {
+func (f *osFile) stat() (linked bool, ctime int64, err error) {
 	var st unix.Stat_t
 	if f.network == otherNetwork {
 		refresh(f.fd, "")
 	}
 	err = ignoringEINTR(func() error { return unix.Fstat(f.fd, &st) })
-	if err == unix.ESTALE {
-		return false, 0, nil
+	linked = st.Nlink > 0 || !f.countsLinks
+	switch {
+	case err == unix.ESTALE:
+		return false, noCtime, errFileLost
+	case err != nil || f.network == noNetwork:
+		return linked, st.Ctim.Nano(), err
+	case !linked:
+		// The link count is as of the lock, for which the server was asked. The name may
+		// still be remembered here. (A silly-renamed file keeps its link.)
+		return false, noCtime, errFileLost
 	}
-	return st.Nlink > 0 || !f.counts, st.Ctim.Nano(), err
+	return true, noCtime, nil
 }
 
 func (f *osFile) dup(name string) (*os.File, error) {
@@ -170,8 +179,8 @@ func (f *osFile) dup(name string) (*os.File, error) {
 	return os.NewFile(uintptr(fd), name), nil
 }
 
-// close does not retry: after EINTR the descriptor is gone on Linux, and may
-// be somebody else's by the second try.
+// close does not retry: after EINTR the descriptor is gone on Linux, and its number may
+// have been used again by the second try.
 func (f *osFile) close() error {
 	if err := unix.Close(f.fd); !errors.Is(err, unix.EINTR) {
 		return err

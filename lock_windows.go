@@ -24,7 +24,7 @@ type osFile struct {
 }
 
 func (osKernel) open(path string) (file, error) {
-	h, err := openSidecar(path)
+	h, err := openFile(path)
 	if err != nil {
 		return nil, explain(path, err)
 	}
@@ -40,10 +40,10 @@ func (osKernel) open(path string) (file, error) {
 	return &osFile{handle: h, identity: id}, nil
 }
 
-// openSidecar opens for reading and writing and falls back to reading, which is
+// openFile opens for reading and writing and falls back to reading, which is
 // enough to lock. The handle does not share deletion, so that the file stays
 // where it is as long as it is open.
-func openSidecar(path string) (windows.Handle, error) {
+func openFile(path string) (windows.Handle, error) {
 	const share = windows.FILE_SHARE_READ | windows.FILE_SHARE_WRITE
 	h, err := createFile(path, windows.GENERIC_READ|windows.GENERIC_WRITE, share, windows.OPEN_ALWAYS, 0)
 	if err == windows.ERROR_ACCESS_DENIED || err == windows.ERROR_WRITE_PROTECT {
@@ -66,7 +66,7 @@ func createFile(path string, access, share, disposition, flags uint32) (windows.
 		windows.FILE_ATTRIBUTE_NORMAL|windows.FILE_FLAG_OPEN_REPARSE_POINT|flags, 0)
 }
 
-// explain makes the error of a failed open say what is in the way: a directory
+// explain returns the error of a failed open with what is in the way: a directory
 // gives ERROR_ACCESS_DENIED.
 func explain(path string, err error) error {
 	name, nameErr := windows.UTF16PtrFromString(path)
@@ -101,13 +101,13 @@ func checkRegular(h windows.Handle) error {
 	}
 	switch tag.reparse {
 	case windows.IO_REPARSE_TAG_SYMLINK, windows.IO_REPARSE_TAG_MOUNT_POINT:
-		return worded{"is a symbolic link, which is not followed", syscall.ELOOP}
+		return describedError{"is a symbolic link, which is not followed", syscall.ELOOP}
 	}
-	return nil // deduplicated, in the cloud, ...: a regular file all the same
+	return nil // deduplicated, in the cloud, ...: it is a regular file
 }
 
 // pause does nothing: unlocking a range grants it to the first request that
-// waits for it, before anybody else can ask.
+// waits for it, before any other process can try it.
 func (osKernel) pause(time.Duration) {}
 
 // identify returns the identity of the file that h has open.
@@ -134,8 +134,7 @@ func identify(h windows.Handle) (fileID, error) {
 
 func (f *osFile) id() fileID { return f.identity }
 
-// remote is not asked: an open file is not deleted, renamed or replaced here, nor
-// on a server.
+// remote is false: pause does nothing, so there is nothing to reoffer.
 func (f *osFile) remote() bool { return false }
 
 func (f *osFile) sameAt(path string) (bool, error) {
@@ -152,7 +151,7 @@ func (f *osFile) sameAt(path string) (bool, error) {
 	return err == nil && there == f.identity, err
 }
 
-func (f *osFile) held() (bool, error) { return true, nil }
+func (f *osFile) serverStillGrants() (bool, error) { return true, nil }
 
 func (f *osFile) try() (bool, error) {
 	err := f.lockFirstByte(windows.LOCKFILE_EXCLUSIVE_LOCK | windows.LOCKFILE_FAIL_IMMEDIATELY)
@@ -176,8 +175,8 @@ func (f *osFile) unlock() error {
 	return windows.UnlockFileEx(f.handle, 0, 1, 0, new(windows.Overlapped))
 }
 
-// supported makes ERROR_INVALID_FUNCTION, by which some file systems say that
-// they have no locks, an errors.ErrUnsupported as the other such errors are.
+// supported makes ERROR_INVALID_FUNCTION, which file systems without locks return, an
+// errors.ErrUnsupported as the other such errors are.
 func supported(err error) error {
 	if err == windows.ERROR_INVALID_FUNCTION {
 		return fmt.Errorf("%w: %w", errors.ErrUnsupported, err)
@@ -185,11 +184,11 @@ func supported(err error) error {
 	return err
 }
 
-// stat always says the same of changes: an open file is not renamed here.
-func (f *osFile) stat() (linked bool, changed int64, err error) {
+// stat always returns the same change time: an open file is not renamed here.
+func (f *osFile) stat() (linked bool, ctime int64, err error) {
 	var info windows.ByHandleFileInformation
 	err = windows.GetFileInformationByHandle(f.handle, &info)
-	return info.NumberOfLinks > 0, 0, err
+	return info.NumberOfLinks > 0, 1, err
 }
 
 func (f *osFile) dup(name string) (*os.File, error) {

@@ -24,7 +24,7 @@ func (e *engine) takenAway() error {
 // longerThanTrusted lets so much time pass that a look from before is not trusted
 // any more.
 func longerThanTrusted() error {
-	time.Sleep(lookAge + 1)
+	time.Sleep(pathCheckAge + 1)
 	return nil
 }
 
@@ -97,13 +97,13 @@ func TestLookOnAnotherClockIsNotTrusted(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		other := e.open(fakePath)
 		e.works()
-		e.l.looked.Store(now() + int64(time.Hour))
+		e.l.location.Load().passed(now() + int64(time.Hour))
 		e.movedAway()
 		e.works()
 
 		h := e.try(other)
 		next := e.acquire(e.l)
-		e.l.looked.Store(now() + int64(time.Hour))
+		e.l.location.Load().passed(now() + int64(time.Hour))
 		e.movedAway()
 		e.release(h)
 		if err := next.got().Check(); err != nil {

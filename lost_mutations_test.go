@@ -31,7 +31,7 @@ func TestWatchLooksAtEveryName(t *testing.T) {
 		one, other, end := twoNames(e)
 		e.k.unlink(fakePath)
 		e.k.unlink(otherPath)
-		time.Sleep(watchTime)
+		time.Sleep(watchInterval)
 		for _, a := range []*acquiring{one, other} {
 			h := a.got()
 			if err := h.Check(); err != nil {
@@ -47,7 +47,7 @@ func TestDirectoryThatIsGoneIsNoMatterByAnotherName(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		one, other, end := twoNames(e)
 		e.k.removeDir(filepath.Dir(fakePath))
-		time.Sleep(2 * watchTime)
+		time.Sleep(2 * watchInterval)
 		one.failed(fs.ErrNotExist)
 		other.waits()
 		end()
@@ -60,29 +60,29 @@ func TestDirectoryThatIsGoneIsNoMatterByAnotherName(t *testing.T) {
 func TestWatchEndsWithTheWait(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		f := e.lockedElsewhere()
-		entry := e.l.entry.Load()
+		entry := e.l.entry()
 		watched := func(want bool) {
 			t.Helper()
 			entry.mu.Lock()
 			defer entry.mu.Unlock()
-			if (entry.watch.pace != resting) != want {
+			if entry.pathAlarm.isSet != want {
 				t.Fatalf("watched: %t", !want)
 			}
 		}
 		for range 2 {
 			watched(false)
 			a := e.acquire(e.l)
-			time.Sleep(3 * watchTime)
+			time.Sleep(3 * watchInterval)
 			watched(true)
 			a.givesUp()
-			time.Sleep(watchTime + 1)
+			time.Sleep(watchInterval + 1)
 		}
 		a := e.acquire(e.l)
-		time.Sleep(2 * watchTime)
+		time.Sleep(2 * watchInterval)
 		e.k.replace(fakePath)
-		time.Sleep(watchTime + 1)
+		time.Sleep(watchInterval + 1)
 		e.release(a.got())
-		time.Sleep(watchTime + 1)
+		time.Sleep(watchInterval + 1)
 		watched(false) // of the lost file
 		f.letGo()
 		synctest.Wait()
@@ -98,13 +98,13 @@ func TestWatchIsNotPutOffByWhoParks(t *testing.T) {
 		var line []*acquiring
 		for range 4 {
 			line = append(line, e.acquire(e.l))
-			time.Sleep(2 * watchTime)
+			time.Sleep(2 * watchInterval)
 		}
 		lost := e.acquire(l)
-		time.Sleep(2*watchTime + watchTime/2)
+		time.Sleep(2*watchInterval + watchInterval/2)
 		e.k.unlink(otherPath)
 		for _, a := range line[:3] {
-			// Another process is next, and has it for less than a watchTime.
+			// Another process is next, and has it for less than a watchInterval.
 			next := e.k.foreigner(t, fakePath)
 			go next.waitForLock()
 			synctest.Wait()
@@ -112,7 +112,7 @@ func TestWatchIsNotPutOffByWhoParks(t *testing.T) {
 			h := a.got()
 			time.Sleep(sliceTime)
 			e.release(h)
-			time.Sleep(watchTime * 2 / 5)
+			time.Sleep(watchInterval * 2 / 5)
 			f = next
 		}
 		h := lost.got()
@@ -143,10 +143,12 @@ func TestWatchOfABubbleIsNotReliedOnOutside(t *testing.T) {
 		for l.Stats().Waiting == 0 {
 			runtime.Gosched()
 		}
-		e := l.entry.Load()
+		e := l.entry()
 		e.mu.Lock()
-		if until := time.Duration(e.watch.due - now()); until <= 0 || until > watchTime {
-			t.Errorf("the watch comes by in %v", until)
+		for _, a := range []*alarm{&e.pathAlarm, &e.deadlockAlarm} {
+			if until := time.Duration(a.due - now()); !a.isSet || until <= 0 || until > watchInterval {
+				t.Errorf("an alarm goes off in %v, set: %t", until, a.isSet)
+			}
 		}
 		e.mu.Unlock()
 		release(t, h)
@@ -163,15 +165,17 @@ func TestWatchOfABubbleIsNotReliedOnOutside(t *testing.T) {
 func TestWatchThatNeverComesIsReplaced(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		f := e.lockedElsewhere()
-		entry := e.l.entry.Load()
+		entry := e.l.entry()
 		for _, due := range []time.Duration{-time.Hour, time.Hour} {
 			entry.mu.Lock()
-			entry.watch.pace, entry.watch.due = quick, now()+int64(due)
-			entry.watch.round++
+			for _, a := range []*alarm{&entry.pathAlarm, &entry.deadlockAlarm} {
+				a.isSet, a.due = true, now()+int64(due)
+				a.set++
+			}
 			entry.mu.Unlock()
 			a := e.acquire(e.l)
 			before := e.k.called("sameAt")
-			time.Sleep(watchTime + 1)
+			time.Sleep(watchInterval + 1)
 			e.called("sameAt", before+1)
 			a.givesUp()
 		}
@@ -184,17 +188,17 @@ func TestWatchIsOnTimeForWhoHasWaitedForLong(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		f := e.lockedElsewhere()
 		a := e.acquire(e.l)
-		time.Sleep(10*watchTime + watchTime/2)
+		time.Sleep(10*watchInterval + watchInterval/2)
 		e.k.replace(fakePath)
 		next := e.lockedElsewhere()
-		time.Sleep(watchTime / 2) // the watch moves it to the new file, where it parks
+		time.Sleep(watchInterval / 2) // the watch moves it to the new file, where it parks
 		synctest.Wait()
-		entry := e.l.entry.Load()
+		entry := e.l.entry()
 		entry.mu.Lock()
-		due := entry.watch.due
+		due := entry.pathAlarm.due
 		entry.mu.Unlock()
-		if due != now()+int64(watchTime) {
-			t.Errorf("due in %v, want %v", time.Duration(due-now()), watchTime)
+		if due != now()+int64(watchInterval) {
+			t.Errorf("due in %v, want %v", time.Duration(due-now()), watchInterval)
 		}
 		next.letGo()
 		e.release(a.got())

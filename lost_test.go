@@ -46,9 +46,7 @@ var inTheWay = []struct {
 		}
 	}},
 	{"a goroutine", func(e *engine) func() {
-		held := make(chan *Hold)
-		go func() { held <- e.try(e.l) }()
-		h := <-held
+		h := e.heldByAnother()
 		return func() { e.release(h) }
 	}},
 	{"its own goroutine", func(e *engine) func() {
@@ -66,7 +64,7 @@ func forEachLoss(t *testing.T, test func(t *testing.T, e *engine)) {
 				onFake(t, func(t *testing.T, e *engine) {
 					letGo := way.prepare(e)
 					loss.lose(e.k)
-					time.Sleep(lookAge + 1)
+					time.Sleep(pathCheckAge + 1)
 					test(t, e)
 					letGo()
 					synctest.Wait()
@@ -89,7 +87,7 @@ func TestTryDoesNotCallALostFileBusy(t *testing.T) {
 func TestAcquireDoesNotWaitForALostFile(t *testing.T) {
 	forEachLoss(t, func(t *testing.T, e *engine) {
 		a := e.acquire(e.l)
-		time.Sleep(watchTime) // behind a goroutine of its own process, it is the watch that looks
+		time.Sleep(watchInterval) // behind a goroutine of its own process, it is the watch that looks
 		h := a.got()
 		if err := h.Check(); err != nil {
 			t.Error(err)
@@ -101,7 +99,7 @@ func TestAcquireDoesNotWaitForALostFile(t *testing.T) {
 func TestAcquireBlockingDoesNotWaitForALostFile(t *testing.T) {
 	forEachLoss(t, func(t *testing.T, e *engine) {
 		a := e.blocking(e.l)
-		time.Sleep(watchTime)
+		time.Sleep(watchInterval)
 		e.release(a.got())
 	})
 }
@@ -113,12 +111,12 @@ func TestArrivalThatFindsTheFileInPlaceWaits(t *testing.T) {
 		t.Run(way.name, func(t *testing.T) {
 			onFake(t, func(t *testing.T, e *engine) {
 				letGo := way.prepare(e)
-				time.Sleep(lookAge + 1)
+				time.Sleep(pathCheckAge + 1)
 				if _, err := e.l.TryAcquire(); !errors.Is(err, ErrBusy) {
 					t.Errorf("%v, want ErrBusy", err)
 				}
 				a := e.acquire(e.l)
-				time.Sleep(10 * watchTime)
+				time.Sleep(10 * watchInterval)
 				a.waits()
 				a.givesUp()
 				letGo()
@@ -141,7 +139,7 @@ func TestWhoWaitsMovesToTheNewFile(t *testing.T) {
 				samePath := e.open(fakePath)
 				line := []*acquiring{e.acquire(e.l), e.acquire(samePath), e.acquire(e.l)}
 				loss.lose(e.k)
-				time.Sleep(watchTime)
+				time.Sleep(watchInterval)
 				for i, a := range line {
 					h := a.got()
 					if err := h.Check(); err != nil {
@@ -172,7 +170,7 @@ func TestWhoMovesQueuesBehindThoseWhoWaitThere(t *testing.T) {
 		fresh := e.open(fakePath)
 		f := e.lockedElsewhere()
 		first := e.acquire(fresh)
-		time.Sleep(watchTime)
+		time.Sleep(watchInterval)
 		moving.waits()
 		f.letGo()
 		h := first.got()
@@ -192,7 +190,7 @@ func TestDirectoryThatIsGoneEndsEveryWait(t *testing.T) {
 				letGo := way.prepare(e)
 				line := []*acquiring{e.acquire(e.l), e.acquire(e.l)}
 				e.k.removeDir(filepath.Dir(fakePath))
-				time.Sleep(watchTime)
+				time.Sleep(watchInterval)
 				for _, a := range line {
 					a.failed(fs.ErrNotExist)
 				}
@@ -200,7 +198,7 @@ func TestDirectoryThatIsGoneEndsEveryWait(t *testing.T) {
 					t.Error(err)
 				}
 				late := e.acquire(e.l)
-				time.Sleep(watchTime)
+				time.Sleep(watchInterval)
 				late.failed(fs.ErrNotExist)
 				e.k.makeDir(filepath.Dir(fakePath))
 				letGo()
@@ -217,7 +215,7 @@ func TestDirectoryThatIsGoneIsToldByWhoArrives(t *testing.T) {
 		f := e.lockedElsewhere()
 		first := e.acquire(e.l)
 		e.k.removeDir(filepath.Dir(fakePath))
-		time.Sleep(lookAge + 1)
+		time.Sleep(pathCheckAge + 1)
 		e.acquire(e.l).failed(fs.ErrNotExist)
 		first.failed(fs.ErrNotExist)
 		f.letGo()
@@ -236,12 +234,12 @@ func TestOneLookForAllWhoWait(t *testing.T) {
 			line = append(line, e.acquire(e.l), e.acquire(samePath))
 		}
 		before := e.k.called("sameAt")
-		time.Sleep(10*watchTime + watchTime/2)
+		time.Sleep(10*watchInterval + watchInterval/2)
 		e.called("sameAt", before+10)
 		for _, a := range line {
 			a.givesUp()
 		}
-		time.Sleep(10 * watchTime)
+		time.Sleep(10 * watchInterval)
 		e.called("sameAt", before+10) // nobody is left to look for
 		closeLock(e, samePath)
 		f.letGo()
@@ -255,7 +253,7 @@ func TestOneHangsInALookForAll(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		f := e.lockedElsewhere()
 		line := []*acquiring{e.acquire(e.l)}
-		time.Sleep(lookAge + 1)
+		time.Sleep(pathCheckAge + 1)
 		before := e.k.called("sameAt")
 		goOn := e.holdUp("sameAt")
 		hangs := e.acquire(e.l)
@@ -271,7 +269,7 @@ func TestOneHangsInALookForAll(t *testing.T) {
 		goOn()
 		synctest.Wait()
 		e.k.setHook(nil)
-		time.Sleep(watchTime + 1)
+		time.Sleep(watchInterval + 1)
 		e.called("sameAt", before+2) // the watch goes on
 		f.letGo()
 		e.release(hangs.got())
@@ -305,7 +303,7 @@ func TestWatchDoesNotOvertakeAnAcquireUnderWay(t *testing.T) {
 		first := e.acquire(e.l)
 		second := e.acquire(e.l)
 		e.k.replace(fakePath)
-		time.Sleep(2 * watchTime)
+		time.Sleep(2 * watchInterval)
 		if _, err := e.l.TryAcquire(); !errors.Is(err, ErrBusy) {
 			t.Errorf("%v, want ErrBusy", err)
 		}
@@ -326,7 +324,7 @@ func TestWhoBlocksFollowsItsLock(t *testing.T) {
 		blocked := e.blocking(e.l)
 		for range 2 {
 			e.k.replace(fakePath)
-			time.Sleep(lookAge + 1)
+			time.Sleep(pathCheckAge + 1)
 			e.release(e.try(e.l))
 		}
 		e.k.replace(fakePath)
@@ -343,19 +341,25 @@ func TestWhoBlocksFollowsItsLock(t *testing.T) {
 	})
 }
 
-// The look fails: that is the answer to who arrives, while who waits goes on.
-func TestErrorOfTheLookOfAnArrival(t *testing.T) {
+// The path check fails. An acquire that would be refused returns that error. Waiters go
+// on waiting, and the next check may succeed.
+func TestErrorOfACheckForWaiters(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		f := e.lockedElsewhere()
-		waiting := e.acquire(e.l)
-		time.Sleep(lookAge + 1)
+		first := e.acquire(e.l)
+		time.Sleep(pathCheckAge + 1)
 		e.fail("sameAt", errBroken)
-		e.acquire(e.l).failed(errBroken)
-		time.Sleep(2 * watchTime)
-		waiting.waits()
+		second := e.acquire(e.l)
+		if _, err := e.l.TryAcquire(); !errors.Is(err, errBroken) {
+			t.Errorf("%v, want %v", err, errBroken)
+		}
+		time.Sleep(2 * watchInterval)
+		first.waits()
+		second.waits()
 		e.k.setHook(nil)
 		f.letGo()
-		e.release(waiting.got())
+		e.release(first.got())
+		e.release(second.got())
 	})
 }
 
@@ -363,11 +367,13 @@ func TestErrorOfTheLookOfAnArrival(t *testing.T) {
 func TestRenameIsNoticedAtOnce(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		e.release(e.try(e.l))
-		e.k.link(fakePath, otherPath) // another name changes it, too, and costs a look
+		e.k.link(fakePath, otherPath) // that changes it, too, and costs path checks
 		e.release(e.try(e.l))
 		e.called("sameAt", 2)
+		e.settleCtime()
+		e.called("sameAt", 3)
 		e.release(e.try(e.l))
-		e.called("sameAt", 2)
+		e.called("sameAt", 3)
 		e.k.rename(fakePath, otherPath)
 		h := e.try(e.l)
 		if err := h.Check(); err != nil {
@@ -384,7 +390,7 @@ func TestPollerOfALostFileStops(t *testing.T) {
 		e.reg.threads.n.Store(maxParked)
 		a := e.acquire(e.l)
 		e.k.replace(fakePath)
-		time.Sleep(watchTime)
+		time.Sleep(watchInterval)
 		h := a.got()
 		e.reg.threads.n.Store(0)
 		e.descriptors(1)
@@ -397,11 +403,9 @@ func TestPollerOfALostFileStops(t *testing.T) {
 // close the old file but who moves.
 func TestLostFileIsClosedByWhoMoves(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
-		held := make(chan *Hold)
-		go func() { held <- e.try(e.l) }()
-		h := <-held
+		h := e.heldByAnother()
 		e.k.replace(fakePath)
-		time.Sleep(lookAge + 1)
+		time.Sleep(pathCheckAge + 1)
 		e.beforeNext("open", h.Release)
 		e.release(e.try(e.l))
 		e.descriptors(1)

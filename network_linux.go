@@ -24,7 +24,7 @@ func networkOf(fd int, path string, st *unix.Stat_t) network {
 		return noNetwork // on a disk
 	}
 	fs := fsinfo.Of(uintptr(fd))
-	if fs.Type == "" { // so says SMB for a file that was deleted on the server
+	if fs.Type == "" { // SMB, for a file that was deleted on the server
 		fs = fileSystemOf(directory(path))
 	}
 	switch {
@@ -38,7 +38,7 @@ func networkOf(fd int, path string, st *unix.Stat_t) network {
 	return otherNetwork
 }
 
-// prepare makes a new descriptor one by which held can ask the server: of an empty
+// prepare makes a new descriptor one by which serverStillGrants can ask the server: of an empty
 // file, a read that is not O_DIRECT does not get there.
 func (n network) prepare(fd int) {
 	if n == nfs {
@@ -46,14 +46,14 @@ func (n network) prepare(fd int) {
 	}
 }
 
-// ask has the server asked about the name, as the next look at path would be
-// answered from what this machine remembers of it: for half a minute on NFS, for as
-// long as the file is open on SMB. It reports whether a file is there that may be
+// ask has this machine ask the server about the name. Without that, an lstat of the path
+// is answered from what the machine remembers: for half a minute on NFS, for as
+// long as the file is open on SMB. It reports whether a file is at the path that may be
 // the one that this machine remembers.
-func (n network) ask(path string, dearly bool) (bool, error) {
+func (n network) ask(path string, expensively bool) (bool, error) {
 	if n == smb {
-		// The client finds out that the name is another file's only on opening it,
-		// and then fails so.
+		// The client finds out that the name is a different file's only on opening it,
+		// and then the open fails.
 		var fd int
 		err := ignoringEINTR(func() (err error) {
 			fd, err = unix.Open(path, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
@@ -64,27 +64,32 @@ func (n network) ask(path string, dearly bool) (bool, error) {
 			return true, unix.Close(fd)
 		case missing(err), err == unix.EINVAL:
 			return false, nil
+		case outOfDescriptors(err):
+			return false, err // or the client's memory would be trusted
 		}
-		return true, nil // let the look say what is there
+		return true, nil // lstat finds out what is there
 	}
 	// The name is the directory's, and the directory's name its parent's. Where
-	// either is gone the look says so.
+	// either is gone lstat finds out.
 	dir := directory(path)
 	refresh(unix.AT_FDCWD, directory(dir))
 	refresh(unix.AT_FDCWD, dir)
-	if n == otherNetwork && dearly {
-		// GlusterFS answers the look from what it remembers, for a second, or for as long
-		// as somebody keeps asking; but not after it has read the directory. That
+	if n == otherNetwork && expensively {
+		// GlusterFS answers lstat from what it remembers, for a second, or for as long
+		// as it is called again and again; but not after it has read the directory. That
 		// may be large.
-		readDirectory(path)
+		if err := readDirectory(path); outOfDescriptors(err) {
+			return false, err
+		}
 	}
 	return true, nil
 }
 
-// keepsName reports whether path could not be opened or created, with err, because
-// on an SMB share a deleted file keeps its name (ENOENT, in a directory that is
-// there), or one that another machine renamed (EINVAL), as long as it is open.
-func keepsName(path string, err error) bool {
+// isDeletePending reports whether path could not be opened or created, with err, because
+// on an SMB share a deleted file keeps its name (ENOENT, in a directory that
+// exists), or one that another machine renamed (EINVAL), as long as it is open. Nor can
+// a file be opened by two names.
+func isDeletePending(path string, err error) bool {
 	if err != unix.ENOENT && err != unix.EINVAL {
 		return false
 	}
@@ -117,9 +122,9 @@ func refresh(fd int, path string) {
 	unix.Statx(fd, path, flags, unix.STATX_BASIC_STATS, &st)
 }
 
-// held asks the server in a way that it answers otherwise when it has dropped the
-// lock meanwhile.
-func (f *osFile) held() (bool, error) {
+// serverStillGrants makes a call that the server answers differently when it has dropped
+// the lock meanwhile.
+func (f *osFile) serverStillGrants() (bool, error) {
 	switch f.network {
 	case nfs:
 		// NFSv4 fails reads in the name of a lock whose lease has expired.
@@ -131,15 +136,15 @@ func (f *osFile) held() (bool, error) {
 		switch err {
 		case unix.EIO, unix.ESTALE:
 			return false, nil
-		case unix.EINVAL: // a server or version that does not read so
+		case unix.EINVAL: // a server or version that has no such reads
 			return true, nil
 		}
 		return err == nil, err
 	case smb:
 		// The server forgets what a connection that broke had open, with its locks.
-		// The client opens it again for most calls, but not for this one, of which
-		// a file that is never written has nothing else to fear. While it connects
-		// again it says EAGAIN.
+		// The client opens it again for most calls, but not for this one, which does
+		// nothing else to a file that is never written. While it connects again the
+		// call fails with EAGAIN.
 		err := error(unix.EAGAIN)
 		for again := 0; err == unix.EAGAIN && again < maxAgain; again++ {
 			err = ignoringEINTR(func() error { return unix.Fsync(f.fd) })
@@ -149,7 +154,7 @@ func (f *osFile) held() (bool, error) {
 		}
 		return err == nil, err
 	}
-	// A cluster's client could be asked by locking again, which fails if somebody else
-	// has the lock. But it would lock anew what a Release lets go in that moment.
+	// On a cluster, locking again would fail if another process holds the lock. But it
+	// would also lock again what a Release unlocks in that moment.
 	return true, nil
 }

@@ -33,7 +33,7 @@ func TestQuestionsToServers(t *testing.T) {
 		if ok, err := f.try(); !ok || err != nil {
 			t.Fatal(ok, err)
 		}
-		if held, err := f.held(); !held || err != nil {
+		if held, err := f.serverStillGrants(); !held || err != nil {
 			t.Errorf("network %d: held %v, %v", n, held, err)
 		}
 		if linked, _, err := f.stat(); !linked || err != nil {
@@ -67,23 +67,27 @@ func TestQuestionsToServers(t *testing.T) {
 		if err := os.Remove(path + ".away"); err != nil {
 			t.Fatal(err)
 		}
-		if linked, _, err := f.stat(); linked || err != nil {
+		var want error
+		if f.network != noNetwork {
+			want = errFileLost
+		}
+		if linked, _, err := f.stat(); linked || err != want {
 			t.Errorf("network %d: linked %v, %v after the deletion", n, linked, err)
 		}
 		f.close()
 	}
 }
 
-// What is dear to a server is asked once in dearTime.
+// What is dear to a server is asked once in expensiveCheckInterval.
 func TestDearQuestionsAreRare(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := new(osFile)
 		for _, row := range []struct {
 			after time.Duration
 			asks  bool
-		}{{0, true}, {0, false}, {dearTime - 1, false}, {1, true}, {dearTime - 1, false}} {
+		}{{0, true}, {0, false}, {expensiveCheckInterval - 1, false}, {1, true}, {expensiveCheckInterval - 1, false}} {
 			time.Sleep(row.after)
-			if asks := f.asksDearly(); asks != row.asks {
+			if asks := f.allowExpensiveCheck(); asks != row.asks {
 				t.Errorf("%v later: %v, want %v", row.after, asks, row.asks)
 			}
 		}
@@ -98,7 +102,7 @@ func TestLinksThatAreNotCounted(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.close()
-	f.counts = false
+	f.countsLinks = false
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}

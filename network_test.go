@@ -15,12 +15,7 @@ import (
 // onRemote is onFake on a network file system.
 func onRemote(t *testing.T, test func(t *testing.T, e *engine)) {
 	t.Helper()
-	onFake(t, func(t *testing.T, e *engine) {
-		e.k.mu.Lock()
-		e.k.remote = true
-		e.k.mu.Unlock()
-		test(t, e)
-	})
+	onKernel(t, true, test)
 }
 
 // replaceUnseen puts another file in the place of the sidecar, of which neither the
@@ -72,7 +67,7 @@ func TestStaleFileIsLost(t *testing.T) {
 	onRemote(t, func(t *testing.T, e *engine) {
 		stale := func(call string) {
 			e.k.replace(fakePath)
-			e.failNext(call, errStale)
+			e.failNext(call, errFileLost)
 		}
 		stale("try")
 		h := e.try(e.l)
@@ -103,7 +98,7 @@ func TestStaleFileWithNobodyLeft(t *testing.T) {
 		f := e.lockedElsewhere()
 		e.acquire(e.l).givesUp()
 		e.k.replace(fakePath)
-		e.failNext("blocked", errStale)
+		e.failNext("blocked", errFileLost)
 		f.letGo()
 		synctest.Wait()
 		e.stats(Stats{KernelWaits: 1, Cancelled: 1})
@@ -118,7 +113,7 @@ func TestCancelWinsOverAStaleFile(t *testing.T) {
 		e.k.replace(fakePath)
 		e.beforeNext("blocked", func() error {
 			a.cancel()
-			return errStale
+			return errFileLost
 		})
 		f.letGo()
 		synctest.Wait()
@@ -146,7 +141,7 @@ func TestDeletedFileThatKeepsItsName(t *testing.T) {
 		e.k.unlink(fakePath)
 		e.before("open", func() error {
 			if e.k.descriptors() > 0 {
-				return errNameKept
+				return errDeletePending
 			}
 			return nil
 		})
@@ -155,9 +150,9 @@ func TestDeletedFileThatKeepsItsName(t *testing.T) {
 
 		// And if another has it, too, it is an error, and the next acquire tries again.
 		e.k.unlink(fakePath)
-		e.fail("open", errNameKept)
+		e.fail("open", errDeletePending)
 		for range 2 {
-			checkTry(t, e.l, errNameKept)
+			checkTry(t, e.l, errDeletePending)
 		}
 		e.called("pause", 0)
 		e.k.setHook(nil)
@@ -171,12 +166,12 @@ func TestNameThatOthersKeepForAMoment(t *testing.T) {
 	for _, row := range waysToWait {
 		t.Run(row.what, func(t *testing.T) {
 			onRemote(t, func(t *testing.T, e *engine) {
-				e.keepsName(nameTime / 2)
+				e.keepsName(deletePendingTimeout / 2)
 				a, b := row.acquire(e), row.acquire(e)
-				time.Sleep(nameTime/2 - 1)
+				time.Sleep(deletePendingTimeout/2 - 1)
 				a.waits()
 				b.waits()
-				time.Sleep(nameTime / 100)
+				time.Sleep(deletePendingTimeout / 100)
 				e.release(a.got())
 				e.release(b.got())
 				e.stats(Stats{Acquired: 2, Contended: 2, Reopened: 1})
@@ -184,18 +179,18 @@ func TestNameThatOthersKeepForAMoment(t *testing.T) {
 			onRemote(t, func(t *testing.T, e *engine) {
 				e.keepsName(time.Hour)
 				a, b := row.acquire(e), row.acquire(e)
-				time.Sleep(nameTime - 1)
+				time.Sleep(deletePendingTimeout - 1)
 				a.waits()
 				b.waits()
-				time.Sleep(nameTime / 100)
-				a.failed(errNameKept)
-				b.failed(errNameKept)
+				time.Sleep(deletePendingTimeout / 100)
+				a.failed(errDeletePending)
+				b.failed(errDeletePending)
 				// It counts for each anew, if it comes anew.
 				c := row.acquire(e)
-				time.Sleep(nameTime - 1)
+				time.Sleep(deletePendingTimeout - 1)
 				c.waits()
-				time.Sleep(nameTime / 100)
-				c.failed(errNameKept)
+				time.Sleep(deletePendingTimeout / 100)
+				c.failed(errDeletePending)
 			})
 		})
 	}
@@ -207,7 +202,7 @@ func (e *engine) keepsName(long time.Duration) {
 	start := time.Now()
 	e.before("open", func() error {
 		if time.Since(start) < long {
-			return errNameKept
+			return errDeletePending
 		}
 		return nil
 	})
@@ -216,7 +211,7 @@ func (e *engine) keepsName(long time.Duration) {
 func TestAllOfThemWaitForAName(t *testing.T) {
 	onRemote(t, func(t *testing.T, e *engine) {
 		other := e.open(otherPath)
-		e.keepsName(nameTime / 2)
+		e.keepsName(deletePendingTimeout / 2)
 		all, err := AcquireAll(t.Context(), e.l, other)
 		if err != nil {
 			t.Fatal(err)
@@ -236,20 +231,20 @@ func TestEndOfWaitingForAName(t *testing.T) {
 		end  func(e *engine, a *acquiring)
 		want error
 	}{
-		{"cancelled", nameTime / 4, func(_ *engine, a *acquiring) { a.cancel() }, ErrCancelled},
-		{"cancelled at the last moment", nameTime - 1, func(_ *engine, a *acquiring) { a.cancel() }, ErrCancelled},
-		{"closed", nameTime / 4, func(e *engine, _ *acquiring) { e.close(e.l) }, fs.ErrClosed},
+		{"cancelled", deletePendingTimeout / 4, func(_ *engine, a *acquiring) { a.cancel() }, ErrCancelled},
+		{"cancelled at the last moment", deletePendingTimeout - 1, func(_ *engine, a *acquiring) { a.cancel() }, ErrCancelled},
+		{"closed", deletePendingTimeout / 4, func(e *engine, _ *acquiring) { e.close(e.l) }, fs.ErrClosed},
 	} {
 		t.Run(row.what, func(t *testing.T) {
 			onRemote(t, func(t *testing.T, e *engine) {
 				second := e.open(fakePath)
-				const long = nameTime + nameTime/50
+				const long = deletePendingTimeout + deletePendingTimeout/50
 				e.keepsName(long)
 				a := e.acquire(e.l)
 				time.Sleep(row.when)
 				b := e.acquire(second)
 				row.end(e, a)
-				time.Sleep(nameTime / 100)
+				time.Sleep(deletePendingTimeout / 100)
 				a.failed(row.want)
 				time.Sleep(long - row.when)
 				e.release(b.got())
@@ -258,7 +253,7 @@ func TestEndOfWaitingForAName(t *testing.T) {
 	}
 	t.Run("panics", func(t *testing.T) {
 		onRemote(t, func(t *testing.T, e *engine) {
-			e.keepsName(nameTime / 2)
+			e.keepsName(deletePendingTimeout / 2)
 			func() {
 				defer func() {
 					if recover() == nil {
@@ -267,7 +262,7 @@ func TestEndOfWaitingForAName(t *testing.T) {
 				}()
 				e.l.Acquire(panicsInAPause{t.Context(), e})
 			}()
-			time.Sleep(nameTime)
+			time.Sleep(deletePendingTimeout)
 			e.works()
 		})
 	})
@@ -286,11 +281,11 @@ func TestDeletedFileThatKeepsItsNameUnderAHungHolder(t *testing.T) {
 						e.k.unlink(fakePath)
 						e.before("open", func() error {
 							if e.k.isOpen(old) {
-								return errNameKept
+								return errDeletePending
 							}
 							return nil
 						})
-						time.Sleep(lookAge + 1)
+						time.Sleep(pathCheckAge + 1)
 					}
 					if late {
 						deleted()
@@ -301,7 +296,7 @@ func TestDeletedFileThatKeepsItsNameUnderAHungHolder(t *testing.T) {
 						deleted()
 					}
 					b := e.acquire(e.l)
-					time.Sleep(2 * watchTime)
+					time.Sleep(2 * watchInterval)
 					a.waits()
 					b.waits()
 					checkTry(t, e.l, ErrBusy)
@@ -334,13 +329,13 @@ func TestLockThatTheServerDropped(t *testing.T) {
 		if err := h.Check(); !errors.Is(err, ErrLost) {
 			t.Errorf("%v, want ErrLost", err)
 		}
-		time.Sleep(handOverLookAge + 1)
+		time.Sleep(handOverCheckAge + 1)
 		// Within the slice: from its start, the lock would be handed over.
 		entry := h.entry
 		entry.mu.Lock()
 		entry.hold = nil
 		entry.fair.lockedAt = now()
-		entry.fair.handsOver(now())
+		entry.fair.tryHandOver(now())
 		entry.grantLocked(handedOver)
 		a.waits()
 		f.letGo()
@@ -355,7 +350,7 @@ func TestLockThatTheServerDropped(t *testing.T) {
 func TestErrorOfAskingTheServer(t *testing.T) {
 	onRemote(t, func(t *testing.T, e *engine) {
 		h := e.try(e.l)
-		e.failNext("held", errBroken)
+		e.failNext("serverStillGrants", errBroken)
 		if err := h.Check(); !errors.Is(err, errBroken) {
 			t.Errorf("%v, want %v", err, errBroken)
 		}

@@ -98,7 +98,7 @@ func TestOpeningAsksForNoMoreThanItNeeds(t *testing.T) {
 		var asked []int
 		var paused time.Duration
 		stale := 0
-		_, readOnly, err := openSidecar("/pack", func(_ string, mode int, _ uint32) (int, error) {
+		_, readOnly, err := openFD("/pack", func(_ string, mode int, _ uint32) (int, error) {
 			n := len(asked)
 			asked = append(asked, mode&(unix.O_ACCMODE|unix.O_CREAT))
 			if n >= len(row.calls) {

@@ -21,28 +21,30 @@ func TestLooksAtThePath(t *testing.T) {
 		}
 		e.release(e.try(e.l))
 		looks(1) // to have something to compare with
-		time.Sleep(lookAge)
+		e.settleCtime()
+		looks(2)
+		time.Sleep(pathCheckAge)
 		e.release(e.try(e.l))
-		looks(1)
+		looks(2)
 		time.Sleep(time.Nanosecond)
 		e.release(e.try(e.l))
-		looks(2)
+		looks(3)
 		e.release(e.try(e.l))
-		looks(2)
+		looks(3)
 
 		f := e.lockedElsewhere()
 		a, b := e.acquire(e.l), e.acquire(e.l)
 		f.letGo()
 		h := a.got()
-		looks(3) // after a wait
+		looks(4) // after a wait
 		e.release(h)
 		h = b.got()
-		looks(3) // a hand-over, at once
+		looks(4) // a hand-over, at once
 		c := e.acquire(e.l)
 		time.Sleep(sliceTime - 1)
 		e.release(h)
 		h = c.got()
-		looks(3)
+		looks(4)
 		e.release(h)
 	})
 }
@@ -51,14 +53,14 @@ func TestLooksAtThePath(t *testing.T) {
 // look counts for all of the same path, and for none of another.
 func TestLookCountsForAllLocksOfThePath(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
-		e.release(e.try(e.l))
 		samePath := e.open(fakePath)
 		e.k.link(fakePath, otherPath)
 		alias := e.open(otherPath)
-		e.release(e.try(e.l)) // the file has changed
+		e.release(e.try(e.l))
+		e.settleCtime()
 		e.called("sameAt", 2)
-		time.Sleep(lookAge / 2)
-		h := e.try(e.l)
+		time.Sleep(pathCheckAge / 2)
+		h := e.try(samePath)
 		e.called("sameAt", 2)
 		for _, row := range []struct {
 			l     *Lock
@@ -77,7 +79,7 @@ func TestLookCountsForAllLocksOfThePath(t *testing.T) {
 func TestNextFileIsLookedAt(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		first := e.lockedElsewhere()
-		time.Sleep(lookAge + 1)
+		time.Sleep(pathCheckAge + 1)
 		e.k.unlink(fakePath)
 		h := e.try(e.open(fakePath))
 		a := e.blocking(e.l) // finds the first file lost, and queues at the second
@@ -85,7 +87,7 @@ func TestNextFileIsLookedAt(t *testing.T) {
 		second := e.k.foreigner(t, fakePath)
 		go second.waitForLock()
 		synctest.Wait()
-		time.Sleep(lookAge + 1)
+		time.Sleep(pathCheckAge + 1)
 		e.k.unlink(fakePath)
 		e.release(h)
 		e.release(a.got())

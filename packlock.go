@@ -1,11 +1,11 @@
-// Package packlock guards a directory, a pack, with one advisory, exclusive
-// lock on a sidecar file in it, <pack>/.grex-lock: flock(2) on Unix,
-// LockFileEx on Windows, called directly, without cgo.
+// Package packlock guards a directory, called a pack, with one advisory, exclusive
+// lock on a lock file in it, <pack>/.grex-lock. It calls flock(2) on Unix and
+// LockFileEx on Windows directly, without cgo.
 //
-// Goroutines of one process queue in front of the kernel's lock and pass it on
-// among themselves; processes meet at it. It excludes, and is excluded by, any
-// other program that locks the same file the same way: the Rust crate
-// grex-core, flock(1).
+// Goroutines of one process queue in front of the kernel's lock and hand it over
+// among themselves. Processes meet at the kernel's lock. Packlock excludes, and is
+// excluded by, any other program that locks the same file the same way, such as the
+// Rust crate grex-core and flock(1).
 //
 //	lock, err := packlock.Open(dir) // once
 //	...
@@ -15,39 +15,37 @@
 //	...
 //	defer hold.Release()
 //
-// Do runs a function between the latter two.
+// Do runs a function between the last two.
 //
-// The lock is advisory: it binds those who take it and nobody else. The
-// sidecar is never deleted, written or truncated by this package; its being
-// there means nothing.
+// The lock is advisory: it excludes only programs that acquire it. This package never
+// deletes, writes or truncates the lock file. That the file exists means nothing.
 //
 // # Waiting and giving up
 //
-// A waiting goroutine costs no thread. For all that wait on one file at
-// most one thread of the process is parked in the kernel, and when the context
-// of an acquire ends, the acquire returns at once. The parked thread cannot be
-// called back: if nobody is left to wait, it stays until the lock's holder
-// lets go, gets the lock, and drains, that is, releases it at once. Until then
-// TryAcquire reports ErrBusy. The next acquire in the process adopts such an
-// orphaned wait instead of beginning another; Stats shows it, and WaitDrained
-// waits for its end.
+// A waiting goroutine costs no thread. For all waiters of one file at most one thread
+// of the process is parked in the kernel. When the context of an acquire ends, the
+// acquire returns at once. The parked thread cannot be interrupted. If no waiter is
+// left, it stays as an orphaned wait until the lock's holder releases the lock. Then it
+// acquires the lock and drains: it releases it at once. Until then TryAcquire returns
+// ErrBusy. The next acquire in the process adopts the orphaned wait instead of starting
+// another one. Stats shows it, and WaitDrained waits for its end.
 //
 // # Testing with synctest
 //
-// A Lock may be used in a testing/synctest bubble: opened there, or opened outside
-// and used by goroutines of that bubble alone while it lasts. Goroutines inside and
-// outside that wait for one file at the same time end the program: a channel of a
-// bubble must not be used outside of it. Waiting for another process is not durably
-// blocking, so that the bubble's time stands still meanwhile, and its deadlines do
-// not come.
+// A Lock may be used in a testing/synctest bubble if it was opened there, or if only
+// goroutines of that bubble use it while the bubble lasts. If goroutines inside and
+// outside of a bubble wait for one file at the same time, the program ends, because a
+// channel of a bubble must not be used outside of it. Waiting for another process is
+// not durably blocking. Meanwhile the bubble's time stands still, and its deadlines do
+// not expire.
 //
 // # Errors
 //
-// Every error is an *fs.PathError (but what a function run by Do returns is
-// returned as it is, and joined with the error of the release if that fails
-// too), for use with errors.Is and errors.As. Its path is the absolute one of
-// the sidecar; if Open or OpenFile fail, it may also be the path as given, or
-// that of a directory that could not be made.
+// Every error is an *fs.PathError, for use with errors.Is and errors.As. Its path is the
+// absolute path of the lock file. If Open or OpenFile fail, it may also be the path as
+// given, or that of a directory that could not be created. There is one exception: Do
+// returns the error of the function as it is, joined with that of the release if both
+// fail.
 package packlock
 
 // Where things are:
@@ -56,23 +54,26 @@ package packlock
 //	hold.go       Hold: Release, Context, Detach, Check, Dup
 //	all.go        several packs at once: AcquireAll, Holds
 //	acquire.go    an acquire under way, in the order in which it happens
-//	context.go    what an acquire asks its caller's context; re-entry
-//	entry.go      whose turn it is: taking it, giving it back, passing it on
-//	queue.go      the line of waiters in front of an entry; waiting in it, and giving up
-//	blocking.go   waiting in the kernel: the parked thread, the poller; the leak window
+//	context.go    what an acquire reads from its context; re-entry
+//	entry.go      the turn: taking it, giving it back, passing it on
+//	queue.go      the queue of waiters of an entry; waiting in it, and giving up
+//	blocking.go   waiting in the kernel: the parked thread; the leak window
+//	poller.go     waiting in the kernel without a thread to spare
 //	fairness.go   when other processes get their chance
-//	orphan.go     when to look at the path, and moving to the file that is there now
-//	watch.go      what is looked after for those who wait
-//	deadlock.go   goroutines that wait for each other in a circle
+//	path.go       how long a path check can be trusted
+//	location.go   what Locks of one path have in common; checks on a goroutine of their own
+//	relocate.go   when the path is checked; moving to the file that is there now
+//	watch.go      the alarms of an entry with waiters
+//	deadlock.go   goroutines that wait for each other in a cycle
 //	registry.go   the process-wide table, file identity -> entry; opening and closing
 //	stats.go      Stats and its counters
-//	holders.go    Process; what Holders finds out
+//	holders.go    Process; how Holders finds them
 //	errors.go     how errors are made
 //	kernel.go     the seam to the operating system
 //	lock_unix.go, lock_windows.go, lock_other.go   the three that stand behind it;
-//	              sidecar_unix.go opens, network_*.go asks servers
+//	              open_unix.go opens, network_*.go asks servers
 //	internal/goid the identity of the running goroutine
-//	internal/proclocks what Linux tells about locks in /proc
+//	internal/proclocks the kernel's tables of locks in /proc
 
 import (
 	"context"
@@ -82,40 +83,41 @@ import (
 	"sync/atomic"
 )
 
-// FileName is the name of the sidecar in a pack.
+// FileName is the name of the lock file in a pack.
 const FileName = ".grex-lock"
 
 var (
-	// ErrBusy is why TryAcquire fails when the lock is held, or about to be
-	// held or released, by somebody else in this process or another.
+	// ErrBusy is returned when TryAcquire would have to wait: another hold has the
+	// lock, in this process or a different one, or a waiter is about to acquire it.
 	ErrBusy = errors.New("lock is busy")
 
-	// ErrReentrant is why an acquire fails that could only wait for its own
-	// caller: the calling goroutine, or a hold that its context descends from,
-	// has the lock already. It is an ErrBusy.
-	ErrReentrant error = worded{"already held by the caller", ErrBusy}
+	// ErrReentrant is returned when the caller already holds the lock and would wait for
+	// itself. The holder is the calling goroutine, or a hold that the context descends
+	// from (see Hold.Context). It is an ErrBusy.
+	ErrReentrant error = describedError{"already held by the caller", ErrBusy}
 
-	// ErrCancelled is why an acquire or WaitDrained fails whose context ended.
-	// The error is also the context's Err and its Cause.
+	// ErrCancelled is returned when the context ends before the call succeeds. The
+	// error is also the context's Err and its Cause.
 	ErrCancelled = errors.New("wait cancelled")
 
-	// ErrReleased is why the use of a hold fails that was released before.
+	// ErrReleased is returned by the methods of a Hold that was released before.
 	ErrReleased = errors.New("hold already released")
 
-	// ErrDeadlock is why an acquire fails that waits in a circle: its goroutine has
-	// a pack that another waits for, and so on, until the last has the one that it
-	// waits for itself. It is the one that has waited shortest. The others go on as
-	// soon as its goroutine releases what it has.
-	ErrDeadlock = errors.New("goroutines of this process wait for each other in a circle")
+	// ErrDeadlock is returned when goroutines of this process wait for each other in a
+	// cycle: each holds a pack that the one before it waits for. The acquire that has
+	// waited shortest fails. The others go on as soon as its goroutine releases what it
+	// holds.
+	ErrDeadlock = errors.New("deadlock: goroutines of this process wait for each other in a cycle")
 
-	// ErrLost says that the sidecar was deleted or replaced: whoever opens the
-	// path now locks another file.
-	ErrLost = errors.New("sidecar deleted or replaced")
+	// ErrLost is returned when the lock file was deleted, replaced or renamed, or when a
+	// network server dropped the lock. Another process may hold the lock of the file
+	// that is at the path now.
+	ErrLost = errors.New("lock file was deleted, replaced or renamed, or the server dropped the lock")
 )
 
-// A Lock is the lock of one sidecar. It is safe for concurrent use and can be
-// acquired as often as wanted: open it once and keep it. All Locks of a process
-// on the same file, by whatever path, are one lock.
+// A Lock is the lock of one lock file. It is safe for concurrent use and can be
+// acquired any number of times: open it once and keep it. All Locks of a process
+// on the same file, by any path, are one lock.
 //
 // A Lock that becomes unreachable without Close is closed by the garbage
 // collector. That never releases a Hold.
@@ -131,21 +133,11 @@ type lock struct {
 	path string // absolute
 	reg  *registry
 
-	// looked is when the file at path was last seen to be the entry's, on the
-	// clock of now, and changed what its file.stat said before that look, 0 if
-	// nobody asked. Whoever looks writes them.
-	looked  atomic.Int64
-	changed atomic.Int64
-
-	// looking says that an arrival or the watch is at a look at path, and may hang
-	// in it if a server does not answer. Others leave it to that one.
-	looking atomic.Bool
-
-	// entry changes when the sidecar is found lost, under the registry's mu
+	// location changes when the lock file is found lost, under the registry's mu
 	// and that of both the old and the new entry. It is never nil.
-	entry atomic.Pointer[entry]
+	location atomic.Pointer[location]
 
-	closed bool // guarded by the mu of entry
+	closed bool // guarded by the mu of the location's entry
 }
 
 // opened returns what is behind a Lock that was opened.
@@ -156,61 +148,64 @@ func (l *Lock) opened() *lock {
 	return l.lock
 }
 
-// Open returns the Lock of the pack at packPath, that is, of the sidecar
-// FileName in that directory. It creates the sidecar, and the directory with
-// its parents, if missing, and takes no lock.
+// Open returns the Lock of the pack at packPath. The lock file is FileName in that
+// directory. Open creates the lock file, and the directory with its parents, if they
+// do not exist. It acquires no lock.
 //
-// The sidecar must be a regular file, not a symlink. Where it may not be
-// written, it is opened for reading only, which is enough to lock it on most
-// file systems. Where the system or the file system has no such locks, here or
-// at the first acquire, errors.Is(err, errors.ErrUnsupported) holds.
+// The lock file must be a regular file, not a symbolic link. If it cannot be opened for
+// writing, it is opened for reading only, which is enough to lock it on most file
+// systems. If the system or the file system has no such locks, Open or the first
+// acquire fails with an error for which errors.Is(err, errors.ErrUnsupported) holds.
 func Open(packPath string) (*Lock, error) {
 	return process.openPack(packPath)
 }
 
-// OpenFile returns the Lock of the sidecar at lockPath, as Open does, but
+// OpenFile returns the Lock of the lock file at lockPath, as Open does, but
 // creates no directory.
 func OpenFile(lockPath string) (*Lock, error) {
 	return process.openFile(lockPath)
 }
 
-// Path returns the absolute path of the sidecar.
+// Path returns the absolute path of the lock file.
 func (l *Lock) Path() string { return l.opened().path }
 
-// Acquire waits until the lock is the caller's, first come, first served among
-// the goroutines of this process, and returns the hold.
+// Acquire waits until it holds the lock, first come, first served among the goroutines
+// of this process, and returns the hold.
 //
-// When ctx ends before it has the lock, or has ended already, Acquire returns at
-// once with an error for which errors.Is holds with ErrCancelled, ctx.Err() and
-// context.Cause(ctx). The package's overview tells of the parked thread that may
-// be left behind. Only system calls of its own that do not wait for the lock are
-// not interrupted. That matters if the file system is slow to answer (GlusterFS is
-// given a second to find a file that took a lost one's place), or if somebody has a
-// lease on that file: it is broken within a minute.
+// The hold belongs to the calling goroutine: until it is released, a second acquire by
+// the same goroutine fails with ErrReentrant. Call Hold.Detach if a different goroutine
+// is going to release it. A server that hands its hold to a worker needs that, because
+// net/http serves the next request of a connection on the same goroutine. So does a
+// function that C code calls on a thread that Go did not start, if the hold outlives
+// the call.
 //
-// If the calling goroutine or a hold that ctx descends from (see Hold.Context) has
-// the lock, Acquire fails with ErrReentrant. A function that C code calls, on a
-// thread that Go did not start, runs on a goroutine that serves other such calls
-// later: a hold that outlives the call has to be detached (Hold.Detach).
+// Acquire returns
+//   - ErrCancelled when ctx ends first, or has ended before. The error is also ctx.Err()
+//     and context.Cause(ctx). A thread may remain parked: see the package's overview.
+//   - ErrReentrant when the caller already holds the lock: the calling goroutine, or a
+//     hold that ctx descends from (see Hold.Context).
+//   - ErrDeadlock when it waits in a cycle with other goroutines of this process.
+//   - fs.ErrNotExist when the directory of the lock file is gone.
+//   - fs.ErrClosed when the Lock is closed, before or while it waits.
 //
-// If it waits in a circle with other goroutines of this process, each of which has a
-// pack that another waits for, it may fail with ErrDeadlock.
+// If the lock file was deleted, replaced or renamed, Acquire continues with the file
+// that is at the path now. While it waits, it notices that within a second on local file
+// systems. Network file systems may take longer: see docs/machines.md.
 //
-// If the sidecar was deleted, replaced or renamed, Acquire goes on with the file
-// that is at the path then, also if it waits already, within a second (on GlusterFS
-// it took up to half a minute). If the pack directory is gone, it fails with
-// fs.ErrNotExist.
+// The end of ctx does not interrupt system calls that do not wait for the lock. They may
+// take long on a slow file system, or while another process has a lease on the file,
+// which the kernel breaks within a minute.
 //
-// It panics if ctx is nil.
+// Acquire panics if ctx is nil.
 func (l *Lock) Acquire(ctx context.Context) (*Hold, error) {
 	h, err := l.opened().acquire(ctx, parking, nil)
 	runtime.KeepAlive(l) // or the cleanup could close what we wait on
 	return h, err
 }
 
-// TryAcquire returns a hold if that needs no waiting. Otherwise it fails with
-// ErrBusy, or with ErrReentrant if it is the calling goroutine that has the
-// lock. The system calls that it makes may take their time, as those of Acquire.
+// TryAcquire returns a hold if it can acquire the lock without waiting. Otherwise it
+// fails with ErrBusy, or with ErrReentrant if the calling goroutine holds the lock. Its
+// system calls may take long, as those of Acquire.
 func (l *Lock) TryAcquire() (*Hold, error) {
 	h, err := l.opened().acquire(context.Background(), trying, nil)
 	runtime.KeepAlive(l)
@@ -218,23 +213,22 @@ func (l *Lock) TryAcquire() (*Hold, error) {
 }
 
 // AcquireBlocking is Acquire without a context. If other goroutines of this
-// process are ahead, it queues behind them; if it is another process that has
-// the lock, it waits in the kernel on the caller's own thread (unless too many
-// threads of the process do that already) and cannot be called off, not even by
-// Close or the loss of the sidecar.
+// process are ahead, it queues behind them. If a different process holds the lock, it
+// waits in the kernel on the caller's own thread, unless too many threads of the process
+// wait already. That wait cannot be cancelled. It does not even end when the Lock is
+// closed or the lock file is lost.
 //
-// Deprecated: use Acquire, which can be called off and needs one thread
-// for all that wait.
+// Deprecated: use Acquire, which can be cancelled and needs one thread for all waiters.
 func (l *Lock) AcquireBlocking() (*Hold, error) {
 	h, err := l.opened().acquire(context.Background(), blocking, nil)
 	runtime.KeepAlive(l)
 	return h, err
 }
 
-// Do calls fn while holding the lock, acquired with ctx, and releases it when
-// fn returns, panics or calls runtime.Goexit. The context that fn gets is ctx,
-// marked by Hold.Context. Do returns the error of the acquire, or those of fn
-// and of the release.
+// Do acquires the lock with ctx, calls fn, and releases the lock when fn returns,
+// panics or calls runtime.Goexit. The context that fn gets is ctx marked by
+// Hold.Context. Do returns the error of the acquire, or that of fn joined with that of
+// the release.
 func (l *Lock) Do(ctx context.Context, fn func(ctx context.Context) error) (err error) {
 	h, err := l.Acquire(ctx)
 	if err != nil {
@@ -250,12 +244,14 @@ func (l *Lock) Do(ctx context.Context, fn func(ctx context.Context) error) (err 
 	return fn(h.Context(ctx))
 }
 
-// WaitDrained waits until no thread is parked on the sidecar with nobody
-// waiting for it: until the one that is, if any, has drained or was adopted by a
-// new acquire. It returns nil at once if there is none. Close does not end it. A
-// thread that is parked on a sidecar that was lost drains unseen.
+// WaitDrained waits until no orphaned wait is left: until the parked thread without a
+// waiter, if there is one, has drained or was adopted by a new acquire. It returns nil
+// at once if there is none. If the lock file is lost meanwhile, the orphaned wait stays
+// with the old file and drains there, unseen by Stats and WaitDrained. Close does not end
+// the call.
 //
-// When ctx ends first, the error is as that of Acquire. It panics if ctx is nil.
+// When ctx ends first, the error is the same as that of Acquire. WaitDrained panics if
+// ctx is nil.
 func (l *Lock) WaitDrained(ctx context.Context) error {
 	err := l.opened().waitDrained(ctx)
 	runtime.KeepAlive(l)
@@ -263,36 +259,35 @@ func (l *Lock) WaitDrained(ctx context.Context) error {
 }
 
 // Stats returns the counts and the present state. The counts are read one by
-// one, so those of an acquire under way may be there in part.
+// one, so they may include an acquire under way in part.
 func (l *Lock) Stats() Stats { return l.opened().stats() }
 
-// Holders returns who has the lock of the file that is at the Lock's path now, as
-// the kernel's tables say: the process that took it first, then those that have
-// inherited its descriptor. It takes no lock, waits for none and starts no
-// process. What it says may have changed by the time it is read. It looks at the
-// descriptors of every process on the machine, so it is for telling people who
-// wait, not for each acquire.
+// Holders returns the processes that hold the lock of the file that is at the Lock's
+// path now, according to the kernel's tables: first the process that acquired it, then
+// those that inherited its descriptor. If nothing is at the path, there are none.
 //
-// Only Linux tells. Elsewhere, and where /proc is missing, the error is an
-// errors.ErrUnsupported. And Linux does not tell everything, so no holders is no
-// proof that the lock is free:
+// Holders acquires no lock, waits for none and starts no process. What it returns may
+// have changed by then. It reads the descriptors of every process on the machine, so
+// call it to tell people what they wait for, and not on each acquire.
 //
-//   - Processes in other pid namespaces, such as those of another container, are
-//     left out, except in namespaces inside this process's own.
-//   - On a network file system, so are those on other machines; on GlusterFS, and
-//     wherever a FUSE server keeps the locks, those on this one, too.
-//   - The descriptors of another user's processes are shown to root only. The
-//     process that took the lock is returned nevertheless. One that inherited it
-//     is not, or, if nobody else is known to have it, is a Process without a PID.
+// Only Linux has such tables. On other systems, and where /proc is missing, the error is
+// an errors.ErrUnsupported. The tables are not complete, so an empty result does not
+// prove that the lock is free:
 //
-// If nothing is at the path, nobody has it.
+//   - Processes in other pid namespaces, such as those of a different container, are
+//     missing, except in namespaces inside this process's own.
+//   - On a network file system, processes on other machines are missing. On GlusterFS,
+//     and where a FUSE server keeps the locks, those on this machine are missing, too.
+//   - Only root can see the descriptors of another user's processes. The process that
+//     acquired the lock is returned nevertheless. One that inherited it is missing, or, if
+//     no other holder is known, it is a Process without a PID.
 func (l *Lock) Holders() ([]Process, error) { return l.opened().holders() }
 
-// Close gives up the Lock. Acquires that wait through it fail with fs.ErrClosed,
-// AcquireBlocking not before the kernel answers; one that is just being granted
-// the lock may still get it. Live holds stay valid and are released as ever. The
-// sidecar's descriptor is closed when no Lock, hold or parked thread of the
-// process uses it any more. A second Close fails with fs.ErrClosed.
+// Close closes the Lock. Acquires that wait through it fail with fs.ErrClosed, but an
+// AcquireBlocking fails only when the kernel grants the lock. An acquire that is being
+// granted the lock may still succeed. Live holds stay valid, and must be released as
+// always. The descriptor of the lock file is closed when no Lock, hold or parked thread
+// of the process uses it any more. A second Close fails with fs.ErrClosed.
 func (l *Lock) Close() error {
 	inner := l.opened()
 	l.cleanup.Stop()

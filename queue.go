@@ -5,34 +5,38 @@ import (
 	"iter"
 )
 
-// waiter is an acquire that has had to wait. Its fields but ready, prev and
-// next belong to the acquiring goroutine; while it is queued they do not
-// change, and whoever takes it out of the queue may set got and err before the
-// send on ready.
+// waiter is an acquire that has had to wait. Its fields but long, ready, prev and next
+// belong to the acquiring goroutine. They do not change while it is queued, and a
+// goroutine that takes it out of the queue may set got and err before the send on
+// ready.
 type waiter struct {
-	lock  *lock
-	hold  *Hold // in the making
-	owner uint64
-	since int64 // when the acquire began to wait
-	fixed bool  // it waits for this file, and not for the one that takes its place
+	lock    *lock
+	hold    *Hold // in the making
+	owner   uint64
+	since   int64 // when the acquire began to wait
+	ordered bool  // it must not move to a different entry
 
-	// Of the context, if it was consulted.
-	marks     *mark
-	done      <-chan struct{}
-	consulted bool
+	// Of the context, if it was read.
+	marks       *mark
+	done        <-chan struct{}
+	contextRead bool
 
-	// ready gets one send for each time the waiter is taken out of the queue by
-	// another, and is empty when the waiter is pooled. One that was made in a
-	// testing/synctest bubble may not leave it, and is used once.
+	// ready gets one send for each time that another goroutine takes the waiter out of
+	// the queue, and is empty when the waiter is pooled. One that was made in a
+	// testing/synctest bubble must not leave it, and is used once.
 	ready chan struct{}
-	got   progress
-	err   error // with got == failed
+	got   acquireState
+	err   error // with got == nothing
+
+	// long is set when the waiter is in the registry's table of long waits. It is
+	// guarded by the entry's mu while the waiter is queued.
+	long bool
 
 	// Guarded by the entry's mu; next is nil while the waiter is not queued.
 	prev, next *waiter
 }
 
-// needWaiter makes the waiter, of an acquire that has to wait since time t, if there
+// needWaiter makes the waiter, of an acquire that must wait since time t, if there
 // is none.
 func (a *acquisition) needWaiter(t int64) *waiter {
 	if a.waiter == nil {
@@ -41,7 +45,7 @@ func (a *acquisition) needWaiter(t int64) *waiter {
 		if ready == nil || inBubble(t) {
 			ready = make(chan struct{}, 1)
 		}
-		*w = waiter{lock: a.lock, hold: a.hold, owner: a.caller, since: t, fixed: a.fixed, ready: ready}
+		*w = waiter{lock: a.lock, hold: a.hold, owner: a.caller, since: t, ordered: a.ordered, ready: ready}
 		a.waiter = w
 	}
 	return a.waiter
@@ -60,37 +64,43 @@ func (a *acquisition) dropWaiter() {
 	a.waiter = nil
 }
 
-// deliver tells the waiter, which the caller has taken out of the queue, what
-// it got. The send never blocks and is made outside of mu, so that the woken
-// goroutine does not run into it. What happened before it happens before
-// whatever the waiter does next: that is how the race detector, which does not
-// see the kernel's lock, comes to know about ours.
-func (w *waiter) deliver(got progress) {
+// deliver wakes the waiter, which the caller has taken out of the queue, with what it
+// got. The send never blocks and is made outside of mu, so that the woken goroutine
+// does not run into it. What happened before it happens before anything that the waiter
+// does next: that is how the race detector, which does not see the kernel's lock, comes
+// to know about ours.
+func (w *waiter) deliver(got acquireState) {
 	w.got = got
 	w.ready <- struct{}{}
 }
 
-// deliverError tells waiters, which the caller has taken out of a queue, that they
-// wait in vain.
+// deliverError wakes waiters, which the caller has taken out of a queue, with an error.
 func deliverError(line []*waiter, err error) {
 	for _, w := range line {
 		w.err = err
-		w.deliver(failed)
+		w.deliver(nothing)
 	}
 }
 
 // wait waits until the queued w is taken out of the queue with something to go
 // on with, or gives up when ctx ends. Then w is neither queued nor has anything.
 func (w *waiter) wait(ctx context.Context) error {
-	// What was delivered happened before the receive from ready. That the end of
-	// ctx happened before the delivery cannot be excluded, so it is asked for last.
+	// What was delivered happened before the receive from ready. The end of ctx may
+	// have happened before the delivery, so it is asked for last.
+	left := false
 	select {
 	case <-w.ready:
 	case <-w.done:
-		if w.leave() {
-			return cancelled(ctx)
+		if left = w.leave(); !left {
+			<-w.ready // it is decided already, and about to be sent
 		}
-		<-w.ready // it is decided already, and about to be sent
+	}
+	if w.long {
+		w.lock.reg.long.remove(w)
+		w.long = false
+	}
+	if left {
+		return cancelled(ctx)
 	}
 	select {
 	case <-w.done:
@@ -100,14 +110,14 @@ func (w *waiter) wait(ctx context.Context) error {
 		return cancelled(ctx)
 	default:
 	}
-	if w.got == failed {
+	if w.got == nothing {
 		return w.err
 	}
 	return nil
 }
 
 // leave takes w out of the queue and reports whether it was still there. If it
-// was, then nobody had decided to take it out, and under mu nobody could.
+// was, then no goroutine had decided to take it out, and under mu none could.
 func (w *waiter) leave() bool {
 	e := w.lock.lockEntry()
 	defer e.mu.Unlock()
@@ -115,22 +125,21 @@ func (w *waiter) leave() bool {
 		return false
 	}
 	e.queue.remove(w)
-	e.abandonLocked()
+	e.stopPollerLocked()
 	e.counts.cancelled.Add(1)
 	return true
 }
 
-// giveBack passes on what w was given, if anything, and, its context having ended,
-// is not to have.
+// giveBack passes on what w was given, if anything, because its context has ended.
 func (w *waiter) giveBack() {
-	w.lock.entry.Load().counts.cancelled.Add(1)
+	w.lock.entry().counts.cancelled.Add(1)
 	e := w.hold.entry // which its Lock may have left already; nil if it never had a turn
 	switch w.got {
 	case hasTurn, lost:
 		e.pass()
 	case granted, handedOver:
 		e.mu.Lock()
-		e.giveBackLocked(w.got) // what was granted nobody has verified, nor does w
+		e.giveBackLocked(w.got) // no acquire has verified what was granted, nor does w
 	}
 }
 

@@ -14,27 +14,32 @@ import (
 // process is the registry of this process.
 var process = newRegistry(osKernel{})
 
-// registry is the process-wide table of sidecars. It is keyed by the identity
-// of the open file and not by its path, so that whoever opens the same file, by
-// whatever name, meets at the same entry.
+// registry is the process-wide table of lock files. It is keyed by the identity
+// of the open file and not by its path, so that all Locks of a file, by any path,
+// meet at the same entry.
 //
-// Lock order: registry.mu, then entry.mu; two entries at once only under
-// registry.mu.
+// Lock order: registry.mu, then entry.mu, then longWaits.mu; two entries at once only
+// under registry.mu.
 type registry struct {
 	kernel  kernel
-	threads threadCap
+	threads threadCap // parked in the kernel
+	checks  threadCap // in path checks
 	waiters sync.Pool // of *waiter, none of them queued
+	long    longWaits
 
 	mu sync.Mutex // guards the following
 	// entries holds every entry whose file stays open. Its file being open, an
 	// entry's identity is not another file's.
 	entries map[fileID]*entry
-	// restsUntil is when there may be another search for circles.
-	restsUntil int64
 }
 
 func newRegistry(k kernel) *registry {
-	r := &registry{kernel: k, entries: make(map[fileID]*entry)}
+	r := &registry{
+		kernel:  k,
+		threads: threadCap{max: maxParked},
+		checks:  threadCap{max: maxChecks},
+		entries: make(map[fileID]*entry),
+	}
 	r.waiters.New = func() any { return new(waiter) }
 	return r
 }
@@ -44,15 +49,15 @@ func (r *registry) openPack(packPath string) (*Lock, error) {
 	if err != nil {
 		return nil, err
 	}
-	sidecar := strings.TrimRight(dir, separators) + string(filepath.Separator) + FileName
-	l, err := r.openSidecar(sidecar)
+	path := strings.TrimRight(dir, separators) + string(filepath.Separator) + FileName
+	l, err := r.openLock(path)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return l, err
 	}
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return nil, err
 	}
-	return r.openSidecar(sidecar)
+	return r.openLock(path)
 }
 
 func (r *registry) openFile(lockPath string) (*Lock, error) {
@@ -60,11 +65,11 @@ func (r *registry) openFile(lockPath string) (*Lock, error) {
 	if err != nil {
 		return nil, err
 	}
-	return r.openSidecar(path)
+	return r.openLock(path)
 }
 
-// openSidecar opens path, which is absolute.
-func (r *registry) openSidecar(path string) (*Lock, error) {
+// openLock opens path, which is absolute.
+func (r *registry) openLock(path string) (*Lock, error) {
 	inner := &lock{path: path, reg: r}
 	if err := r.attach(inner); err != nil {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
@@ -115,9 +120,9 @@ func absolute(path string) (string, error) {
 	return wd + string(filepath.Separator) + path, nil
 }
 
-// attach opens the sidecar of l and makes its entry that of l.
+// attach opens the lock file of l and makes its entry that of l.
 func (r *registry) attach(l *lock) error {
-	l.looked.Store(now())
+	t := now()
 	f, err := r.kernel.open(l.path)
 	if err != nil {
 		return err
@@ -125,8 +130,9 @@ func (r *registry) attach(l *lock) error {
 	r.mu.Lock()
 	e := r.entryLocked(f)
 	e.mu.Lock()
-	e.locks[l] = struct{}{}
-	l.entry.Store(e)
+	loc := e.locationLocked(l.path, t)
+	loc.locks[l] = struct{}{}
+	l.location.Store(loc)
 	e.mu.Unlock()
 	r.mu.Unlock()
 	if e.file != f {
@@ -146,7 +152,7 @@ func (r *registry) entryLocked(f file) *entry {
 	return e
 }
 
-// retire closes the file of e and forgets e, if nobody uses it any more.
+// retire closes the file of e and forgets e, if it is no longer used.
 func (r *registry) retire(e *entry) {
 	r.mu.Lock()
 	e.mu.Lock()
@@ -171,15 +177,15 @@ func (r *registry) retireLocked(e *entry) bool {
 	return true
 }
 
-// bury makes e dead, because its file would not unlock: the file is closed,
-// which lets the lock go, and whoever comes by e finds its sidecar lost and
-// opens it anew. The caller has the turn.
-func (r *registry) bury(e *entry) {
+// abandonFile makes e unusable, because its file would not unlock or must be closed for
+// its name to be free. The file is closed, which releases the lock, and the next owner of
+// the turn finds it lost and opens the path again. The caller has the turn.
+func (r *registry) abandonFile(e *entry) {
 	r.mu.Lock()
 	e.mu.Lock()
-	e.dead = true
-	e.buriedAt = now()
-	// A pin may put off the closing, but nobody is to find e from now on.
+	e.unusable = true
+	e.abandonedAt = now()
+	// A pin may put off the closing, but no Open may find e from now on.
 	delete(r.entries, e.id)
 	e.mu.Unlock()
 	r.mu.Unlock()
@@ -189,8 +195,8 @@ func (r *registry) bury(e *entry) {
 // close is Lock.Close.
 func (l *lock) close() error {
 	r := l.reg
-	r.mu.Lock() // and so l.entry cannot change
-	e := l.entry.Load()
+	r.mu.Lock() // and so the entry of l cannot change
+	e := l.entry()
 	e.mu.Lock()
 	if l.closed {
 		e.mu.Unlock()
@@ -198,9 +204,9 @@ func (l *lock) close() error {
 		return &fs.PathError{Op: "close", Path: l.path, Err: errClosed}
 	}
 	l.closed = true
-	delete(e.locks, l)
+	e.leaveLocked(l)
 	turnedAway := e.queue.removeFunc(func(w *waiter) bool { return w.lock == l })
-	e.abandonLocked()
+	e.stopPollerLocked()
 	retired := r.retireLocked(e)
 	e.mu.Unlock()
 	r.mu.Unlock()

@@ -86,7 +86,7 @@ func TestCountsStayWithTheOtherName(t *testing.T) {
 		e.release(e.try(other))
 		e.k.unlink(fakePath)
 		e.k.createLocked(fakePath)
-		e.l.looked.Store(now() - int64(lookAge) - 1)
+		e.l.location.Load().passed(now() - int64(pathCheckAge) - 1)
 		e.release(e.try(e.l))
 		e.stats(Stats{Acquired: 1, Reopened: 1})
 		if got, want := other.Stats(), (Stats{Acquired: 2}); got != want {
@@ -122,9 +122,9 @@ func TestEntryIsLookedUpAgainAfterTheWaitForItsMutex(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	from, to := l.entry.Load(), other.entry.Load()
+	from, to := l.location.Load(), other.location.Load()
 	got := make(chan *entry)
-	from.mu.Lock()
+	from.entry.mu.Lock()
 	go func() {
 		e := l.lockEntry()
 		e.mu.Unlock()
@@ -135,9 +135,9 @@ func TestEntryIsLookedUpAgainAfterTheWaitForItsMutex(t *testing.T) {
 			return strings.Contains(s, "[sync.Mutex.Lock]:") && strings.Contains(s, ").lockEntry(")
 		})
 	})
-	l.entry.Store(to)
-	from.mu.Unlock()
-	if <-got != to {
+	l.location.Store(to)
+	from.entry.mu.Unlock()
+	if <-got != to.entry {
 		t.Error("the entry that the Lock has left")
 	}
 }

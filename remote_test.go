@@ -26,7 +26,7 @@ func TestFileThatAServerForgotIsLost(t *testing.T) {
 				}
 				e.beforeNext(row.call, func() error {
 					e.k.replace(fakePath)
-					return errStale
+					return errFileLost
 				})
 				h := row.acquire(e).got()
 				if err := h.Check(); err != nil {
@@ -41,8 +41,7 @@ func TestFileThatAServerForgotIsLost(t *testing.T) {
 
 // On a network, whoever gets the lock from the kernel has the server asked.
 func TestRemoteFileIsLookedAtWithEachLock(t *testing.T) {
-	onFake(t, func(t *testing.T, e *engine) {
-		e.k.remote = true
+	onRemote(t, func(t *testing.T, e *engine) {
 		for range 3 {
 			e.release(e.try(e.l))
 		}
@@ -66,10 +65,11 @@ func TestRemoteFileIsLookedAtWithEachLock(t *testing.T) {
 func TestHandOverAsksTheServer(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		e.release(e.try(e.l))
-		time.Sleep(lookAge / 2)
+		e.settleCtime()
+		time.Sleep(pathCheckAge / 2)
 		h := e.try(e.l)
 		a := e.acquire(e.l)
-		e.failNext("held", errBroken)
+		e.failNext("serverStillGrants", errBroken)
 		e.release(h)
 		a.failed(errBroken)
 		e.works()
@@ -79,12 +79,11 @@ func TestHandOverAsksTheServer(t *testing.T) {
 // A thread is parked on a file whose directory is gone from the server: the file
 // stays open under it, whoever finds that out.
 func TestRemoteDirectoryThatIsGoneEndsEveryWait(t *testing.T) {
-	onFake(t, func(t *testing.T, e *engine) {
-		e.k.remote = true
+	onRemote(t, func(t *testing.T, e *engine) {
 		f := e.lockedElsewhere()
 		a := e.acquire(e.l)
 		e.k.removeDir(filepath.Dir(fakePath))
-		time.Sleep(watchTime + 1)
+		time.Sleep(watchInterval + 1)
 		a.failed(fs.ErrNotExist)
 		f.letGo()
 		synctest.Wait()

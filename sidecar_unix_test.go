@@ -34,7 +34,7 @@ func childWithoutStderr(args []string) error {
 		return err
 	}
 	fmt.Fprintln(os.NewFile(2, "stderr"), "this must not get into the sidecar")
-	fmt.Println(l.entry.Load().file.(*osFile).fd, dup.Fd())
+	fmt.Println(l.entry().file.(*osFile).fd, dup.Fd())
 	return nil
 }
 
@@ -85,13 +85,13 @@ func TestErrorsOfFlockAreWorded(t *testing.T) {
 		is    error
 		says  string
 	}{
-		{unix.ESTALE, errStale, ""},
+		{unix.ESTALE, errFileLost, ""},
 		{unix.ENOLCK, unix.ENOLCK, "no lock manager"},
 		{unix.Errno(524), errors.ErrUnsupported, "by this file system"},
 		{unix.EBADF, unix.EACCES, "may be written"},
 		{unix.EIO, unix.EIO, ""},
 	} {
-		err := (&osFile{readOnly: unix.EACCES}).worded(row.errno)
+		err := (&osFile{readOnly: unix.EACCES}).describe(row.errno)
 		if !errors.Is(err, row.is) || !strings.Contains(err.Error(), row.says) {
 			t.Errorf("%v: %v", row.errno, err)
 		}

@@ -32,7 +32,7 @@ func (l *lock) stats() Stats {
 	if e.turn == turnBlocked {
 		waiting++
 	}
-	parked := e.turn == turnParked || e.turn == turnDraining
+	parked := e.turn == turnParked || e.turn == turnUnlocking
 	draining := e.drainingLocked()
 	e.mu.Unlock()
 	c := &e.counts
@@ -62,16 +62,24 @@ type counters struct {
 	waitTime, longestWait atomic.Int64 // nanoseconds
 }
 
-// waited counts a wait that is over. The caller has the turn, and so nobody else
-// counts one.
+// waited counts a wait that is over.
 func (c *counters) waited(d int64) {
 	c.waitTime.Add(d)
-	if d > c.longestWait.Load() {
-		c.longestWait.Store(d)
+	c.maxLongestWait(d)
+}
+
+// maxLongestWait raises longestWait to d. An acquire does so, and at the same time a
+// move may, with the counts of the lost file.
+func (c *counters) maxLongestWait(d int64) {
+	for {
+		longest := c.longestWait.Load()
+		if d <= longest || c.longestWait.CompareAndSwap(longest, d) {
+			return
+		}
 	}
 }
 
-// take takes over what from counts: the history of a sidecar whose file was lost
+// take takes over what from counts: the history of a lock file that was lost
 // goes on with the file that took its place, and comes back with it if the lost one
 // does.
 func (c *counters) take(from *counters) {
@@ -84,5 +92,5 @@ func (c *counters) take(from *counters) {
 	c.drained.Add(from.drained.Swap(0))
 	c.reopened.Add(from.reopened.Swap(0))
 	c.waitTime.Add(from.waitTime.Swap(0))
-	c.longestWait.Store(max(c.longestWait.Load(), from.longestWait.Swap(0)))
+	c.maxLongestWait(from.longestWait.Swap(0))
 }

@@ -112,8 +112,7 @@ func TestErrorOfTheLookAfterAWait(t *testing.T) {
 		h := line[1].got()
 
 		// Time for a look, but not the end of the slice.
-		e.l.looked.Add(-int64(handOverLookAge))
-		e.l.entry.Load().seenAt -= int64(handOverLookAge)
+		e.l.location.Load().checkedAt.Add(-int64(handOverCheckAge))
 		time.Sleep(time.Nanosecond)
 		e.failNext("sameAt", errno)
 		e.release(h)
@@ -191,7 +190,7 @@ func TestErrorOfReopening(t *testing.T) {
 		h := e.try(e.l)
 		line := []*acquiring{e.acquire(e.l), e.acquire(e.l), e.acquire(e.l)}
 		e.k.unlink(fakePath)
-		time.Sleep(lookAge)
+		time.Sleep(pathCheckAge)
 		e.failNext("open", errno)
 		e.release(h)
 		line[0].failed(errno)

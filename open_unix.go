@@ -13,15 +13,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxAgain bounds how often a file is opened again because somebody created,
+// maxAgain bounds how often a file is opened again because another process created,
 // deleted or replaced it at the same time.
 const maxAgain = 10
 
 func openFile(path string) (*osFile, error) {
-	fd, readOnly, err := openSidecar(path, unix.Open, osKernel{}.pause)
+	fd, readOnly, err := openFD(path, unix.Open, osKernel{}.pause)
 	switch {
-	case err != nil && keepsName(path, err):
-		return nil, errNameKept
+	case err != nil && isDeletePending(path, err):
+		return nil, errDeletePending
 	case err != nil:
 		return nil, explain(path, err)
 	}
@@ -42,17 +42,17 @@ func openFile(path string) (*osFile, error) {
 		unix.Close(fd)
 		return nil, err
 	}
-	f := &osFile{fd: fd, identity: identify(&st), readOnly: readOnly, network: networkOf(fd, path, &st), counts: st.Nlink > 0}
+	f := &osFile{fd: fd, identity: identify(&st), readOnly: readOnly, network: networkOf(fd, path, &st), countsLinks: st.Nlink > 0}
 	f.network.prepare(fd)
 	return f, nil
 }
 
-// openSidecar opens for reading and writing, because NFSv4 locks nothing less,
+// openFD opens for reading and writing, because NFSv4 locks nothing less,
 // and falls back to reading, which is enough where the lock does not cross a
 // network. It asks for O_CREAT only when the file was missing: in a sticky
-// directory Linux denies O_CREAT on somebody else's file (fs.protected_regular).
+// directory Linux denies O_CREAT on another user's file (fs.protected_regular).
 // open is unix.Open, and pause that of the kernel.
-func openSidecar(path string, open func(string, int, uint32) (int, error), pause func(time.Duration)) (fd int, readOnly, err error) {
+func openFD(path string, open func(string, int, uint32) (int, error), pause func(time.Duration)) (fd int, readOnly, err error) {
 	// O_NONBLOCK so that a FIFO does not hold us up and O_NOCTTY so that a
 	// terminal does not become ours, before either is turned away.
 	const flags = unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_CLOEXEC
@@ -64,18 +64,18 @@ func openSidecar(path string, open func(string, int, uint32) (int, error), pause
 			})
 		})
 	}
-	// Somebody may create or delete the file between two of the calls; each
-	// time round takes another such coincidence.
+	// Another process may create or delete the file between two of the calls; each
+	// time round takes one more such coincidence.
 	for again := range maxAgain {
 		err = openWith(unix.O_RDWR)
 		if err == unix.ENOENT {
 			err = openWith(unix.O_RDWR | unix.O_CREAT)
-			if err == unix.EACCES || err == unix.ENOENT && keepsName(path, err) {
+			if err == unix.EACCES || err == unix.ENOENT && isDeletePending(path, err) {
 				continue
 			}
 		}
 		if err == unix.ESTALE || err == unix.EINVAL {
-			// What a client remembers of the name is another file's by now.
+			// The name that a client remembers is that of a different file by now.
 			readDirectory(path)
 			if err == unix.ESTALE && again < maxAgain-1 {
 				if _, gone := os.Stat(directory(path)); gone == nil {
@@ -126,7 +126,7 @@ func awaitingLease(path string, open func() error) error {
 
 // aboveStandard returns fd, moved away from the first three descriptors: in a
 // program that closed one of these, what is printed, if only by a panic, would be
-// written into the sidecar.
+// written into the lock file.
 func aboveStandard(fd int) (int, error) {
 	if fd > 2 {
 		return fd, nil
@@ -144,7 +144,7 @@ func duplicate(fd int) (dup int, err error) {
 	return dup, err
 }
 
-// explain makes the error of a failed open say what is in the way, where the
+// explain returns the error of a failed open with what is in the way, where the
 // errno alone misleads: a socket gives ENXIO, a symlink ELOOP, EMLINK or EFTYPE.
 func explain(path string, err error) error {
 	var st unix.Stat_t
@@ -157,10 +157,10 @@ func explain(path string, err error) error {
 	return err
 }
 
-// explainDirectory does so where a server does not know the directory any more.
+// explainDirectory is explain for a directory that a server does not know any more.
 func explainDirectory(err error) error {
 	if errors.Is(err, unix.ESTALE) {
-		return worded{"the directory was deleted on the server", unix.ENOENT}
+		return describedError{"the directory was deleted on the server", unix.ENOENT}
 	}
 	return err
 }
@@ -172,7 +172,7 @@ func checkRegular(st *unix.Stat_t) error {
 	case unix.S_IFREG:
 		return nil
 	case unix.S_IFLNK:
-		return worded{"is a symbolic link, which is not followed", unix.ELOOP}
+		return describedError{"is a symbolic link, which is not followed", unix.ELOOP}
 	case unix.S_IFDIR:
 		return unix.EISDIR
 	case unix.S_IFIFO:
@@ -195,8 +195,14 @@ func directory(path string) string {
 	return "/"
 }
 
-// readDirectory reads the names next to path, with which an SMB client replaces
+// readDirectory reads the names next to path, with which a client replaces
 // what it remembers.
-func readDirectory(path string) {
-	os.ReadDir(directory(path))
+func readDirectory(path string) error {
+	_, err := os.ReadDir(directory(path))
+	return err
+}
+
+// outOfDescriptors reports whether err is that no file can be opened, whichever it is.
+func outOfDescriptors(err error) bool {
+	return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE)
 }

@@ -1,0 +1,120 @@
+package packlock
+
+import "context"
+
+// A location is one of the paths to an entry's file. It is what all Locks of that
+// path have in common: they move to another file together, and one check of the
+// path counts for all of them.
+type location struct {
+	path  string
+	entry *entry
+
+	pathCheck
+
+	// The following are guarded by the entry's mu.
+
+	// locks are the open Locks of the path.
+	locks map[*lock]struct{}
+	// check is the one under way on a goroutine of its own, nil if there is none.
+	check *check
+}
+
+// A check is one of a path, on a goroutine of its own: a server that does not answer
+// holds up that goroutine, and no acquire that can be cancelled.
+type check struct {
+	done chan struct{} // closed at its end
+	err  error         // set before
+}
+
+// maxChecks bounds the threads of this process that hang in path checks, each of a
+// different path. Beyond it, no path is checked for those who wait: a server that
+// does not answer would get nothing but more threads.
+const maxChecks = 128
+
+// locationLocked returns the location of path, which led to the file of e at time t.
+func (e *entry) locationLocked(path string, t int64) *location {
+	loc := e.locations[path]
+	if loc == nil {
+		loc = &location{path: path, entry: e, locks: make(map[*lock]struct{})}
+		e.locations[path] = loc
+	}
+	loc.passed(t)
+	return loc
+}
+
+// leaveLocked takes l out of the location that it has.
+func (e *entry) leaveLocked(l *lock) {
+	loc := l.location.Load()
+	delete(loc.locks, l)
+	if len(loc.locks) == 0 {
+		delete(e.locations, loc.path)
+	}
+}
+
+// checkLocked returns the check of the path that is under way, and begins one if there
+// is none. It returns nil if too many others hang.
+func (loc *location) checkLocked() *check {
+	checks := &loc.entry.reg.checks
+	if loc.check == nil && checks.take() {
+		c := &check{done: make(chan struct{})}
+		loc.check = c
+		go func() {
+			c.err = loc.checkAndMove()
+			checks.give()
+			loc.entry.mu.Lock()
+			loc.check = nil
+			loc.entry.mu.Unlock()
+			close(c.done)
+		}()
+	}
+	return loc.check
+}
+
+// await waits for the end of the check of a path of l, and returns its error. It returns
+// that of ctx if done, which is that of ctx, is closed before.
+func (c *check) await(ctx context.Context, done <-chan struct{}, l *lock) error {
+	// What the check moved happened before the receive from c.done. A context that
+	// ends at the same time is left to the caller, which goes on only to be refused.
+	select {
+	case <-c.done:
+		return c.err
+	case <-done:
+		l.entry().counts.cancelled.Add(1)
+		return cancelled(ctx)
+	}
+}
+
+// checkNow waits for a check of the path of l, unless too many others hang.
+func (l *lock) checkNow(ctx context.Context) error {
+	done := ctx.Done()
+	e := l.lockEntry()
+	var c *check
+	if !l.closed {
+		c = l.location.Load().checkLocked()
+	}
+	e.mu.Unlock()
+	if c == nil {
+		return nil
+	}
+	return c.await(ctx, done, l)
+}
+
+// checkAndMove checks the path and, if the file is lost, moves to the one that is at
+// the path now, with all Locks of the path and their waiters.
+func (loc *location) checkAndMove() error {
+	same, err := loc.checkPath(now())
+	if !same && err == nil {
+		_, _, err = loc.entry.reg.relocate(loc, nil)
+	}
+	return err
+}
+
+// checkPath reports whether the path leads to the entry's file. Time t is before the
+// check.
+func (loc *location) checkPath(t int64) (bool, error) {
+	same, err := loc.entry.file.sameAt(loc.path)
+	if same && err == nil {
+		loc.passed(t)
+	}
+	return same, err
+}

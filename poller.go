@@ -1,0 +1,61 @@
+package packlock
+
+import "time"
+
+const (
+	// The poller's delay doubles from the first to the second: 1 ms is no more
+	// than the slice that another process may be using up, and at 50 ms a process
+	// that polls hundreds of packs still leaves the processor to others.
+	pollMin = time.Millisecond
+	pollMax = 50 * time.Millisecond
+)
+
+// startPollerLocked gives the turn to the poller, which takes the place of a parked
+// thread where the process has none to spare.
+func (e *entry) startPollerLocked() {
+	e.turn = turnPolled
+	e.pollerStop = make(chan struct{}, 1)
+	go e.poll()
+}
+
+// poll waits for the lock by trying it again and again, and turns into a parked thread
+// as soon as there is room for one. Unlike a parked thread it stops when the queue is
+// empty.
+func (e *entry) poll() {
+	for delay := pollMin; ; delay = min(2*delay, pollMax) {
+		timer := time.NewTimer(delay)
+		select {
+		case <-timer.C:
+		case <-e.pollerStop:
+			timer.Stop()
+		}
+		e.mu.Lock()
+		if e.queue.n == 0 {
+			e.turn = turnTaken
+			e.mu.Unlock()
+			e.pass()
+			return
+		}
+		if e.reg.threads.take() {
+			e.startThreadLocked()
+			e.mu.Unlock()
+			return
+		}
+		e.mu.Unlock()
+		ok, err := e.file.try()
+		if ok || err != nil {
+			e.kernelWaitEnded(err)
+			return
+		}
+	}
+}
+
+// stopPollerLocked stops the poller if the queue has become empty.
+func (e *entry) stopPollerLocked() {
+	if e.turn == turnPolled && e.queue.n == 0 {
+		select {
+		case e.pollerStop <- struct{}{}:
+		default: // it has been told already
+		}
+	}
+}

@@ -1,0 +1,204 @@
+package packlock
+
+import (
+	"errors"
+	"io/fs"
+	"time"
+)
+
+// A lock file is lost when the file at its path is no longer the one that is open
+// here: it was deleted, replaced or renamed. Any program that opens the path then locks a
+// different file. The goroutine that notices moves to that file, together with all Locks
+// of the path and their waiters. These check the path:
+//
+//   - an acquire that got the kernel's lock, before it returns the hold (verify);
+//   - an acquire that finds the lock held by another process (try);
+//   - a check on a goroutine of its own (location.go), for an acquire that would be
+//     refused or that queues behind another process, and once in watchInterval for all
+//     waiters (watch.go).
+//
+// A thread that is parked on the lost file stays there, and drains.
+
+const (
+	// maxMoves bounds how often one acquire moves without waiting in between. So many
+	// in a row are not deletions by another program but a file system that does not
+	// give a file the same identity twice.
+	maxMoves = 1000
+
+	// A lost file whose name cannot be used yet (errDeletePending) was closed here. An
+	// acquire that may wait gives other processes this long to do the same: waiters on
+	// other machines get the old lock one after the other, some milliseconds apart, and
+	// then close the file.
+	deletePendingTimeout = time.Second
+)
+
+// verify reports whether the locked file is the one at the path of loc, as far as that
+// must be checked. The caller has the turn and the kernel's lock, which was handed over or
+// is fresh from the kernel.
+func (e *entry) verify(loc *location, handedOver, waited bool) (bool, error) {
+	if loc.entry != e {
+		return false, nil // the Lock has moved
+	}
+	// Read when the lock changed hands, just now; reading the clock again would
+	// cost a tenth of a hand-over.
+	t := e.fair.changedAt
+	if handedOver {
+		if !loc.dueAfterHandOver(t) {
+			return true, nil
+		}
+		if grants, err := e.file.serverStillGrants(); !grants {
+			return false, err
+		}
+		return loc.checkPath(t)
+	}
+	linked, ctime, err := e.file.stat()
+	switch {
+	case err == errFileLost:
+		return false, nil
+	case err != nil:
+		return false, err
+	case linked && !waited && !loc.due(t) && loc.vouches(ctime):
+		return true, nil
+	}
+	// The path check decides: some file systems have no idea of link counts, and a file
+	// changes for other reasons, too. The check confirms what the file said before it.
+	same, err := loc.checkPath(t)
+	if same && err == nil {
+		loc.noteCtime(ctime, t)
+	}
+	return same, err
+}
+
+// relocate finds the entry of the file that is at the path of loc now, the file of
+// loc.entry having been lost, and moves there everything that came by that path: the
+// Locks, and their waiters in their order.
+//
+// Either a is an acquire by that path that has the turn of loc.entry, with nothing
+// locked, and keeps it. If the turn of the new entry is free, a gets it. Otherwise its
+// waiter, if it has one, is queued there, ahead of those that had waited behind it. An
+// acquire whose caller holds the lock of the new file already gets ErrReentrant.
+//
+// Or a is nil, and any goroutine may have the turn of loc.entry. Then nothing is moved
+// from under an acquire that is under way: it checks for itself, and goes first.
+//
+// If to is nil without an error, nothing was moved.
+func (r *registry) relocate(loc *location, a *acquisition) (to *entry, turn bool, err error) {
+	from := loc.entry
+	if a != nil && a.entry != from {
+		return nil, false, nil // its Lock has moved already
+	}
+	t := now()
+	f, err := r.kernel.open(loc.path)
+	if err == errDeletePending && a != nil && !a.heldElsewhere && !from.unusable {
+		// This process may be the only one that has the old file open.
+		from.counts.reopened.Add(1)
+		r.abandonFile(from)
+		f, err = r.kernel.open(loc.path)
+	}
+	switch {
+	case err == errDeletePending && a == nil:
+		return nil, false, nil // no process can have a different one
+	case err != nil:
+		if a == nil && errors.Is(err, fs.ErrNotExist) {
+			from.turnAway(loc.path, fs.ErrNotExist)
+		}
+		return nil, false, err
+	}
+
+	r.mu.Lock()
+	from.mu.Lock()
+	switch {
+	case a != nil && a.lock.closed:
+		err = errClosed
+	case from.locations[loc.path] != loc: // it has been moved, or its Locks are closed
+	case r.entries[f.id()] == from: // renamed away and back again
+		to, turn = from, a != nil
+		loc.passed(t)
+	case a == nil && from.acquiringLocked():
+	default:
+		return r.moveLocked(loc, f, t, a)
+	}
+	from.mu.Unlock()
+	r.mu.Unlock()
+	f.close()
+	return to, turn, err
+}
+
+// moveLocked is the moving of relocate, to the entry of f, which was opened at
+// time t. It unlocks the registry's mu and that of loc.entry.
+func (r *registry) moveLocked(loc *location, f file, t int64, a *acquisition) (to *entry, turn bool, err error) {
+	from := loc.entry
+	to = r.entryLocked(f)
+	to.mu.Lock()
+	if !from.unusable {
+		to.counts.reopened.Add(1)
+	}
+	there := to.locationLocked(loc.path, t)
+	delete(from.locations, loc.path)
+	for l := range loc.locks {
+		there.locks[l] = struct{}{}
+		l.location.Store(there)
+	}
+	if len(from.locations) == 0 {
+		to.counts.take(&from.counts)
+	}
+	t = now() // opening may have taken long, and what follows waits from now on
+	switch {
+	case a == nil:
+	case to.turn == turnFree:
+		to.takeLocked(a.hold, a.caller)
+		turn = true
+	case to.heldByLocked(a.caller, a.marks()):
+		err = ErrReentrant
+	case a.waiter != nil && !a.ordered:
+		to.enqueueLocked(a.waiter, t)
+	}
+	var first *waiter // has the turn of to
+	var refused, moved []*waiter
+	for _, w := range from.queue.removeFunc(func(w *waiter) bool { return w.lock.path == loc.path }) {
+		switch {
+		case w.ordered:
+			moved = append(moved, w)
+		case to.turn == turnFree:
+			to.takeLocked(w.hold, w.owner)
+			first = w
+		case to.heldByLocked(w.owner, w.marks):
+			refused = append(refused, w)
+		default:
+			to.enqueueLocked(w, t)
+		}
+	}
+	from.stopPollerLocked()
+	from.endDrainLocked() // which no longer concerns the Locks that moved
+	retired := r.retireLocked(from)
+	to.mu.Unlock()
+	from.mu.Unlock()
+	r.mu.Unlock()
+	if first != nil {
+		first.deliver(hasTurn)
+	}
+	deliverError(refused, ErrReentrant)
+	deliverError(moved, errMoved)
+	if retired {
+		from.file.close()
+	}
+	if to.file != f {
+		f.close()
+	}
+	return to, turn, err
+}
+
+// acquiringLocked reports whether the turn is that of an acquire, or of a release,
+// under way.
+func (e *entry) acquiringLocked() bool {
+	return e.turn == turnTaken && (e.hold == nil || !e.hold.returned.Load())
+}
+
+// turnAway ends the waits by the given path with err.
+func (e *entry) turnAway(path string, err error) {
+	e.mu.Lock()
+	line := e.queue.removeFunc(func(w *waiter) bool { return w.lock.path == path })
+	e.stopPollerLocked()
+	e.mu.Unlock()
+	deliverError(line, err)
+}
