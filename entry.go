@@ -55,8 +55,9 @@ type entry struct {
 	owner uint64
 	// queue has the waiters for the turn. It is empty while the turn is free.
 	queue queue
-	// locations has the paths of the open Locks that use this entry.
-	locations map[string]*location
+	// locations has the paths of the open Locks that use this entry: one, in most
+	// programs.
+	locations []*location
 	// pins counts the calls that need file to stay open without having the turn.
 	pins int
 	// unusable is set by the turn's owner, closed by the goroutine that is about to
@@ -85,7 +86,7 @@ const (
 )
 
 func newEntry(r *registry, f file) *entry {
-	e := &entry{reg: r, file: f, id: f.id(), fair: newFairness(now(), !f.remote()), locations: make(map[string]*location)}
+	e := &entry{reg: r, file: f, id: f.id(), fair: newFairness(now(), !f.remote())}
 	e.queue.init()
 	return e
 }

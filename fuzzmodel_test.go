@@ -505,12 +505,7 @@ func (w *world) check() {
 
 // has reports whether the open Lock uses the entry.
 func (e *entry) has(l *lock) bool {
-	loc := e.locations[l.path]
-	if loc == nil {
-		return false
-	}
-	_, ok := loc.locks[l]
-	return ok
+	return slices.ContainsFunc(e.locations, func(loc *location) bool { return slices.Contains(loc.locks, l) })
 }
 
 // checkEntry checks what holds of an entry as long as no goroutine runs.
@@ -531,12 +526,13 @@ func (w *world) checkEntry(e *entry, calling bool) {
 	if n != e.queue.n {
 		bad("%d are in the queue", n)
 	}
-	for path, loc := range e.locations {
-		if loc.entry != e || loc.path != path || len(loc.locks) == 0 {
+	for i, loc := range e.locations {
+		samePath := func(other *location) bool { return other.path == loc.path }
+		if loc.entry != e || slices.ContainsFunc(e.locations[:i], samePath) || len(loc.locks) == 0 {
 			bad("it has a location that does not belong here")
 		}
-		for l := range loc.locks {
-			if l.closed || l.location.Load() != loc || l.path != path {
+		for i, l := range loc.locks {
+			if l.closed || l.location.Load() != loc || l.path != loc.path || l.index != i {
 				bad("it has a Lock that does not belong here")
 			}
 		}

@@ -1,6 +1,9 @@
 package packlock
 
-import "context"
+import (
+	"context"
+	"slices"
+)
 
 // A location is one of the paths to an entry's file. It is what all Locks of that
 // path have in common: they move to another file together, and one check of the
@@ -13,8 +16,8 @@ type location struct {
 
 	// The following are guarded by the entry's mu.
 
-	// locks are the open Locks of the path.
-	locks map[*lock]struct{}
+	// locks are the open Locks of the path, each at its index.
+	locks []*lock
 	// check is the one under way on a goroutine of its own, nil if there is none.
 	check *check
 }
@@ -33,21 +36,37 @@ const maxChecks = 128
 
 // locationLocked returns the location of path, which led to the file of e at time t.
 func (e *entry) locationLocked(path string, t int64) *location {
-	loc := e.locations[path]
-	if loc == nil {
-		loc = &location{path: path, entry: e, locks: make(map[*lock]struct{})}
-		e.locations[path] = loc
+	i := slices.IndexFunc(e.locations, func(loc *location) bool { return loc.path == path })
+	if i < 0 {
+		i = len(e.locations)
+		e.locations = append(e.locations, &location{path: path, entry: e})
 	}
-	loc.passed(t)
-	return loc
+	e.locations[i].passed(t)
+	return e.locations[i]
 }
 
-// leaveLocked takes l out of the location that it has.
-func (e *entry) leaveLocked(l *lock) {
-	loc := l.location.Load()
-	delete(loc.locks, l)
-	if len(loc.locks) == 0 {
-		delete(e.locations, loc.path)
+// removeLocked takes loc out of its entry.
+func (loc *location) removeLocked() {
+	e := loc.entry
+	e.locations = slices.DeleteFunc(e.locations, func(other *location) bool { return other == loc })
+}
+
+// joinLocked adds l to the Locks of the path.
+func (loc *location) joinLocked(l *lock) {
+	l.index = len(loc.locks)
+	loc.locks = append(loc.locks, l)
+	l.location.Store(loc)
+}
+
+// leaveLocked takes out l, which is closed and keeps its location.
+func (loc *location) leaveLocked(l *lock) {
+	last := len(loc.locks) - 1
+	loc.locks[last].index = l.index
+	loc.locks[l.index] = loc.locks[last]
+	loc.locks[last] = nil
+	loc.locks = loc.locks[:last]
+	if last == 0 {
+		loc.removeLocked()
 	}
 }
 

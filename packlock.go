@@ -137,7 +137,9 @@ type lock struct {
 	// and that of both the old and the new entry. It is never nil.
 	location atomic.Pointer[location]
 
-	closed bool // guarded by the mu of the location's entry
+	// Guarded by the mu of the location's entry.
+	index  int // in the location's locks
+	closed bool
 }
 
 // opened returns what is behind a Lock that was opened.

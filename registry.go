@@ -130,9 +130,7 @@ func (r *registry) attach(l *lock) error {
 	r.mu.Lock()
 	e := r.entryLocked(f)
 	e.mu.Lock()
-	loc := e.locationLocked(l.path, t)
-	loc.locks[l] = struct{}{}
-	l.location.Store(loc)
+	e.locationLocked(l.path, t).joinLocked(l)
 	e.mu.Unlock()
 	r.mu.Unlock()
 	if e.file != f {
@@ -204,7 +202,7 @@ func (l *lock) close() error {
 		return &fs.PathError{Op: "close", Path: l.path, Err: errClosed}
 	}
 	l.closed = true
-	e.leaveLocked(l)
+	l.location.Load().leaveLocked(l)
 	turnedAway := e.queue.removeFunc(func(w *waiter) bool { return w.lock == l })
 	e.stopPollerLocked()
 	retired := r.retireLocked(e)

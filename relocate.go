@@ -3,6 +3,7 @@ package packlock
 import (
 	"errors"
 	"io/fs"
+	"slices"
 	"time"
 )
 
@@ -110,7 +111,7 @@ func (r *registry) relocate(loc *location, a *acquisition) (to *entry, turn bool
 	switch {
 	case a != nil && a.lock.closed:
 		err = errClosed
-	case from.locations[loc.path] != loc: // it has been moved, or its Locks are closed
+	case !slices.Contains(from.locations, loc): // it has been moved, or its Locks are closed
 	case r.entries[f.id()] == from: // renamed away and back again
 		to, turn = from, a != nil
 		loc.passed(t)
@@ -134,10 +135,9 @@ func (r *registry) moveLocked(loc *location, f file, t int64, a *acquisition) (t
 		to.counts.reopened.Add(1)
 	}
 	there := to.locationLocked(loc.path, t)
-	delete(from.locations, loc.path)
-	for l := range loc.locks {
-		there.locks[l] = struct{}{}
-		l.location.Store(there)
+	loc.removeLocked()
+	for _, l := range loc.locks {
+		there.joinLocked(l)
 	}
 	if len(from.locations) == 0 {
 		to.counts.take(&from.counts)
