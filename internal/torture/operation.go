@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,6 +27,7 @@ const (
 	underDo
 	detaching
 	nesting
+	acquiringAll
 	reentering
 	storming
 	reopening
@@ -45,6 +47,7 @@ var doings = [...]string{
 	underDo:          "Do",
 	detaching:        "Detach",
 	nesting:          "Acquire of a second pack",
+	acquiringAll:     "AcquireAll",
 	reentering:       "re-entry",
 	storming:         "cancel storm",
 	reopening:        "open and close",
@@ -70,6 +73,7 @@ var mix = []struct {
 	{10, (*hand).do},
 	{5, (*hand).detach},
 	{3, (*hand).nest},
+	{1, (*hand).acquireAll},
 	{2, (*hand).storm},
 	{2, (*hand).reopen},
 	{3, (*hand).drain},
@@ -155,6 +159,7 @@ const (
 	cancelled
 	busy
 	refused
+	deadlock
 	closed // the Lock was
 	gone   // the pack was
 )
@@ -177,6 +182,8 @@ func (w *worker) outcome(ctx context.Context, p int, err error, possible ...outc
 		inOrder = errors.Is(err, packlock.ErrBusy)
 	case errors.Is(err, packlock.ErrBusy):
 		o = busy
+	case errors.Is(err, packlock.ErrDeadlock):
+		o = deadlock
 	case errors.Is(err, fs.ErrClosed):
 		o = closed
 	case errors.Is(err, fs.ErrNotExist):
@@ -185,7 +192,7 @@ func (w *worker) outcome(ctx context.Context, p int, err error, possible ...outc
 	default:
 		inOrder = false
 	}
-	if o == granted || o == busy || o == refused {
+	if o == granted || o == busy || o == refused || o == deadlock {
 		possibly := false
 		for _, candidate := range possible {
 			possibly = possibly || o == candidate
@@ -341,8 +348,44 @@ func (h *hand) nest(p int) {
 	if !h.ended(h.outcome(background, p, err, granted)) {
 		return
 	}
-	h.acquire(p + 1 + h.rng.IntN(packs-1-p))
+	// Not in the order of AcquireAll.
+	second := p + 1 + h.rng.IntN(packs-1-p)
+	other, err := h.lock(second).Acquire(background)
+	if h.ended(h.outcome(background, second, err, granted, deadlock)) {
+		h.use(second, other)
+	}
 	h.use(p, hold)
+}
+
+// acquireAll acquires several packs at once. The time limit ends deadlocks with a hand of
+// another process that nests.
+func (h *hand) acquireAll(p int) {
+	h.begin(acquiringAll)
+	ctx, cancel := context.WithTimeout(background, h.upTo(20*time.Millisecond))
+	defer cancel()
+	// It may acquire one of them several times, and so not packStill, of which all is counted.
+	which := slices.DeleteFunc(h.rng.Perm(packs), func(p int) bool { return p == packStill })[:2+h.rng.IntN(packs-2)]
+	locks := make([]*packlock.Lock, len(which))
+	for i, p := range which {
+		locks[i] = h.lock(p)
+	}
+	holds, err := packlock.AcquireAll(ctx, locks...)
+	var pathError *fs.PathError
+	if errors.As(err, &pathError) {
+		failed := slices.IndexFunc(locks, func(l *packlock.Lock) bool { return l.Path() == pathError.Path })
+		if failed < 0 || holds != nil {
+			h.violated("AcquireAll of %d packs: %v, %d holds", len(which), err, len(holds))
+		}
+		h.ended(h.outcome(ctx, which[failed], err, deadlock))
+		return
+	}
+	for i, p := range which {
+		h.ended(h.outcome(ctx, p, err, granted))
+		h.pass(p, holds[i])
+	}
+	if err := holds.Release(); err != nil {
+		h.violated("%v", err)
+	}
 }
 
 // storm has many acquires wait and cancels them, together or one by one.
