@@ -3,25 +3,26 @@ package packlock
 import (
 	"errors"
 	"io/fs"
+	"syscall"
 	"time"
 
 	"packlock/internal/proclocks"
 )
 
-// A Process is one that has the lock of a sidecar.
+// A Process is one that holds a lock.
 type Process struct {
 	PID     int       // 0 if it cannot be named: in another pid namespace, or another user's that inherited the lock
 	Name    string    // its command name
-	Args    []string  // its command line, whole and unshortened; nil if not to be had
-	Started time.Time // zero if not to be had; on the clock of time.Now, to hundredths of a second
+	Args    []string  // its command line, whole and unshortened; nil if not known
+	Started time.Time // on the clock of time.Now, to hundredths of a second; zero if not known
 	Self    bool      // it is this process
 }
 
 // holders is Lock.Holders.
 func (l *lock) holders() ([]Process, error) {
 	file, err := proclocks.Name(l.path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+		return nil, nil // nothing is at the path, or what leads there is a file
 	}
 	var tables *proclocks.Tables
 	if err == nil {

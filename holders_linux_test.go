@@ -310,3 +310,16 @@ func TestHolderInsideAnotherPIDNamespaceIsTold(t *testing.T) {
 	c.expect("locked")
 	checkHolders(t, openReal(t, dir), cmd.Process.Pid)
 }
+
+// What is below a file does not exist, and so no process holds it.
+func TestNoHoldersBelowAFile(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "pack")
+	l := openReal(t, dir)
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, dir, 0o666)
+	if holders := holdersOf(t, l); holders != nil {
+		t.Errorf("held by %v", holders)
+	}
+}
