@@ -264,6 +264,66 @@ func TestAllBeginsAgainFromTheQueue(t *testing.T) {
 	})
 }
 
+// An acquire of AcquireAll does not take the turn of a different entry, even if it is free.
+func TestOrderedAcquireTakesNoOtherTurn(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		other := e.open(otherPath)
+		tries := e.k.called("try")
+		h, err := e.l.acquire(t.Context(), parking, other.entry())
+		if h != nil || !errors.Is(err, errMoved) {
+			t.Errorf("%v, %v; want errMoved", h, err)
+		}
+		e.called("try", tries)
+		e.close(other)
+		e.works()
+	})
+}
+
+// The context of AcquireAll ends, and then it has not: no hold is lost by that.
+func TestAllWithAContextThatEndsForAMoment(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		ctx := &momentary{Context: t.Context()}
+		holds, err := AcquireAll(ctx, e.l)
+		if holds != nil || !errors.Is(err, ErrCancelled) {
+			t.Errorf("%v, %v; want ErrCancelled", holds, err)
+		}
+		if s := e.l.Stats(); s.Cancelled != 1 || s.Acquired != 0 {
+			t.Errorf("%+v", s)
+		}
+		e.works()
+	})
+}
+
+// momentary is a context that has ended when it is asked for the first time.
+type momentary struct {
+	context.Context
+	asked bool
+}
+
+func (c *momentary) Err() error {
+	if c.asked {
+		return nil
+	}
+	c.asked = true
+	return context.Canceled
+}
+
+// On error there are no holds.
+func TestAllReturnsNoHoldsWithAnError(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		locks := e.packs(2)
+		f := e.k.foreigner(t, locks[1].Path())
+		f.lock(t)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if holds, err := AcquireAll(ctx, locks...); holds != nil || !errors.Is(err, ErrCancelled) {
+			t.Errorf("%v, %v; want no holds", holds, err)
+		}
+		f.letGo()
+		synctest.Wait()
+	})
+}
+
 func TestFilesAreOrderedByVolumeFirst(t *testing.T) {
 	order := []fileID{
 		{1, [2]uint64{1, 1}}, {1, [2]uint64{1, 2}}, {1, [2]uint64{2, 0}}, {2, [2]uint64{0, 0}},

@@ -16,6 +16,13 @@ func TestCollectorSparesALockInUse(t *testing.T) {
 		{"Acquire", "block", func(l *Lock) (*Hold, error) { return l.Acquire(context.Background()) }},
 		{"AcquireBlocking", "block", (*Lock).AcquireBlocking},
 		{"TryAcquire", "open", (*Lock).TryAcquire},
+		{"AcquireAll", "block", func(l *Lock) (*Hold, error) {
+			holds, err := AcquireAll(context.Background(), l)
+			if err != nil {
+				return nil, err
+			}
+			return holds[0], nil
+		}},
 	} {
 		k := newFakeKernel()
 		l, err := newRegistry(k).openFile(fakePath)

@@ -3,6 +3,7 @@ package packlock
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -56,6 +57,14 @@ func TestPanicOfAContextLosesNoLock(t *testing.T) {
 			e.k.replace(fakePath)
 			return func() {}
 		}},
+		{"deleted, and the name is not free yet", func(e *engine) func() {
+			e.keepsName(deletePendingTimeout / 20)
+			return func() {}
+		}},
+		{"deleted, and the name is not free in time", func(e *engine) func() {
+			e.keepsName(2*deletePendingTimeout - 1)
+			return func() {}
+		}},
 		{"lost, and held", func(e *engine) func() {
 			e.k.replace(fakePath)
 			f := e.lockedElsewhere()
@@ -77,10 +86,12 @@ func TestPanicOfAContextLosesNoLock(t *testing.T) {
 								}
 							}()
 							h, err := e.l.Acquire(ctx)
-							if err != nil {
+							switch {
+							case err == nil:
+								e.release(h)
+							case !errors.Is(err, errDeletePending):
 								t.Fatal(err)
 							}
-							e.release(h)
 						}()
 						time.Sleep(2 * time.Second)
 						e.works()
@@ -139,6 +150,61 @@ func TestEndOfADeadlineIsATimeout(t *testing.T) {
 		}
 		f.letGo()
 	})
+}
+
+// The error tells the end of the context, and its cause if that is a different one, once
+// each. It is a timeout if the context's deadline passed, whatever the cause.
+func TestErrorOfTheEndOfAContext(t *testing.T) {
+	reason := errors.New("reason")
+	for _, row := range []struct {
+		name    string
+		ctx     func() (context.Context, func())
+		want    string
+		timeout bool
+		is      []error
+	}{
+		{"cancelled", func() (context.Context, func()) {
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			return ctx, cancel
+		}, "wait cancelled: context canceled", false, []error{context.Canceled}},
+		{"cancelled with a cause", func() (context.Context, func()) {
+			ctx, cancel := context.WithCancelCause(t.Context())
+			cancel(reason)
+			return ctx, func() { cancel(nil) }
+		}, "wait cancelled: context canceled: reason", false, []error{context.Canceled, reason}},
+		{"cancelled with a cause that tells it, too", func() (context.Context, func()) {
+			ctx, cancel := context.WithCancelCause(t.Context())
+			cancel(fmt.Errorf("reason: %w", context.Canceled))
+			return ctx, func() { cancel(nil) }
+		}, "wait cancelled: reason: context canceled", false, []error{context.Canceled}},
+		{"cancelled because of a timeout elsewhere", func() (context.Context, func()) {
+			ctx, cancel := context.WithCancelCause(t.Context())
+			cancel(os.ErrDeadlineExceeded)
+			return ctx, func() { cancel(nil) }
+		}, "wait cancelled: context canceled: i/o timeout", false, []error{context.Canceled, os.ErrDeadlineExceeded}},
+		{"deadline", func() (context.Context, func()) {
+			return context.WithDeadline(t.Context(), time.Now().Add(-1))
+		}, "wait cancelled: context deadline exceeded", true, []error{context.DeadlineExceeded}},
+		{"deadline with a cause", func() (context.Context, func()) {
+			return context.WithDeadlineCause(t.Context(), time.Now().Add(-1), reason)
+		}, "wait cancelled: context deadline exceeded: reason", true, []error{context.DeadlineExceeded, reason}},
+	} {
+		ctx, stop := row.ctx()
+		err := cancelled(ctx)
+		if err.Error() != row.want {
+			t.Errorf("%s: %q, want %q", row.name, err, row.want)
+		}
+		if os.IsTimeout(err) != row.timeout {
+			t.Errorf("%s: timeout %t", row.name, !row.timeout)
+		}
+		for _, is := range append(row.is, ErrCancelled) {
+			if !errors.Is(err, is) {
+				t.Errorf("%s: not %v", row.name, is)
+			}
+		}
+		stop()
+	}
 }
 
 // panicOf returns what fn panics with, nil if it does not.

@@ -231,6 +231,13 @@ func TestCycleThatHasEndedIsNotBroken(t *testing.T) {
 			go cycle[0].on.Release()
 			return goOn
 		},
+		"a waiter is about to be woken": func(e *engine, cycle []waitEdge) func() {
+			w := cycle[1].waiter
+			cycle[1].entry.mu.Lock()
+			cycle[1].entry.queue.remove(w)
+			cycle[1].entry.mu.Unlock()
+			return func() { deliverError([]*waiter{w}, ErrCancelled) }
+		},
 		"the waiters serve other acquires": func(e *engine, cycle []waitEdge) func() {
 			for i := range cycle {
 				cycle[i].hold = &Hold{}
@@ -298,6 +305,102 @@ func TestContextOfADetachedHoldClosesNoCycleEither(t *testing.T) {
 		for _, k := range knights {
 			<-k.wants.done
 		}
+	})
+}
+
+// A wait on behalf of several holds closes a cycle through any of them, and a cycle may go
+// through any of several waits on behalf of a hold.
+func TestDeadlockThroughAnyHoldOfAContext(t *testing.T) {
+	for _, which := range []int{0, 1, 2} {
+		onFake(t, func(t *testing.T, e *engine) {
+			locks := e.packs(5)
+			holds := make([]*Hold, 3)
+			ctx := t.Context()
+			for i := range holds {
+				holds[i] = e.try(locks[i])
+				ctx = holds[i].Context(ctx)
+			}
+			// A different goroutine holds locks[3], and waits for one of them.
+			waits := &acquiring{e: e, done: make(chan struct{})}
+			held := make(chan *Hold)
+			go func() {
+				defer close(waits.done)
+				h := e.try(locks[3])
+				held <- h
+				if waits.hold, waits.err = locks[which].Acquire(t.Context()); waits.hold != nil {
+					waits.hold.Release()
+				}
+				h.Release()
+			}()
+			<-held
+			elsewhere := e.k.foreigner(t, locks[4].Path())
+			elsewhere.lock(t)
+			under := func(l *Lock) *acquiring {
+				return e.start(func(context.Context) (*Hold, error) { return l.Acquire(ctx) })
+			}
+			bystanders := []*acquiring{under(locks[4]), under(locks[4])}
+			time.Sleep(time.Nanosecond)
+			closes := under(locks[3])
+			bystanders = append(bystanders, under(locks[4]))
+			time.Sleep(2 * deadlockAge)
+			closes.failed(ErrDeadlock)
+			for _, a := range bystanders {
+				a.waits()
+				a.givesUp()
+			}
+			waits.waits()
+			e.release(holds[which])
+			waits.succeeds()
+			for i, h := range holds {
+				if i != which {
+					e.release(h)
+				}
+			}
+			elsewhere.letGo()
+			synctest.Wait()
+		})
+	}
+}
+
+// A waiter that moves to a different file may close a cycle there, long after it began to
+// wait.
+func TestDeadlockThatAMoveCloses(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		other := e.open(otherPath)
+		elsewhere := e.lockedElsewhere()
+		holding, second := make(chan struct{}), make(chan *Lock)
+		first, closes := &acquiring{e: e, done: make(chan struct{})}, &acquiring{e: e, done: make(chan struct{})}
+		go func() { // holds other, and waits for the old file
+			defer close(first.done)
+			h := e.try(other)
+			close(holding)
+			var h2 *Hold
+			if h2, first.err = e.l.Acquire(t.Context()); h2 != nil {
+				h2.Release()
+			}
+			h.Release()
+		}()
+		<-holding
+		time.Sleep(watchInterval / 2)
+		e.k.replace(fakePath)
+		go func() { // holds the new file, and waits for other
+			defer close(closes.done)
+			h := e.try(<-second)
+			var h2 *Hold
+			if h2, closes.err = other.Acquire(t.Context()); h2 != nil {
+				h2.Release()
+			}
+			h.Release()
+		}()
+		second <- e.open(fakePath)
+		time.Sleep(watchInterval/2 + 2*deadlockAge)
+		<-first.done
+		<-closes.done
+		if first.err != nil || !errors.Is(closes.err, ErrDeadlock) {
+			t.Errorf("%v and %v, want ErrDeadlock of the second", first.err, closes.err)
+		}
+		elsewhere.letGo()
+		synctest.Wait()
 	})
 }
 

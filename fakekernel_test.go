@@ -27,6 +27,7 @@ type fakeKernel struct {
 	inodes uint64
 	nopen  int // descriptors that are open
 	calls  map[string]int
+	dups   []*os.File // what dup returned
 }
 
 type fakeInode struct {
@@ -369,7 +370,9 @@ func (f *fakeFile) dup(string) (*os.File, error) {
 	if f.closed {
 		panic("dup of " + f.path + " after close")
 	}
-	return os.Open(os.DevNull)
+	dup, err := os.Open(os.DevNull)
+	f.k.dups = append(f.k.dups, dup)
+	return dup, err
 }
 
 // close closes the file even when it fails, as close(2) does.

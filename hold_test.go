@@ -3,6 +3,7 @@ package packlock
 import (
 	"context"
 	"errors"
+	"os"
 	"runtime"
 	"sync"
 	"testing"
@@ -162,4 +163,24 @@ func TestDoReleasesOnGoexit(t *testing.T) {
 	wg.Wait()
 	checkFree(t, l)
 	release(t, acquireReal(t, l))
+}
+
+// A Dup that meets a Release returns no file, and leaves none open.
+func TestDupAgainstReleaseLeavesNothingOpen(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		h := e.try(e.l)
+		e.beforeNext("dup", h.Release)
+		f, err := h.Dup()
+		if f != nil || !errors.Is(err, ErrReleased) {
+			t.Errorf("%v, %v; want ErrReleased", f, err)
+		}
+		for _, dup := range e.k.dups {
+			if err := dup.Close(); !errors.Is(err, os.ErrClosed) {
+				t.Errorf("the duplicate is open: %v", err)
+			}
+		}
+		if len(e.k.dups) != 1 {
+			t.Errorf("%d duplicates", len(e.k.dups))
+		}
+	})
 }

@@ -60,6 +60,9 @@ func (loc *location) joinLocked(l *lock) {
 
 // leaveLocked takes out l, which is closed and keeps its location.
 func (loc *location) leaveLocked(l *lock) {
+	if l.index >= len(loc.locks) || loc.locks[l.index] != l {
+		panic("packlock: Lock leaves a location where it is not")
+	}
 	last := len(loc.locks) - 1
 	loc.locks[last].index = l.index
 	loc.locks[l.index] = loc.locks[last]

@@ -140,6 +140,9 @@ func TestEntryIsLookedUpAgainAfterTheWaitForItsMutex(t *testing.T) {
 	if <-got != to.entry {
 		t.Error("the entry that the Lock has left")
 	}
+	l.location.Store(from)
+	closeLock(t, l)
+	closeLock(t, other)
 }
 
 // stacks describes what every goroutine is doing.

@@ -74,9 +74,9 @@ func childCrowd(args []string) error {
 // What runs in the background comes back after the process was stopped, and nothing
 // piles up, also under load.
 func TestStopsUnderLoadPileNothingUp(t *testing.T) {
-	packs, waiters, stops := 1000, 50, 15
+	packs, waiters, stops, stopped := 1000, 50, 15, time.Second
 	if testing.Short() {
-		packs, waiters, stops = 200, 10, 2
+		packs, waiters, stops, stopped = 200, 10, 1, 400*time.Millisecond
 	}
 	c := childStart(t, "crowd", t.TempDir(), strconv.Itoa(packs), strconv.Itoa(waiters))
 	state := func() (more int, open time.Duration) {
@@ -103,7 +103,7 @@ func TestStopsUnderLoadPileNothingUp(t *testing.T) {
 			if err := unix.Kill(c.cmd.Process.Pid, sig); err != nil {
 				t.Fatal(err)
 			}
-			time.Sleep(time.Second) // that the process is stopped, and then is not
+			time.Sleep(stopped) // that the process is, and then is not
 		}
 		more, open = state()
 		t.Logf("after a stop: %d more goroutines, an Open takes %v", more, open)

@@ -1,6 +1,9 @@
 package packlock
 
 import (
+	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -69,4 +72,63 @@ func TestWaitForAHandOverIsTimedToItsEnd(t *testing.T) {
 			t.Errorf("%+v", s)
 		}
 	})
+}
+
+// The counts of a lost file are added to those of the one that took its place, and
+// nothing is left behind.
+func TestCountsMoveWhole(t *testing.T) {
+	fill := func(c *counters, n uint64) {
+		for i, u := range []*atomic.Uint64{
+			&c.acquired, &c.contended, &c.handedOver, &c.kernelWaits, &c.cancelled, &c.adopted, &c.drained, &c.reopened,
+		} {
+			u.Store(n + uint64(i))
+		}
+		c.waitTime.Store(int64(n + 8))
+		c.longestWait.Store(int64(n + 9))
+	}
+	read := func(c *counters) (all []uint64) {
+		for _, u := range []*atomic.Uint64{
+			&c.acquired, &c.contended, &c.handedOver, &c.kernelWaits, &c.cancelled, &c.adopted, &c.drained, &c.reopened,
+		} {
+			all = append(all, u.Load())
+		}
+		return append(all, uint64(c.waitTime.Load()), uint64(c.longestWait.Load()))
+	}
+	for _, n := range []uint64{100, 1000} { // the longest wait may be the one's or the other's
+		var to, from counters
+		fill(&to, 300)
+		fill(&from, n)
+		to.take(&from)
+		var want []uint64
+		for i := range uint64(9) {
+			want = append(want, 300+n+2*i)
+		}
+		want = append(want, max(300, n)+9)
+		if got := read(&to); !slices.Equal(got, want) {
+			t.Errorf("%v, want %v", got, want)
+		}
+		if got := read(&from); slices.Max(got) != 0 {
+			t.Errorf("%v are left", got)
+		}
+	}
+}
+
+// An acquire that ends its wait and a move raise the longest wait at the same time: the
+// longer one stays.
+func TestLongestWaitIsRaisedByTwo(t *testing.T) {
+	for range 1000 {
+		var c counters
+		var both sync.WaitGroup
+		for _, d := range []int64{1, 2} {
+			both.Go(func() { c.maxLongestWait(d) })
+		}
+		both.Wait()
+		if d := c.longestWait.Load(); d != 2 {
+			t.Fatalf("the longest wait is %d, want 2", d)
+		}
+		c.maxLongestWait(1)
+		if d := c.longestWait.Load(); d != 2 {
+			t.Fatalf("the longest wait is %d after a shorter one", d)
+		}
+	}
 }
