@@ -314,12 +314,7 @@ func TestDeadlockThroughAnyHoldOfAContext(t *testing.T) {
 	for _, which := range []int{0, 1, 2} {
 		onFake(t, func(t *testing.T, e *engine) {
 			locks := e.packs(5)
-			holds := make([]*Hold, 3)
-			ctx := t.Context()
-			for i := range holds {
-				holds[i] = e.try(locks[i])
-				ctx = holds[i].Context(ctx)
-			}
+			holds := Holds{e.try(locks[0]), e.try(locks[1]), e.try(locks[2])}
 			// A different goroutine holds locks[3], and waits for one of them.
 			waits := &acquiring{e: e, done: make(chan struct{})}
 			held := make(chan *Hold)
@@ -336,7 +331,7 @@ func TestDeadlockThroughAnyHoldOfAContext(t *testing.T) {
 			elsewhere := e.k.foreigner(t, locks[4].Path())
 			elsewhere.lock(t)
 			under := func(l *Lock) *acquiring {
-				return e.start(func(context.Context) (*Hold, error) { return l.Acquire(ctx) })
+				return e.start(func(ctx context.Context) (*Hold, error) { return l.Acquire(holds.Context(ctx)) })
 			}
 			bystanders := []*acquiring{under(locks[4]), under(locks[4])}
 			time.Sleep(time.Nanosecond)
