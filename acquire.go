@@ -78,7 +78,7 @@ type acquisition struct {
 	lock   *lock
 	entry  *entry
 	hold   *Hold
-	waiter *waiter // made when the acquire has to wait
+	waiter *waiter // made when the acquire must wait
 	caller uint64
 	moves  uint16 // in a row, to the file that took a lost one's place
 	state  acquireState

@@ -84,7 +84,7 @@ func (e *entry) startThreadLocked() {
 		runtime.LockOSThread()
 		err := e.file.block()
 		// Unlocked before a waiter is woken, so that this thread can go on with the
-		// goroutine that it wakes. One that ended locked would first have to find
+		// goroutine that it wakes. One that ended locked would first need
 		// another thread for that.
 		runtime.UnlockOSThread()
 		e.reg.threads.give()

@@ -17,7 +17,7 @@ import (
 // waits, and then the wait-for graph is followed from the hold that it waits for. So
 // whichever waiter of a cycle is entered last finds the cycle, and short waits cost
 // nothing. No grant can close a cycle, because a goroutine that was just granted a lock
-// does not wait. A waiter that moved to another entry is entered again.
+// does not wait. After a waiter has moved to a different entry, the search is made again.
 //
 // What is found may have changed by then, as the graph is read one entry after the
 // other. A cycle is broken only if it still stands with all of its entries locked.
@@ -35,7 +35,7 @@ type longWaits struct {
 }
 
 // A longWait is a waiter in the table. The waiter may serve another acquire by the time
-// the entry in the table is used, so what it is about stands beside it.
+// the entry in the table is used, so the wait is described here.
 type longWait struct {
 	waiter *waiter
 	lock   *lock

@@ -46,7 +46,7 @@ type entry struct {
 	abandonedAt int64
 
 	mu sync.Mutex // guards the following; not held across a kernel call
-	// turn changes as described above, by whoever has it or takes it when free.
+	// turn changes as described above, by its owner, or by the goroutine that takes it when it is free.
 	turn turn
 	// hold is that of the turn's owner, live or in the making, and nil unless the
 	// turn is taken.

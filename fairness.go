@@ -4,7 +4,7 @@ import "time"
 
 // fairness is how one process shares the kernel's lock with others. It owns the
 // times that this takes and is told the clock, so there is no kernel, no mutex
-// and no goroutine in it. It belongs to whoever has the turn of its entry.
+// and no goroutine in it. It belongs to the owner of its entry's turn.
 //
 // flock(2) grants the lock to the first process that tries it after an unlock. The
 // process that unlocks is always faster than one that must be woken: it barges in, and

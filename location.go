@@ -6,7 +6,7 @@ import (
 )
 
 // A location is one of the paths to an entry's file. It is what all Locks of that
-// path have in common: they move to another file together, and one check of the
+// path have in common: they move to a different file together, and one check of the
 // path counts for all of them.
 type location struct {
 	path  string
@@ -30,7 +30,7 @@ type check struct {
 }
 
 // maxChecks bounds the threads of this process that hang in path checks, each of a
-// different path. Beyond it, no path is checked for those who wait: a server that
+// different path. Beyond it, no path is checked for waiters: a server that
 // does not answer would get nothing but more threads.
 const maxChecks = 128
 
@@ -93,7 +93,7 @@ func (loc *location) checkLocked() *check {
 }
 
 // await waits for the end of the check of a path of l, and returns its error. It returns
-// that of ctx if done, which is that of ctx, is closed before.
+// ErrCancelled if the context ends first, whose channel done is.
 func (c *check) await(ctx context.Context, done <-chan struct{}, l *lock) error {
 	// What the check moved happened before the receive from c.done. A context that
 	// ends at the same time is left to the caller, which goes on only to be refused.

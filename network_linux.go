@@ -69,11 +69,9 @@ func (n network) ask(path string, expensively bool) (bool, error) {
 		}
 		return true, nil // lstat finds out what is there
 	}
-	// The name is the directory's, and the directory's name its parent's. Where
-	// either is gone lstat finds out.
-	dir := directory(path)
-	refresh(unix.AT_FDCWD, directory(dir))
-	refresh(unix.AT_FDCWD, dir)
+	for _, dir := range directoriesOf(path) {
+		refresh(unix.AT_FDCWD, dir) // if it is gone, lstat finds out
+	}
 	if n == otherNetwork && expensively {
 		// GlusterFS answers lstat from what it remembers, for a second, or for as long
 		// as it is called again and again; but not after it has read the directory. That
@@ -83,6 +81,13 @@ func (n network) ask(path string, expensively bool) (bool, error) {
 		}
 	}
 	return true, nil
+}
+
+// directoriesOf returns the directories that remember the name of path: its own, and before
+// that the parent, which remembers the name of the directory.
+func directoriesOf(path string) []string {
+	dir := directory(path)
+	return []string{directory(dir), dir}
 }
 
 // isDeletePending reports whether path could not be opened or created, with err, because
@@ -145,10 +150,9 @@ func (f *osFile) serverStillGrants() (bool, error) {
 		// The client opens it again for most calls, but not for this one, which does
 		// nothing else to a file that is never written. While it connects again the
 		// call fails with EAGAIN.
-		err := error(unix.EAGAIN)
-		for again := 0; err == unix.EAGAIN && again < maxAgain; again++ {
-			err = ignoringEINTR(func() error { return unix.Fsync(f.fd) })
-		}
+		err := whileEAGAIN(func() error {
+			return ignoringEINTR(func() error { return unix.Fsync(f.fd) })
+		})
 		if err == unix.EBADF {
 			return false, nil
 		}
@@ -157,4 +161,15 @@ func (f *osFile) serverStillGrants() (bool, error) {
 	// On a cluster, locking again would fail if another process holds the lock. But it
 	// would also lock again what a Release unlocks in that moment.
 	return true, nil
+}
+
+// whileEAGAIN calls fn until it returns something other than EAGAIN, maxAgain times at
+// most.
+func whileEAGAIN(fn func() error) (err error) {
+	for range maxAgain {
+		if err = fn(); err != unix.EAGAIN {
+			break
+		}
+	}
+	return err
 }

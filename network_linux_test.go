@@ -3,9 +3,12 @@ package packlock
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // The questions that servers are asked have the right answers on a file system that
@@ -124,6 +127,67 @@ func TestDirectoryOfAPath(t *testing.T) {
 	} {
 		if got := directory(path); got != want {
 			t.Errorf("%q: %q, want %q", path, got, want)
+		}
+	}
+}
+
+// Of a name, both directories are asked: a directory that another machine renamed is
+// remembered by its parent.
+func TestDirectoriesThatRememberAName(t *testing.T) {
+	for path, want := range map[string][]string{
+		"/srv/pack/.grex-lock": {"/srv", "/srv/pack"},
+		"/pack/.grex-lock":     {"/", "/pack"},
+		"/.grex-lock":          {"/", "/"},
+		"/a/../b/c/":           {"/a/..", "/a/../b"},
+	} {
+		if got := directoriesOf(path); !slices.Equal(got, want) {
+			t.Errorf("%s: %v, want %v", path, got, want)
+		}
+	}
+}
+
+func TestCallIsRepeatedWhileAClientConnectsAgain(t *testing.T) {
+	for _, row := range []struct {
+		until int // so many EAGAIN
+		then  error
+		calls int
+	}{{0, nil, 1}, {3, nil, 4}, {3, unix.EBADF, 4}, {maxAgain - 1, nil, maxAgain}, {maxAgain + 5, unix.EAGAIN, maxAgain}} {
+		calls := 0
+		err := whileEAGAIN(func() error {
+			if calls++; calls <= row.until {
+				return unix.EAGAIN
+			}
+			return row.then
+		})
+		if err != row.then || calls != row.calls {
+			t.Errorf("%d times EAGAIN: %v after %d calls, want %v after %d", row.until, err, calls, row.then, row.calls)
+		}
+	}
+}
+
+// A server that cannot be asked, because this process can open no file, is an error: what
+// the client remembers must not be taken for its answer.
+func TestCheckWithoutDescriptorsIsAnError(t *testing.T) {
+	path := filepath.Join(t.TempDir(), FileName)
+	f, err := openFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.close()
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	none := limit
+	none.Cur = 0
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &none); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)
+	for _, n := range []network{smb, otherNetwork} {
+		f.network = n
+		if same, err := f.sameAt(path); same || err != unix.EMFILE {
+			t.Errorf("network %d: %t, %v; want EMFILE", n, same, err)
 		}
 	}
 }

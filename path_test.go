@@ -142,9 +142,11 @@ func TestAlarmThatNeverGoesOffIsReplaced(t *testing.T) {
 			set(time.Second)
 			time.Sleep(time.Second / 2)
 			rung() // the old one does not
+			e.mu.Lock()
 			if !a.isSet {
 				t.Error("the old timer cleared the alarm")
 			}
+			e.mu.Unlock()
 			time.Sleep(time.Second / 2)
 			rung(1500 * time.Millisecond)
 		})

@@ -51,7 +51,7 @@ func (a *acquisition) needWaiter(t int64) *waiter {
 	return a.waiter
 }
 
-// dropWaiter gives back the waiter, if there is one, for another acquire to use.
+// dropWaiter gives back the waiter, if there is one, for a different acquire to use.
 func (a *acquisition) dropWaiter() {
 	w := a.waiter
 	if w == nil {

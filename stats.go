@@ -5,24 +5,24 @@ import (
 	"time"
 )
 
-// Stats is what a Lock's sidecar has seen in this process. It is shared by
-// every Lock on the sidecar; the counts are since it was first opened, and are
-// forgotten with the last Lock, hold and parked thread.
+// Stats describes the use of a lock file in this process, by all Locks of the file. The
+// counts begin when the first of them is opened, and are forgotten with the last Lock,
+// hold and parked thread.
 type Stats struct {
 	Acquired    uint64 // holds granted
 	Contended   uint64 // of those, the ones that had to wait
-	HandedOver  uint64 // of those, passed on inside the process without letting go of the kernel's lock
+	HandedOver  uint64 // of those, the ones that were handed over in the process, without a release of the kernel's lock
 	KernelWaits uint64 // blocking waits begun on a dedicated thread
-	Cancelled   uint64 // acquires given up because their ctx ended
-	Adopted     uint64 // parked waits taken over after everyone they were begun for had given up, each time
-	Drained     uint64 // parked waits that were granted with nobody left to take them, and released at once
-	Reopened    uint64 // times the sidecar was found deleted or replaced
-	Waiting     int    // goroutines queued now
+	Cancelled   uint64 // acquires that failed because their ctx ended
+	Adopted     uint64 // times that an acquire adopted an orphaned wait
+	Drained     uint64 // orphaned waits that were granted the lock, and released it at once
+	Reopened    uint64 // times that the lock file was found lost
+	Waiting     int    // goroutines that wait now
 	Parked      bool   // a thread is parked in the kernel now
-	Draining    bool   // Parked, and nobody waits for it
+	Draining    bool   // Parked, without a waiter: an orphaned wait
 
-	WaitTime    time.Duration // of the Contended, together
-	LongestWait time.Duration // of these
+	WaitTime    time.Duration // of all Contended
+	LongestWait time.Duration // of one of them
 }
 
 // stats is Lock.Stats.
