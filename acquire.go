@@ -2,7 +2,6 @@ package packlock
 
 import (
 	"context"
-	"fmt"
 
 	"packlock/internal/goid"
 )
@@ -92,18 +91,6 @@ type acquisition struct {
 	// heldElsewhere is set when another process holds the lock of the file, which is
 	// lost.
 	heldElsewhere bool
-}
-
-// giveBackAfterPanic gives back what the acquire has when its context has panicked.
-// Otherwise the lock would be lost for the life of the process.
-func (a *acquisition) giveBackAfterPanic() {
-	switch a.state {
-	case hasTurn, lost:
-		a.entry.pass()
-	case locked, granted, handedOver:
-		a.entry.mu.Lock()
-		a.entry.giveBackLocked(granted)
-	}
 }
 
 // arrive takes the turn if it is free.
@@ -276,121 +263,6 @@ func (a *acquisition) reoffer(ctx context.Context, t int64) (ok bool, since int6
 		e.fair.reofferFailed(n, t)
 	}
 	return ok, t, nil
-}
-
-// waitForKernel waits for another process to release the lock, since time t.
-func (a *acquisition) waitForKernel(ctx context.Context, t int64) (acquireState, error) {
-	e := a.entry
-	if a.mode == trying {
-		e.pass()
-		return nothing, ErrBusy
-	}
-	if ctx.Err() != nil { // or a thread would park for no waiter
-		e.counts.cancelled.Add(1)
-		err := cancelled(ctx)
-		e.pass()
-		return nothing, err
-	}
-	a.needWaiter(t)
-	if a.mode == blocking && e.reg.threads.take() {
-		a.waited = true
-		a.moves = 0
-		switch err := e.block(); err {
-		case nil:
-			return locked, nil
-		case errFileLost:
-			return lost, nil
-		default:
-			e.pass()
-			return nothing, err
-		}
-	}
-	if !a.waiter.contextRead {
-		a.readContext(ctx, t)
-	}
-	if !e.park(a.waiter, t) {
-		e.pass()
-		return nothing, errClosed
-	}
-	return queued, nil
-}
-
-// verify reports whether the locked file is the one at the path of the Lock, as far as
-// that must be checked. If not, the kernel's lock is released.
-func (a *acquisition) verify() (bool, error) {
-	e := a.entry
-	same, err := e.verify(a.lock.location.Load(), a.state == handedOver, a.waited)
-	if same && err == nil {
-		return true, nil
-	}
-	e.unlock() // that a lost file does not unlock matters to no one
-	if err != nil {
-		e.pass()
-	}
-	return false, err
-}
-
-// moveOn leaves the entry, whose file is lost, for that of the file that is at the path
-// now.
-func (a *acquisition) moveOn(ctx context.Context) (acquireState, error) {
-	from := a.entry
-	if a.mode != trying {
-		a.readContext(ctx, now())
-	}
-	if a.moves++; a.moves > maxMoves {
-		from.pass()
-		return nothing, fmt.Errorf("%w %d times in a row", ErrLost, maxMoves)
-	}
-	to, turn, err := a.lock.reg.relocate(a.lock.location.Load(), a)
-	if err == errDeletePending && (a.heldElsewhere || a.mode != trying) {
-		return a.awaitDeletion(ctx)
-	}
-	a.heldElsewhere = false
-	if to != from {
-		from.pass()
-	}
-	a.entry = to
-	switch {
-	case err != nil:
-		return nothing, err
-	case a.ordered && to != from:
-		if turn {
-			to.pass()
-		}
-		return nothing, errMoved
-	case to == nil:
-		a.state = nothing
-		return a.arrive(ctx)
-	case turn:
-		return hasTurn, nil
-	case a.mode == trying:
-		return nothing, ErrBusy
-	}
-	return queued, nil
-}
-
-// awaitDeletion waits for the other processes that have the lost file open to close it,
-// as no other file can take its place before.
-func (a *acquisition) awaitDeletion(ctx context.Context) (acquireState, error) {
-	e := a.entry
-	if a.heldElsewhere {
-		return hasTurn, nil // nothing is lost: the lock is waited for
-	}
-	err := error(errDeletePending)
-	switch {
-	case a.lock.isClosed():
-		err = errClosed
-	case ctx.Err() != nil:
-		e.counts.cancelled.Add(1)
-		err = cancelled(ctx)
-	case min(age(now(), e.abandonedAt), age(now(), a.waiter.since)) < deletePendingTimeout:
-		// Where pause does nothing, no open fails like this.
-		a.waited = true
-		e.reg.kernel.pause(deletePendingTimeout / 100)
-		return lost, nil
-	}
-	e.pass()
-	return nothing, err
 }
 
 // finish returns the hold, which is ours and verified.

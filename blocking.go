@@ -29,6 +29,43 @@ func (t *threadCap) take() bool {
 
 func (t *threadCap) give() { t.n.Add(-1) }
 
+// waitForKernel waits for another process to release the lock, since time t.
+func (a *acquisition) waitForKernel(ctx context.Context, t int64) (acquireState, error) {
+	e := a.entry
+	if a.mode == trying {
+		e.pass()
+		return nothing, ErrBusy
+	}
+	if ctx.Err() != nil { // or a thread would park for no waiter
+		e.counts.cancelled.Add(1)
+		err := cancelled(ctx)
+		e.pass()
+		return nothing, err
+	}
+	a.needWaiter(t)
+	if a.mode == blocking && e.reg.threads.take() {
+		a.waited = true
+		a.moves = 0
+		switch err := e.block(); err {
+		case nil:
+			return locked, nil
+		case errFileLost:
+			return lost, nil
+		default:
+			e.pass()
+			return nothing, err
+		}
+	}
+	if !a.waiter.contextRead {
+		a.readContext(ctx, t)
+	}
+	if !e.park(a.waiter, t) {
+		e.pass()
+		return nothing, errClosed
+	}
+	return queued, nil
+}
+
 // block waits in the kernel on the thread of the caller, which has the turn and
 // room for a thread.
 func (e *entry) block() error {

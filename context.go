@@ -42,3 +42,15 @@ func (a *acquisition) marks() *mark {
 	}
 	return a.waiter.marks
 }
+
+// giveBackAfterPanic gives back what the acquire has when its context has panicked.
+// Otherwise the lock would be lost for the life of the process.
+func (a *acquisition) giveBackAfterPanic() {
+	switch a.state {
+	case hasTurn, lost:
+		a.entry.pass()
+	case locked, granted, handedOver:
+		a.entry.mu.Lock()
+		a.entry.giveBackLocked(granted)
+	}
+}

@@ -3,6 +3,7 @@
 package packlock
 
 import (
+	"errors"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -34,8 +35,8 @@ func (network) ask(path string, _ bool) (bool, error) {
 	switch {
 	case err == nil:
 		dir.Close()
-	case outOfDescriptors(err):
-		return false, err // or the client's memory would be trusted
+	case outOfDescriptors(errors.Unwrap(err)):
+		return false, errors.Unwrap(err) // or the client's memory would be trusted
 	}
 	return true, nil // lstat finds out what is there
 }

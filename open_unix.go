@@ -199,10 +199,10 @@ func directory(path string) string {
 // what it remembers.
 func readDirectory(path string) error {
 	_, err := os.ReadDir(directory(path))
-	return err
+	return errors.Unwrap(err) // the bare cause
 }
 
 // outOfDescriptors reports whether err is that no file can be opened, whichever it is.
 func outOfDescriptors(err error) bool {
-	return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE)
+	return err == unix.EMFILE || err == unix.ENFILE
 }

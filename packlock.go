@@ -54,14 +54,13 @@ package packlock
 //	hold.go       Hold: Release, Context, Detach, Check, Dup
 //	all.go        several packs at once: AcquireAll, Holds
 //	acquire.go    an acquire under way, in the order in which it happens
-//	context.go    what an acquire reads from its context; re-entry
+//	context.go    what an acquire reads from its context, or if that panics; re-entry
 //	entry.go      the turn: taking it, giving it back, passing it on
 //	queue.go      the queue of waiters of an entry; waiting in it, and giving up
 //	blocking.go   waiting in the kernel: the parked thread; the leak window
 //	poller.go     waiting in the kernel without a thread to spare
 //	fairness.go   when other processes get their chance
-//	path.go       how long a path check can be trusted
-//	location.go   what Locks of one path have in common; checks on a goroutine of their own
+//	location.go   what Locks of one path have in common: checks of the path, and how long they count
 //	relocate.go   when the path is checked; moving to the file that is there now
 //	watch.go      the alarms of an entry with waiters
 //	deadlock.go   goroutines that wait for each other in a cycle

@@ -1,7 +1,9 @@
 package packlock
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"slices"
 	"time"
@@ -32,6 +34,21 @@ const (
 	// then close the file.
 	deletePendingTimeout = time.Second
 )
+
+// verify reports whether the locked file is the one at the path of the Lock, as far as
+// that must be checked. If not, the kernel's lock is released.
+func (a *acquisition) verify() (bool, error) {
+	e := a.entry
+	same, err := e.verify(a.lock.location.Load(), a.state == handedOver, a.waited)
+	if same && err == nil {
+		return true, nil
+	}
+	e.unlock() // that a lost file does not unlock matters to no one
+	if err != nil {
+		e.pass()
+	}
+	return false, err
+}
 
 // verify reports whether the locked file is the one at the path of loc, as far as that
 // must be checked. The caller has the turn and the kernel's lock, which was handed over or
@@ -68,6 +85,69 @@ func (e *entry) verify(loc *location, handedOver, waited bool) (bool, error) {
 		loc.noteCtime(ctime, t)
 	}
 	return same, err
+}
+
+// moveOn leaves the entry, whose file is lost, for that of the file that is at the path
+// now.
+func (a *acquisition) moveOn(ctx context.Context) (acquireState, error) {
+	from := a.entry
+	if a.mode != trying {
+		a.readContext(ctx, now())
+	}
+	if a.moves++; a.moves > maxMoves {
+		from.pass()
+		return nothing, fmt.Errorf("%w %d times in a row", ErrLost, maxMoves)
+	}
+	to, turn, err := a.lock.reg.relocate(a.lock.location.Load(), a)
+	if err == errDeletePending && (a.heldElsewhere || a.mode != trying) {
+		return a.awaitDeletion(ctx)
+	}
+	a.heldElsewhere = false
+	if to != from {
+		from.pass()
+	}
+	a.entry = to
+	switch {
+	case err != nil:
+		return nothing, err
+	case a.ordered && to != from:
+		if turn {
+			to.pass()
+		}
+		return nothing, errMoved
+	case to == nil:
+		a.state = nothing
+		return a.arrive(ctx)
+	case turn:
+		return hasTurn, nil
+	case a.mode == trying:
+		return nothing, ErrBusy
+	}
+	return queued, nil
+}
+
+// awaitDeletion waits for the other processes that have the lost file open to close it,
+// as no other file can take its place before.
+func (a *acquisition) awaitDeletion(ctx context.Context) (acquireState, error) {
+	e := a.entry
+	if a.heldElsewhere {
+		return hasTurn, nil // nothing is lost: the lock is waited for
+	}
+	err := error(errDeletePending)
+	switch {
+	case a.lock.isClosed():
+		err = errClosed
+	case ctx.Err() != nil:
+		e.counts.cancelled.Add(1)
+		err = cancelled(ctx)
+	case min(age(now(), e.abandonedAt), age(now(), a.waiter.since)) < deletePendingTimeout:
+		// Where pause does nothing, no open fails like this.
+		a.waited = true
+		e.reg.kernel.pause(deletePendingTimeout / 100)
+		return lost, nil
+	}
+	e.pass()
+	return nothing, err
 }
 
 // relocate finds the entry of the file that is at the path of loc now, the file of
