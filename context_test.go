@@ -5,8 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
+	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -248,4 +253,437 @@ func TestUseOfWhatWasNotOpenedPanicsWithAReason(t *testing.T) {
 			t.Errorf("%s: %q", name, what)
 		}
 	}
+}
+
+func TestReentry(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		other := e.open(otherPath)
+		h, err := e.l.Acquire(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx := h.Context(t.Context())
+		refused := func(err error) {
+			t.Helper()
+			if !errors.Is(err, ErrReentrant) || !errors.Is(err, ErrBusy) {
+				t.Errorf("%v, want ErrReentrant", err)
+			}
+		}
+		_, err = e.l.Acquire(t.Context())
+		refused(err)
+		_, err = e.l.AcquireBlocking()
+		refused(err)
+		_, err = e.l.TryAcquire()
+		refused(err)
+		elsewhere := make(chan error)
+		go func() {
+			_, err := e.l.Acquire(ctx)
+			elsewhere <- err
+		}()
+		refused(<-elsewhere)
+		go func() {
+			_, err := e.l.TryAcquire()
+			elsewhere <- err
+		}()
+		if err := <-elsewhere; !errors.Is(err, ErrBusy) || errors.Is(err, ErrReentrant) {
+			t.Errorf("%v on another goroutine, want ErrBusy only", err)
+		}
+
+		// Another pack is another matter.
+		h2, err := other.Acquire(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = e.l.Acquire(h2.Context(ctx))
+		refused(err)
+		e.release(h2)
+		other.Close()
+
+		// A detached hold is nobody's, but a context remembers it.
+		h.Detach()
+		a := e.acquire(e.l)
+		_, err = e.l.TryAcquire()
+		if !errors.Is(err, ErrBusy) || errors.Is(err, ErrReentrant) {
+			t.Errorf("%v after Detach, want ErrBusy only", err)
+		}
+		_, err = e.l.Acquire(ctx)
+		refused(err)
+		e.release(h)
+		e.release(a.got())
+
+		// What is released does not count, nor does a mark made after it.
+		for _, ctx := range []context.Context{ctx, h.Context(ctx)} {
+			h, err := e.l.Acquire(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			inner := h.Context(ctx)
+			_, err = e.l.Acquire(inner)
+			refused(err)
+			e.release(h)
+		}
+	})
+}
+
+func TestReentryIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	l, same := openReal(t, dir), openReal(t, dir)
+	h := acquireReal(t, l)
+	for _, l := range []*Lock{l, same} {
+		for _, by := range acquirers {
+			_, err := by.acquire(bounded(t), l)
+			checkPathError(t, err, "acquire", l.Path(), ErrReentrant, ErrBusy)
+		}
+		checkPathError(t, l.Do(bounded(t), neverRun(t)), "acquire", l.Path(), ErrReentrant)
+	}
+	elsewhere := make(chan bool)
+	go func() {
+		defer close(elsewhere)
+		checkBusy(t, l)
+		checkBusy(t, same)
+	}()
+	<-elsewhere
+	release(t, h)
+	release(t, acquireReal(t, same))
+}
+
+func TestReentryThroughContextIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	l, same := openReal(t, dir), openReal(t, dir)
+	h := acquireReal(t, l)
+	type key struct{}
+	ctx, cancel := context.WithCancel(context.WithValue(h.Context(bounded(t)), key{}, 0))
+	defer cancel()
+
+	for _, detached := range []bool{false, true} {
+		if detached {
+			h.Detach()
+		}
+		elsewhere := make(chan bool)
+		go func() {
+			defer close(elsewhere)
+			for _, l := range []*Lock{l, same} {
+				_, err := l.Acquire(ctx)
+				checkPathError(t, err, "acquire", l.Path(), ErrReentrant, ErrBusy)
+			}
+		}()
+		<-elsewhere
+	}
+
+	release(t, h)
+	again, err := same.Acquire(ctx)
+	if err != nil {
+		t.Fatalf("after the release: %v", err)
+	}
+	// The mark of the hold that is gone says nothing about this one.
+	elsewhere := queueUp(t, l, 1, func(int) { takeTurn(ctx, t, l) })
+	release(t, again)
+	elsewhere.Wait()
+}
+
+func TestDetachedHoldMayBeWaitedFor(t *testing.T) {
+	l := openReal(t, t.TempDir())
+	h := acquireReal(t, l)
+	h.Detach()
+	checkBusy(t, l)
+	go func() {
+		until(t, "the main goroutine to queue", func() bool { return l.Stats().Waiting == 1 })
+		release(t, h)
+	}()
+	release(t, acquireReal(t, l))
+}
+
+// The hold of a lost sidecar does not stand in the way of the new one.
+func TestReentryOnALostSidecar(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		h := e.try(e.l)
+		e.k.unlink(fakePath)
+		fresh := e.open(fakePath)
+		h2, err := fresh.Acquire(h.Context(t.Context()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		e.release(h2)
+		e.release(h)
+		fresh.Close()
+	})
+}
+
+// Who holds the lock of the file that took the place of the lost one, and waits
+// by way of the lost one, would wait for itself, too.
+func TestReentryByWayOfALostSidecar(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		old := e.try(e.l)
+		e.k.unlink(fakePath)
+		fresh := e.open(fakePath)
+
+		first := e.acquire(e.l)
+		release := make(chan struct{})
+		queued := make(chan error, 2)
+		var ctx context.Context
+		go func() {
+			h, err := fresh.Acquire(t.Context())
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			ctx = h.Context(t.Context())
+			_, err = e.l.Acquire(t.Context()) // behind first, for the old file
+			queued <- err
+			<-release
+			e.release(h)
+		}()
+		synctest.Wait()
+		go func() {
+			_, err := e.l.Acquire(ctx)
+			queued <- err
+		}()
+		synctest.Wait()
+		if len(queued) != 0 {
+			t.Fatalf("refused while the old file's lock was held: %v", <-queued)
+		}
+		time.Sleep(time.Second)
+		e.release(old)
+		for range 2 {
+			if err := <-queued; !errors.Is(err, ErrReentrant) {
+				t.Errorf("%v, want ErrReentrant", err)
+			}
+		}
+		first.waits()
+		close(release)
+		e.release(first.got())
+
+		// The same with nobody else about, and without a queue.
+		h := e.try(fresh)
+		e.k.unlink(fakePath)
+		newest := e.open(fakePath)
+		h2 := e.try(newest)
+		e.release(h)
+		for range 2 {
+			if _, err := e.l.Acquire(h2.Context(t.Context())); !errors.Is(err, ErrReentrant) {
+				t.Errorf("%v, want ErrReentrant", err)
+			}
+			checkTry(t, fresh, ErrReentrant)
+		}
+		e.release(h2)
+		newest.Close()
+		fresh.Close()
+	})
+}
+
+// The collector closes a Lock that nobody has any more, but not one through
+// which somebody waits, or is about to have the lock.
+func TestCollectorSparesALockInUse(t *testing.T) {
+	for _, row := range []struct {
+		name, during string
+		acquire      func(l *Lock) (*Hold, error)
+	}{
+		{"Acquire", "block", func(l *Lock) (*Hold, error) { return l.Acquire(context.Background()) }},
+		{"AcquireBlocking", "block", (*Lock).AcquireBlocking},
+		{"TryAcquire", "open", (*Lock).TryAcquire},
+		{"AcquireAll", "block", func(l *Lock) (*Hold, error) {
+			holds, err := AcquireAll(context.Background(), l)
+			if err != nil {
+				return nil, err
+			}
+			return holds[0], nil
+		}},
+	} {
+		k := newFakeKernel()
+		l, err := newRegistry(k).openFile(fakePath)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := k.foreigner(t, fakePath)
+		if row.during == "open" {
+			k.unlink(fakePath)
+		} else {
+			f.lock(t)
+		}
+		calls, answer := make(chan struct{}), make(chan struct{})
+		k.setHook(func(call, _ string) error {
+			if call == row.during {
+				close(calls)
+				<-answer
+			}
+			return nil
+		})
+		inner, got := l.lock, make(chan *Hold)
+		go func(l *Lock) { // which nobody else has
+			h, err := row.acquire(l)
+			if err != nil {
+				t.Errorf("%s: %v", row.name, err)
+			}
+			got <- h
+		}(l)
+		l = nil
+		<-calls
+		collectAll(t)
+		if closedByCollector(inner) {
+			t.Errorf("%s: the Lock was closed", row.name)
+		}
+		close(answer)
+		if row.during == "block" {
+			f.letGo()
+		}
+		if h := <-got; h != nil {
+			release(t, h)
+		}
+	}
+}
+
+// collectAll has the garbage collector close what it is to close, a few times
+// over, as it closes one thing beside another.
+func collectAll(t *testing.T) {
+	t.Helper()
+	for range 5 {
+		collected := make(chan struct{})
+		runtime.AddCleanup(new([16]byte), func(done chan struct{}) { close(done) }, collected)
+		until(t, "the garbage collector", func() bool {
+			runtime.GC()
+			select {
+			case <-collected:
+				return true
+			default:
+				return false
+			}
+		})
+	}
+}
+
+func TestWaitsAreTimed(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		times := func(sum, longest time.Duration) {
+			t.Helper()
+			// A pause or two may be part of it.
+			if s := e.l.Stats(); s.WaitTime.Round(time.Second) != sum || s.LongestWait.Round(time.Second) != longest {
+				t.Errorf("%v, longest %v; want %v, longest %v", s.WaitTime, s.LongestWait, sum, longest)
+			}
+		}
+		e.release(e.try(e.l))
+		times(0, 0) // nobody has waited
+
+		h := e.try(e.l)
+		a := e.acquire(e.l)
+		time.Sleep(time.Minute)
+		e.acquire(e.l).givesUp() // whose wait was in vain
+		time.Sleep(time.Minute)
+		e.release(h)
+		e.release(a.got())
+		times(2*time.Minute, 2*time.Minute)
+
+		f := e.lockedElsewhere()
+		a, b := e.acquire(e.l), e.blocking(e.l)
+		time.Sleep(time.Minute)
+		f.letGo()
+		e.release(a.got())
+		e.release(b.got())
+		times(4*time.Minute, 2*time.Minute)
+
+		f.lock(t)
+		b = e.blocking(e.l) // in the kernel, on its own thread
+		time.Sleep(time.Hour)
+		f.letGo()
+		e.release(b.got())
+		times(time.Hour+4*time.Minute, time.Hour)
+
+		// The wait of who finds the file lost and the new one held begins there.
+		e.k.replace(fakePath)
+		f = e.lockedElsewhere()
+		a = e.acquire(e.l)
+		time.Sleep(time.Minute)
+		f.letGo()
+		e.release(a.got())
+		times(time.Hour+5*time.Minute, time.Hour)
+
+		// The history goes on with the file that takes the place of a lost one.
+		e.k.replace(fakePath)
+		e.release(e.try(e.l))
+		times(time.Hour+5*time.Minute, time.Hour)
+	})
+}
+
+// A wait ends with the hand-over, and not when the one before had got the lock.
+func TestWaitForAHandOverIsTimedToItsEnd(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		h := e.try(e.l)
+		a := e.acquire(e.l)
+		time.Sleep(sliceTime / 2)
+		e.release(h)
+		e.release(a.got())
+		if s := e.l.Stats(); s.WaitTime != sliceTime/2 || s.HandedOver != 1 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+// The counts of a lost file are added to those of the one that took its place, and
+// nothing is left behind.
+func TestCountsMoveWhole(t *testing.T) {
+	fill := func(c *counters, n uint64) {
+		for i, u := range []*atomic.Uint64{
+			&c.acquired, &c.contended, &c.handedOver, &c.kernelWaits, &c.cancelled, &c.adopted, &c.drained, &c.reopened,
+		} {
+			u.Store(n + uint64(i))
+		}
+		c.waitTime.Store(int64(n + 8))
+		c.longestWait.Store(int64(n + 9))
+	}
+	read := func(c *counters) (all []uint64) {
+		for _, u := range []*atomic.Uint64{
+			&c.acquired, &c.contended, &c.handedOver, &c.kernelWaits, &c.cancelled, &c.adopted, &c.drained, &c.reopened,
+		} {
+			all = append(all, u.Load())
+		}
+		return append(all, uint64(c.waitTime.Load()), uint64(c.longestWait.Load()))
+	}
+	for _, n := range []uint64{100, 1000} { // the longest wait may be the one's or the other's
+		var to, from counters
+		fill(&to, 300)
+		fill(&from, n)
+		to.take(&from)
+		var want []uint64
+		for i := range uint64(9) {
+			want = append(want, 300+n+2*i)
+		}
+		want = append(want, max(300, n)+9)
+		if got := read(&to); !slices.Equal(got, want) {
+			t.Errorf("%v, want %v", got, want)
+		}
+		if got := read(&from); slices.Max(got) != 0 {
+			t.Errorf("%v are left", got)
+		}
+	}
+}
+
+// An acquire that ends its wait and a move raise the longest wait at the same time: the
+// longer one stays.
+func TestLongestWaitIsRaisedByTwo(t *testing.T) {
+	for range 1000 {
+		var c counters
+		var both sync.WaitGroup
+		for _, d := range []int64{1, 2} {
+			both.Go(func() { c.maxLongestWait(d) })
+		}
+		both.Wait()
+		if d := c.longestWait.Load(); d != 2 {
+			t.Fatalf("the longest wait is %d, want 2", d)
+		}
+		c.maxLongestWait(1)
+		if d := c.longestWait.Load(); d != 2 {
+			t.Fatalf("the longest wait is %d after a shorter one", d)
+		}
+	}
+}
+
+func TestHoldersAreToldOnLinuxOnly(t *testing.T) {
+	l := openReal(t, t.TempDir())
+	holders, err := l.Holders()
+	if runtime.GOOS == "linux" || runtime.GOOS == "android" {
+		if err != nil || holders != nil {
+			t.Errorf("%+v, %v of a free lock", holders, err)
+		}
+		return
+	}
+	checkPathError(t, err, "holders", l.Path(), errors.ErrUnsupported)
 }

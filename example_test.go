@@ -2,7 +2,9 @@ package packlock_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"expvar"
 	"fmt"
 	"os"
 	"time"
@@ -80,4 +82,37 @@ func ExampleHold_Detach() {
 	fmt.Println("acquired again")
 	again.Release()
 	// Output: acquired again
+}
+
+// Stats published with expvar, at /debug/vars, by the path of the lock file.
+func ExampleLock_Stats() {
+	dir, err := os.MkdirTemp("", "pack")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer os.RemoveAll(dir)
+	lock, err := packlock.Open(dir)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer lock.Close()
+
+	locks := expvar.NewMap("packlock") // once for all locks
+	locks.Set(lock.Path(), expvar.Func(func() any { return lock.Stats() }))
+	defer locks.Delete(lock.Path())
+
+	for range 3 {
+		lock.Do(context.Background(), func(context.Context) error { return nil })
+	}
+
+	var published packlock.Stats
+	if err := json.Unmarshal([]byte(locks.Get(lock.Path()).String()), &published); err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(published.Acquired, "acquired,", published.Contended, "after a wait,",
+		published.WaitTime, "in all,", published.LongestWait, "at most")
+	// Output: 3 acquired, 0 after a wait, 0s in all, 0s at most
 }

@@ -1,6 +1,11 @@
 package packlock
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -274,5 +279,609 @@ func (w *world) event(what byte, a, b int) {
 		} else {
 			w.reg.threads.n.Add(-maxParked)
 		}
+	}
+}
+
+// What is known in a schedule: the reference model.
+
+// explained checks that an error is an *fs.PathError of the operation, and one
+// that was to be expected: one that the kernel gave, and to nobody else, or one
+// that the caller knows.
+func (w *world) explained(err error, op, path string, expected func(err error) bool) {
+	pathErr, ok := err.(*fs.PathError)
+	if !ok || pathErr.Op != op || pathErr.Path != path {
+		w.fail("%v is no error of %s on %s", err, op, path)
+	}
+	if injected := (*fuzzError)(nil); errors.As(err, &injected) {
+		if !injected.seen || injected.delivered {
+			w.fail("%v comes from nowhere, or twice", err)
+		}
+		injected.delivered = true
+	} else if !expected(err) {
+		w.fail("unexpected: %v", err)
+	}
+}
+
+// failedOnItsWay reports whether the acquire failed before it could be refused: in a
+// look at the path or, if it had to leave a lost file, in any call.
+func (w *world) failedOnItsWay(a *fuzzAcquire) bool {
+	injected := (*fuzzError)(nil)
+	return errors.As(a.err, &injected) && (a.looks || injected.call == "sameAt" || injected.call == "open")
+}
+
+// endOf reports whether err is as it has to be when ctx has ended.
+func (w *world) endOf(ctx *fuzzContext, err error) bool {
+	return ctx.Err() != nil && errors.Is(err, ErrCancelled) && errors.Is(err, ctx.Err()) && errors.Is(err, context.Cause(ctx))
+}
+
+// frozen calls look with all that it may look at locked: without it, the race
+// detector would not know that whoever goes on because of the time does so after
+// look.
+func (w *world) frozen(look func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.reg.mu.Lock()
+	defer w.reg.mu.Unlock()
+	entries := w.entries()
+	for _, e := range entries {
+		e.mu.Lock()
+	}
+	w.k.mu.Lock()
+	defer func() {
+		w.k.mu.Unlock()
+		for _, e := range entries {
+			e.mu.Unlock()
+		}
+	}()
+	look()
+}
+
+// entries returns all that are of interest, each once.
+func (w *world) entries() []*entry {
+	var entries []*entry
+	add := func(e *entry) {
+		if !slices.Contains(entries, e) {
+			entries = append(entries, e)
+		}
+	}
+	for _, e := range w.reg.entries {
+		add(e)
+	}
+	for _, l := range w.slots {
+		if l != nil {
+			add(l.Lock.entry())
+		}
+	}
+	for _, h := range w.holds {
+		add(h.entry)
+	}
+	for _, a := range w.acquires {
+		add(a.lock.Lock.entry())
+	}
+	return entries
+}
+
+// The following are for use in frozen only.
+
+// lost reports whether the file of e is not the one at path.
+func (w *world) lost(e *entry, path string) bool {
+	return e.file.(*fakeFile).inode != w.k.files[path]
+}
+
+// lostFor returns for how long the file of e has been lost, if it is.
+func (w *world) lostFor(e *entry, path string) time.Duration {
+	if !w.lost(e, path) {
+		return 0
+	}
+	return time.Since(w.changed[path])
+}
+
+// underWay reports whether the turn is that of somebody who tries, or releases.
+func (w *world) underWay(e *entry) bool {
+	return e.turn == turnTaken && !slices.ContainsFunc(w.holds, func(h *fuzzHold) bool { return h.Hold == e.hold })
+}
+
+// looks reports whether the acquire, which is about to begin, has to notice that
+// the sidecar is lost before it is refused or waits.
+func (w *world) looks(a *fuzzAcquire) bool {
+	e := a.arrival
+	return !a.closed && !a.cancelled && w.lostFor(e, a.lock.path) > pathCheckAge && !w.underWay(e) &&
+		(e.turn != turnTaken || a.mode == trying || w.itself(a))
+}
+
+// rivals reports whether somebody has the lock of l, or is about to, or has that of
+// the file at its path. Whoever has to notice that they are not the same does not
+// care who has the former.
+func (w *world) rivals(l *fuzzLock) bool {
+	e := l.Lock.entry()
+	inodes := []*fakeInode{w.k.files[l.path]}
+	if w.lostFor(e, l.path) <= pathCheckAge || w.underWay(e) || e.queue.n > 0 {
+		inodes = append(inodes, e.file.(*fakeFile).inode)
+	}
+	wanted := func(e *entry) bool {
+		return e.turn != turnFree && slices.Contains(inodes, e.file.(*fakeFile).inode)
+	}
+	for _, other := range w.reg.entries {
+		if wanted(other) {
+			return true
+		}
+	}
+	return wanted(e) || slices.ContainsFunc(inodes, func(i *fakeInode) bool { return i != nil && i.locked != nil })
+}
+
+// mine reports whether a hold for which is holds belongs to the goroutine of the
+// acquire, or is one that its context is marked by.
+func (w *world) mine(a *fuzzAcquire, is func(h *fuzzHold) bool) bool {
+	return slices.ContainsFunc(w.holds, func(h *fuzzHold) bool {
+		return is(h) && (h.owner == a.goroutine || a.ctx != nil && slices.Contains(a.ctx.marks, h))
+	})
+}
+
+// itself reports whether what the acquire is for is held by its own goroutine, or
+// by a hold that its context is marked by.
+func (w *world) itself(a *fuzzAcquire) bool {
+	return w.mine(a, func(h *fuzzHold) bool { return h.entry == a.lock.Lock.entry() })
+}
+
+// queued returns the entry in whose queue the acquire is, if it is in one.
+func (w *world) queued(a *fuzzAcquire) *entry {
+	e := a.lock.Lock.entry()
+	for q := e.queue.sentinel.next; q != &e.queue.sentinel; q = q.next {
+		if q.owner == a.goroutine.id {
+			return e
+		}
+	}
+	return nil
+}
+
+// blocked returns the entry in whose turn the acquire waits in the kernel on its own
+// thread, if it does. Its Lock may have moved to another since.
+func (w *world) blocked(a *fuzzAcquire) *entry {
+	if a.mode != blocking {
+		return nil
+	}
+	return w.turnOf(a, turnBlocked)
+}
+
+// turnOf returns the entry whose turn is the given one, of the acquire and not of a
+// hold.
+func (w *world) turnOf(a *fuzzAcquire, turn turn) *entry {
+	for _, e := range w.entries() {
+		if e.turn == turn && e.owner == a.goroutine.id && (turn != turnTaken || w.underWay(e)) {
+			return e
+		}
+	}
+	return nil
+}
+
+// leftBehind reports whether the acquire, which is under way, may find others ahead
+// that came later: if it waits in the kernel for a file that its Lock has left, or
+// by a Lock that is closed, or if it looks at the path before it is queued.
+func (w *world) leftBehind(a *fuzzAcquire) bool {
+	if e := w.blocked(a); e != nil {
+		return e != a.lock.Lock.entry() || a.inVain
+	}
+	return w.hangs("sameAt", "open") && w.queued(a) == nil && w.turnOf(a, turnTaken) == nil
+}
+
+// circle returns those who wait in a circle with the acquire, from the one that has
+// what it waits for on, nil if there is none.
+func (w *world) circle(a *fuzzAcquire) []*fuzzAcquire {
+	var tried []*fuzzAcquire
+	var from func(b *fuzzAcquire) []*fuzzAcquire
+	from = func(b *fuzzAcquire) []*fuzzAcquire {
+		e := w.queued(b)
+		if e == nil || slices.Contains(tried, b) {
+			return nil
+		}
+		tried = append(tried, b)
+		for _, h := range w.holds {
+			if h.Hold != e.hold || h.owner == nil {
+				continue
+			}
+			for _, next := range w.acquires {
+				if h.owner != next.goroutine && (next.ctx == nil || !slices.Contains(next.ctx.marks, h)) {
+					continue
+				}
+				if next == a && w.queued(a) != nil {
+					return []*fuzzAcquire{b}
+				}
+				if path := from(next); path != nil {
+					return append(path, b)
+				}
+			}
+		}
+		return nil
+	}
+	return from(a)
+}
+
+// checkCircle checks that the acquire has not waited in a circle for long.
+func (w *world) checkCircle(a *fuzzAcquire) {
+	circle := w.circle(a)
+	if circle == nil {
+		return
+	}
+	since := w.troubled
+	for _, b := range circle {
+		for _, t := range []time.Time{b.arrived, w.changed[b.lock.path]} {
+			if t.After(since) {
+				since = t
+			}
+		}
+	}
+	if waited := time.Since(since); waited > 3*deadlockAge {
+		w.fail("%s: has waited in a circle of %d for %v", a.what, len(circle), waited)
+	}
+}
+
+// calling reports whether a call is under way that belongs to no file: then who
+// makes it may have the turn of any entry.
+func (w *world) calling() bool {
+	return w.pausing > 0 || w.hangs("open", "sameAt", "close")
+}
+
+// hangs reports whether one of the calls does not return.
+func (w *world) hangs(calls ...string) bool {
+	return slices.ContainsFunc(w.hanging, func(h hangingCall) bool { return slices.Contains(calls, h.call) })
+}
+
+// acquireDone checks the outcome of an acquire that has returned.
+func (w *world) acquireDone(a *fuzzAcquire) {
+	a.goroutine.busy = false
+	l := a.lock
+	if a.err != nil {
+		if errors.Is(a.err, ErrCancelled) {
+			w.cancelled[l.Lock.entry()]++
+		}
+		w.givenBack = true
+		if errors.Is(a.err, fs.ErrNotExist) {
+			w.turnedAway++
+			w.checkTurnedAway(a)
+		}
+		if errors.Is(a.err, ErrDeadlock) {
+			w.turnedAway++
+		}
+		if a.looks && !a.slow && errors.Is(a.err, ErrBusy) && w.lost(l.Lock.entry(), l.path) {
+			w.fail("%s: refused because of a file that is lost", a.what)
+		}
+		w.explained(a.err, "acquire", l.path, func(err error) bool {
+			switch {
+			case errors.Is(err, ErrCancelled):
+				return a.ctx != nil && w.endOf(a.ctx, err)
+			case errors.Is(err, fs.ErrClosed):
+				return l.closed
+			case errors.Is(err, ErrReentrant):
+				return a.itself // at first, or where it was led since
+			case errors.Is(err, ErrBusy):
+				return a.mode == trying && a.rivals
+			case errors.Is(err, fs.ErrNotExist):
+				return a.gone
+			case errors.Is(err, ErrDeadlock):
+				return a.circle
+			}
+			return false
+		})
+		var want error
+		switch {
+		case a.cancelled:
+			want = ErrCancelled
+		case a.ctx != nil && a.ctx.Err() != nil: // which may have been noticed or not
+		case a.closed:
+			want = fs.ErrClosed
+		case a.reentrant && !w.failedOnItsWay(a):
+			want = ErrReentrant
+		}
+		if want != nil && !errors.Is(a.err, want) {
+			w.fail("%s: %v, want %v", a.what, a.err, want)
+		}
+		if a.hold != nil {
+			w.fail("%s: a hold with an error", a.what)
+		}
+		return
+	}
+	switch {
+	case a.over || a.cancelled || a.ctx != nil && a.ctx.endedBefore(a.returned):
+		w.fail("%s: succeeded, though its context had ended", a.what)
+	case a.closed || a.inVain:
+		w.fail("%s: succeeded, though closed", a.what)
+	case a.reentrant:
+		w.fail("%s: succeeded, though held by itself", a.what)
+	}
+	e := a.hold.entry
+	f := e.file.(*fakeFile)
+	w.acquired[e]++
+	w.granted++
+	n := e.counts.handedOver.Load()
+	handedOver := n > w.handedOver[e]
+	w.handedOver[e] = n
+	if !handedOver || w.taken[e].IsZero() || w.givenBack {
+		// In the latter cases, somebody may just have had it who did not want it.
+		w.taken[e] = a.returned
+	} else if had := a.returned.Sub(w.taken[e]); had >= sliceTime && !a.slow {
+		w.fail("%s: handed over, though the process has had the lock for %v", a.what, had)
+	}
+	w.holds = append(w.holds, &fuzzHold{a.hold, a.goroutine, f.inode})
+	w.log("%s: succeeds", a.what)
+	for _, b := range w.acquires {
+		sameFile := b.lock.path == l.path || a.arrival == e && b.lock.Lock.entry() == e
+		// One that fails may still be closing a file.
+		waits := b.mode != trying && !b.done.Load() && !w.hangs("close") && !b.behind
+		if b.seq < a.seq && waits && b.arrival == a.arrival && sameFile {
+			w.fail("%s overtook %s", a.what, b.what)
+		}
+	}
+	if w.k.files[l.path] != f.inode && !a.slow {
+		age := a.returned.Sub(w.changed[l.path])
+		switch {
+		case handedOver && age > handOverCheckAge, !handedOver && a.waited, age > pathCheckAge:
+			w.fail("%s: got a file that was lost for %v", a.what, age)
+		case !handedOver && f.inode.links == 0:
+			w.fail("%s: got a file without a name", a.what)
+		}
+	}
+}
+
+// checkTurnedAway checks that who is told that the directory is gone is not the only
+// one who is.
+func (w *world) checkTurnedAway(a *fuzzAcquire) {
+	e := a.lock.Lock.entry()
+	if w.calling() || len(w.hanging) > 0 || !w.gone(a.lock.path) || w.lostFor(e, a.lock.path) <= pathCheckAge {
+		return
+	}
+	if a.mode == blocking && a.arrival != e {
+		return // it was told on a file that the others had left; they have a watch of their own
+	}
+	for _, b := range w.acquires {
+		if b.lock.path == a.lock.path && w.queued(b) == e {
+			w.fail("%s: still waits, though %s was told that the directory is gone", b.what, a.what)
+		}
+	}
+}
+
+// checkWait checks that the acquire does not wait for a file that it has to know
+// is lost.
+func (w *world) checkWait(a *fuzzAcquire) {
+	e := w.queued(a)
+	if e == nil || !w.lost(e, a.lock.path) {
+		return
+	}
+	if a.looks && !a.slow && w.changed[a.lock.path].Before(a.arrived) {
+		w.fail("%s: waits for a file that was lost when it came", a.what)
+	}
+	if a.mode == blocking && e != a.arrival && a.cameBack.IsZero() {
+		a.cameBack = time.Now()
+	}
+	since := a.arrived
+	for _, t := range []time.Time{w.changed[a.lock.path], w.troubled, a.cameBack} {
+		if t.After(since) {
+			since = t
+		}
+	}
+	if waited := time.Since(since); waited > watchInterval+2*pathCheckAge {
+		w.fail("%s: has waited for a lost file for %v", a.what, waited)
+	}
+}
+
+// checkParked checks that nobody has just begun to wait in the kernel for a file that
+// is lost.
+func (w *world) checkParked(e *entry) {
+	was, known := w.turns[e]
+	w.turns[e] = e.turn
+	if !known || was == e.turn || was == turnPolled || !time.Now().Equal(w.began) {
+		return // nobody has, or at another time
+	}
+	var path string
+	switch e.turn {
+	case turnParked:
+		if e.queue.n == 0 {
+			return
+		}
+		path = e.queue.sentinel.next.lock.path
+	case turnBlocked:
+		for _, a := range w.acquires {
+			if w.blocked(a) == e {
+				path = a.lock.path
+			}
+		}
+	default:
+		return
+	}
+	if age := w.lostFor(e, path); age > pathCheckAge {
+		w.fail("%s: somebody begins to wait in the kernel for a file that was lost %v ago", path, age)
+	}
+}
+
+// check checks the state, in which everybody is where it can get.
+func (w *world) check() {
+	calling := w.calling()
+	for id, e := range w.reg.entries {
+		if e.id != id || e.unusable || e.closed {
+			w.fail("%s: an entry that does not belong into the registry", e.file.(*fakeFile).path)
+		}
+		if len(e.locations) == 0 && e.turn == turnFree && e.pins == 0 {
+			w.fail("%s: an entry that nobody uses", e.file.(*fakeFile).path)
+		}
+	}
+	for _, l := range w.slots {
+		if l == nil || l.closed {
+			continue
+		}
+		if !l.entry.has(l.lock) {
+			w.fail("%s: an open Lock that its entry does not know", l.path)
+		}
+		if !l.entry.unusable && w.reg.entries[l.entry.id] != l.entry {
+			w.fail("%s: the entry of an open Lock that the registry does not know", l.path)
+		}
+		w.checkStats(l)
+	}
+	for i, h := range w.holds {
+		twice := slices.ContainsFunc(w.holds[:i], func(other *fuzzHold) bool { return other.inode == h.inode })
+		if twice || h.entry.hold != h.Hold || h.inode.locked != h.entry.file.(*fakeFile) {
+			w.fail("%s: a live hold that does not exclude", h.Path())
+		}
+	}
+
+	waiting := int32(0)
+	for _, e := range w.entries() {
+		w.checkEntry(e, calling)
+		w.checkParked(e)
+		if e.turn == turnParked || e.turn == turnBlocked {
+			waiting++
+		}
+	}
+	if w.noThreads {
+		if waiting > w.mostThreads {
+			w.fail("%d threads, %d more than there is room for", waiting, waiting-w.mostThreads)
+		}
+		w.mostThreads = waiting
+		waiting += maxParked
+	}
+	if n := w.reg.threads.n.Load(); n != waiting {
+		w.fail("%d threads counted, want %d", n, waiting)
+	}
+	if len(w.hanging) == 0 && w.k.nopen != len(w.reg.entries) {
+		w.fail("%d descriptors, %d entries", w.k.nopen, len(w.reg.entries))
+	}
+
+	for _, a := range w.acquires {
+		e := w.queued(a)
+		w.checkWait(a)
+		w.checkCircle(a)
+		switch {
+		case w.hangs("close"):
+			// It may be closing the lost file that it comes from.
+		case a.tie && w.hangs("unlock"):
+			// It is giving back what it was granted.
+		case a.cancelled || a.closed || a.reentrant:
+			w.fail("%s: has not returned at once", a.what)
+		case e != nil && a.ctx != nil && a.ctx.Err() != nil:
+			w.fail("%s: is queued, though its context has ended", a.what)
+		case e != nil && w.itself(a):
+			w.fail("%s: waits for itself", a.what)
+		case e != nil && a.mode != trying:
+		case w.blocked(a) != nil:
+		case calling && a.mode != trying || len(w.hanging) > 0:
+		default:
+			w.fail("%s: is forgotten", a.what)
+		}
+	}
+	for _, task := range w.others {
+		if task.ctx == nil && len(w.hanging) == 0 {
+			w.fail("%s: has not returned", task.what)
+		}
+		if task.ctx != nil && task.ctx.Err() != nil {
+			w.fail("%s: has not returned, though its context has ended", task.what)
+		}
+	}
+}
+
+// has reports whether the open Lock uses the entry.
+func (e *entry) has(l *lock) bool {
+	return slices.ContainsFunc(e.locations, func(loc *location) bool { return slices.Contains(loc.locks, l) })
+}
+
+// checkEntry checks what holds of an entry as long as no goroutine runs.
+func (w *world) checkEntry(e *entry, calling bool) {
+	f := e.file.(*fakeFile)
+	bad := func(format string, args ...any) {
+		w.fail("%s, turn %d, %d queued, in call %q: %s", f.path, e.turn, e.queue.n, f.inCall, fmt.Sprintf(format, args...))
+	}
+	n := 0
+	for q := e.queue.sentinel.next; q != &e.queue.sentinel; q = q.next {
+		if n++; q.next.prev != q || q.prev.next != q {
+			bad("the queue is no ring")
+		}
+		if !e.has(q.lock) || q.lock.closed || q.lock.entry() != e {
+			bad("somebody is queued who does not belong here")
+		}
+	}
+	if n != e.queue.n {
+		bad("%d are in the queue", n)
+	}
+	for i, loc := range e.locations {
+		samePath := func(other *location) bool { return other.path == loc.path }
+		if loc.entry != e || slices.ContainsFunc(e.locations[:i], samePath) || len(loc.locks) == 0 {
+			bad("it has a location that does not belong here")
+		}
+		for i, l := range loc.locks {
+			if l.closed || l.location.Load() != loc || l.path != loc.path || l.index != i {
+				bad("it has a Lock that does not belong here")
+			}
+		}
+	}
+	if e.drained != nil && !e.drainingLocked() {
+		bad("somebody waits for the end of a draining that has ended")
+	}
+
+	mine := f.inode.locked == f
+	if !mine {
+		delete(w.taken, e)
+	}
+	if e.unusable && e.pins > 0 {
+		mine = false // until it is closed, which puts an end to that
+	}
+	switch e.turn {
+	case turnFree:
+		if n > 0 || e.hold != nil || mine || f.inCall != "" {
+			bad("the turn is free, and somebody is waiting for it or has something")
+		}
+	case turnTaken:
+		held := e.hold != nil && slices.ContainsFunc(w.holds, func(h *fuzzHold) bool { return h.Hold == e.hold })
+		switch {
+		case held && !mine:
+			bad("a hold without the lock")
+		case held && f.inCall != "":
+			bad("a call while the lock is held")
+		case !held && !calling && f.inCall == "":
+			bad("the turn is lost")
+		}
+	case turnBlocked, turnParked:
+		switch {
+		case e.hold != nil || f.inCall != "block":
+			bad("who should wait in the kernel does not")
+		case !w.hangs("block", "blocked") && (f.inode.locked == nil || mine):
+			bad("the lock is free, and it still waits")
+		}
+	case turnPolled:
+		if e.hold != nil || f.inCall != "" && f.inCall != "try" || n == 0 && !calling && f.inCall == "" {
+			bad("it should not poll")
+		}
+	case turnUnlocking:
+		if e.hold != nil || f.inCall != "unlock" && !calling {
+			bad("it should not be draining")
+		}
+	}
+}
+
+func (w *world) checkStats(l *fuzzLock) {
+	s := l.stats
+	bad := s.HandedOver > s.Contended || s.Contended > s.Acquired || s.Draining && !s.Parked ||
+		s.Adopted+s.Drained > s.Cancelled+w.turnedAway || s.Acquired > w.granted && len(w.hanging) == 0
+	if l.before.Draining && s.Parked && !s.Draining && s.KernelWaits == l.before.KernelWaits {
+		bad = bad || s.Adopted == l.before.Adopted
+	}
+	if !w.moved {
+		bad = bad || s.Acquired < w.acquired[l.entry] || s.Cancelled < w.cancelled[l.entry] || s.Reopened > 0
+	}
+	if len(w.hanging) == 0 && w.pausing == 0 {
+		waiting := 0
+		for _, a := range w.acquires {
+			at := w.blocked(a)
+			if at == nil {
+				at = a.lock.entry
+			}
+			if at == l.entry {
+				waiting++
+			}
+		}
+		bad = bad || s.Waiting != waiting || s.Draining && s.Waiting > 0
+		if !w.moved {
+			bad = bad || s.Acquired != w.acquired[l.entry] || s.Cancelled != w.cancelled[l.entry]
+		}
+	}
+	if bad {
+		w.fail("%s: impossible: %+v\nacquired %d, cancelled %d, moved %t, turned away %d, under way %d", l.path, s,
+			w.acquired[l.entry], w.cancelled[l.entry], w.moved, w.turnedAway, len(w.acquires))
 	}
 }

@@ -1,13 +1,18 @@
 package packlock
 
 import (
+	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"strings"
 	"sync"
+	"syscall"
 	"testing"
+	"testing/synctest"
 )
 
 // The promises of the package, kept by the real kernel. What a fake kernel
@@ -281,5 +286,442 @@ func TestPathsAreAbsolute(t *testing.T) {
 	}
 	if l := openReal(t, dir); l.Path() != want {
 		t.Errorf("got the path %q, want %q", l.Path(), want)
+	}
+}
+
+func TestReleasedHoldRefuses(t *testing.T) {
+	l := openReal(t, t.TempDir())
+	h := acquireReal(t, l)
+	release(t, h)
+	checkReleased := func() {
+		t.Helper()
+		checkPathError(t, h.Release(), "release", l.Path(), ErrReleased)
+		checkPathError(t, h.Check(), "check", l.Path(), ErrReleased)
+		_, err := h.Dup()
+		checkPathError(t, err, "dup", l.Path(), ErrReleased)
+	}
+	checkReleased()
+	again := acquireReal(t, l)
+	checkReleased()
+	checkExcludes(t, again) // and the second Release has not let it go
+	release(t, again)
+}
+
+func TestReleaseByOneOfMany(t *testing.T) {
+	l := openReal(t, t.TempDir())
+	h := acquireReal(t, l)
+	const n = 10
+	errs := make(chan error)
+	for range n {
+		go func() { errs <- h.Release() }()
+	}
+	released := 0
+	for range n {
+		if err := <-errs; err == nil {
+			released++
+		} else {
+			checkPathError(t, err, "release", l.Path(), ErrReleased)
+		}
+	}
+	if released != 1 {
+		t.Errorf("released %d times, want 1", released)
+	}
+	release(t, acquireReal(t, l))
+}
+
+// Dup keeps the file open that a failed unlock wants to close, for as long as
+// it needs it, and returns no duplicate of a lock that was let go meanwhile.
+func TestDupAgainstRelease(t *testing.T) {
+	for _, unlock := range []error{nil, errors.New("input/output error")} {
+		onFake(t, func(t *testing.T, e *engine) {
+			h := e.try(e.l)
+			e.close(e.l)
+			dup := make(chan struct{})
+			e.k.setHook(func(call, _ string) error {
+				switch call {
+				case "dup":
+					<-dup
+				case "unlock":
+					return unlock
+				}
+				return nil
+			})
+			done := make(chan error, 1)
+			go func() { _, err := h.Dup(); done <- err }()
+			synctest.Wait()
+			if err := h.Release(); !errors.Is(err, unlock) {
+				t.Error(err)
+			}
+			e.descriptors(1)
+			close(dup)
+			if err := <-done; !errors.Is(err, ErrReleased) {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestDo(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		own := errors.New("mine")
+		err := e.l.Do(t.Context(), func(ctx context.Context) error {
+			if _, err := e.l.Acquire(ctx); !errors.Is(err, ErrReentrant) {
+				t.Errorf("%v", err)
+			}
+			return own
+		})
+		if err != own {
+			t.Errorf("%v", err)
+		}
+		e.fail("unlock", errBroken)
+		if err := e.l.Do(t.Context(), func(context.Context) error { return nil }); !errors.Is(err, errBroken) {
+			t.Errorf("%v", err)
+		}
+		if err := e.l.Do(t.Context(), func(context.Context) error { return own }); !errors.Is(err, errBroken) || !errors.Is(err, own) {
+			t.Errorf("%v", err)
+		}
+		e.k.setHook(nil)
+		func() {
+			defer func() { recover() }()
+			e.l.Do(t.Context(), func(context.Context) error { panic("in the section") })
+		}()
+		e.release(e.try(e.l))
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := e.l.Do(ended, neverRun(t)); !errors.Is(err, ErrCancelled) {
+			t.Errorf("%v", err)
+		}
+	})
+}
+
+func TestDoHoldsMarksAndReleases(t *testing.T) {
+	l := openReal(t, t.TempDir())
+	errInside := errors.New("inside")
+	err := l.Do(bounded(t), func(ctx context.Context) error {
+		if !isLocked(t, l.Path()) {
+			t.Error("not locked")
+		}
+		elsewhere := make(chan error)
+		go func() {
+			_, err := l.Acquire(ctx)
+			elsewhere <- err
+		}()
+		checkPathError(t, <-elsewhere, "acquire", l.Path(), ErrReentrant)
+		return errInside
+	})
+	if err != errInside {
+		t.Errorf("got %v, want the function's own error", err)
+	}
+	checkFree(t, l)
+}
+
+func TestDoReleasesOnPanic(t *testing.T) {
+	l := openReal(t, t.TempDir())
+	func() {
+		defer func() {
+			if got := recover(); got != "inside" {
+				t.Errorf("recovered %v", got)
+			}
+		}()
+		l.Do(bounded(t), func(context.Context) error { panic("inside") })
+	}()
+	checkFree(t, l)
+	release(t, acquireReal(t, l))
+}
+
+func TestDoReleasesOnGoexit(t *testing.T) {
+	l := openReal(t, t.TempDir())
+	ctx := bounded(t)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		l.Do(ctx, func(context.Context) error {
+			runtime.Goexit()
+			return nil
+		})
+	})
+	wg.Wait()
+	checkFree(t, l)
+	release(t, acquireReal(t, l))
+}
+
+// A Dup that meets a Release returns no file, and leaves none open.
+func TestDupAgainstReleaseLeavesNothingOpen(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		h := e.try(e.l)
+		e.beforeNext("dup", h.Release)
+		f, err := h.Dup()
+		if f != nil || !errors.Is(err, ErrReleased) {
+			t.Errorf("%v, %v; want ErrReleased", f, err)
+		}
+		for _, dup := range e.k.dups {
+			if err := dup.Close(); !errors.Is(err, os.ErrClosed) {
+				t.Errorf("the duplicate is open: %v", err)
+			}
+		}
+		if len(e.k.dups) != 1 {
+			t.Errorf("%d duplicates", len(e.k.dups))
+		}
+	})
+}
+
+func TestCloseWhileParked(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		f := e.lockedElsewhere()
+		other := e.open(fakePath)
+		mine, theirs := e.acquire(e.l), e.acquire(other)
+		e.close(e.l)
+		mine.failed(fs.ErrClosed)
+		theirs.waits()
+		e.close(other)
+		theirs.failed(fs.ErrClosed)
+		e.descriptors(1)
+
+		again := e.open(fakePath) // finds the parked wait
+		next := e.acquire(again)
+		if s := again.Stats(); s.KernelWaits != 1 || s.Adopted != 1 {
+			t.Errorf("%+v", s)
+		}
+		next.givesUp()
+		e.close(again)
+		f.letGo() // the thread drains, and closes the file behind itself
+		synctest.Wait()
+		e.descriptors(0)
+		f.lock(t)
+		f.letGo()
+	})
+}
+
+func TestCloseLeavesParkedThreadItsDescriptor(t *testing.T) {
+	dir := t.TempDir()
+	l := openReal(t, dir)
+	elsewhere := childHolder(t, dir)
+	ctx := bounded(t)
+	turnedAway := queueUpInVain(ctx, t, l, 1, fs.ErrClosed)
+	until(t, "the thread to park", func() bool { return l.Stats().Parked })
+	closeLock(t, l)
+	turnedAway.Wait()
+
+	// Whoever opens the sidecar now comes to the same parked thread.
+	again := openReal(t, dir)
+	if stats := again.Stats(); !stats.Parked || !stats.Draining {
+		t.Errorf("got %+v, want the thread still parked", stats)
+	}
+	closeLock(t, again)
+	elsewhere.finish()
+	checkNotOpen(t, l.Path())
+	until(t, "the thread to drain", func() bool { return !isLocked(t, l.Path()) })
+	release(t, acquireReal(t, openReal(t, dir)))
+}
+
+func TestCloseWakesItsWaiters(t *testing.T) {
+	dir := t.TempDir()
+	l, other := openReal(t, dir), openReal(t, dir)
+	elsewhere := childHolder(t, dir)
+	ctx := bounded(t)
+	turnedAway := queueUpInVain(ctx, t, l, 10, fs.ErrClosed)
+	stays := queueUp(t, other, 1, func(int) { takeTurn(ctx, t, other) })
+	closeLock(t, l)
+	turnedAway.Wait() // although nobody has let go
+	elsewhere.finish()
+	stays.Wait()
+}
+
+// Close comes while an acquire is asking the kernel, before it is queued.
+func TestCloseWhileTrying(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		f := e.lockedElsewhere()
+		goOn := e.holdUp("try")
+		a := e.acquire(e.l)
+		e.close(e.l)
+		goOn()
+		a.failed(fs.ErrClosed)
+		e.called("block", 0)
+		f.letGo()
+	})
+}
+
+// So is one that was the next in the queue and is asking for itself.
+func TestCloseWhileTheNextTries(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		other := e.open(fakePath)
+		h := e.try(other)
+		a := e.acquire(e.l)
+		goOn := e.holdUp("try")
+		h.entry.fair.handOvers = sliceHandOvers
+		e.release(h)
+		synctest.Wait()
+		e.close(e.l)
+		goOn()
+		a.failed(fs.ErrClosed)
+		e.release(e.try(other))
+		e.close(other)
+	})
+}
+
+func TestCloseWhileReopening(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		e.k.unlink(fakePath)
+		goOn := e.holdUp("open")
+		a := e.acquire(e.l)
+		b := e.acquire(e.l)
+		e.close(e.l)
+		b.failed(fs.ErrClosed)
+		goOn()
+		a.failed(fs.ErrClosed)
+	})
+}
+
+func TestCloseLeavesHoldsValid(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		h := e.try(e.l)
+		e.close(e.l)
+		again := e.open(fakePath)
+		checkTry(t, again, ErrReentrant)
+		if err := h.Check(); err != nil {
+			t.Error(err)
+		}
+		e.release(h)
+		e.release(e.try(again))
+		e.close(again)
+		for _, err := range []error{
+			again.Close(),
+			again.WaitDrained(t.Context()),
+			func() error { _, err := again.Acquire(t.Context()); return err }(),
+			func() error { _, err := again.TryAcquire(); return err }(),
+			func() error { _, err := again.AcquireBlocking(); return err }(),
+			again.Do(t.Context(), neverRun(t)),
+		} {
+			if pathErr := (*fs.PathError)(nil); !errors.Is(err, fs.ErrClosed) || !errors.As(err, &pathErr) {
+				t.Errorf("after Close: %v", err)
+			}
+		}
+	})
+}
+
+func TestCloseLeavesLiveHoldValid(t *testing.T) {
+	dir := t.TempDir()
+	l := openReal(t, dir)
+	h := acquireReal(t, l)
+	closeLock(t, l)
+	checkExcludes(t, h)
+	other := openReal(t, dir)
+	checkTry(t, other, ErrReentrant)
+	closeLock(t, other)
+	waiter := childWaiter(t, dir)
+	release(t, h)
+	waiter.expect("locked")
+	checkNotOpen(t, l.Path())
+	waiter.finish()
+}
+
+func TestClosedLockRefuses(t *testing.T) {
+	l := openReal(t, t.TempDir())
+	closeLock(t, l)
+	checkPathError(t, l.Close(), "close", l.Path(), fs.ErrClosed)
+	for _, by := range acquirers {
+		_, err := by.acquire(bounded(t), l)
+		checkPathError(t, err, "acquire", l.Path(), fs.ErrClosed)
+	}
+	checkPathError(t, l.Do(bounded(t), neverRun(t)), "acquire", l.Path(), fs.ErrClosed)
+	checkPathError(t, l.WaitDrained(bounded(t)), "drain", l.Path(), fs.ErrClosed)
+	if stats := l.Stats(); stats != (Stats{}) {
+		t.Errorf("got %+v, want no counts", stats)
+	}
+	checkNotOpen(t, l.Path())
+}
+
+func TestDroppedLockGivesItsDescriptorBack(t *testing.T) {
+	needKernel(t)
+	dir := t.TempDir()
+	inner := func() *lock {
+		l, err := Open(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		release(t, acquireReal(t, l))
+		return l.lock
+	}()
+	until(t, "the garbage collector", func() bool { return closedByCollector(inner) })
+	checkNotOpen(t, inner.path)
+	until(t, "the sidecar to be closed", func() bool { return os.Remove(inner.path) == nil }) // as it must be on Windows
+}
+
+func TestMissingPackIsCreated(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "several", "levels", "deep")
+	for range 2 {
+		l := openReal(t, dir)
+		if want := filepath.Join(dir, FileName); l.Path() != want {
+			t.Errorf("got the path %q, want %q", l.Path(), want)
+		}
+		if info, err := os.Lstat(l.Path()); err != nil || !info.Mode().IsRegular() || info.Size() != 0 {
+			t.Errorf("the sidecar is %v (%v), want an empty file", info, err)
+		}
+		checkFree(t, l)
+	}
+}
+
+func TestOpenFileCreatesNoDirectory(t *testing.T) {
+	needKernel(t)
+	dir := filepath.Join(t.TempDir(), "missing")
+	path := filepath.Join(dir, "sidecar")
+	_, err := OpenFile(path)
+	checkPathError(t, err, "open", path, fs.ErrNotExist)
+	if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("got %v, want the directory not to be there", err)
+	}
+}
+
+func TestPathThatIsNone(t *testing.T) {
+	for _, path := range []string{"", "\x00", "pack\x00", filepath.Join(t.TempDir(), "\x00")} {
+		_, err := Open(path)
+		checkPathError(t, err, "open", path, fs.ErrInvalid)
+		_, err = OpenFile(path)
+		checkPathError(t, err, "open", path, fs.ErrInvalid)
+	}
+}
+
+func TestFileInPlaceOfPack(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, []byte("content"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{file, filepath.Join(file, "pack")} {
+		for _, open := range []func() (*Lock, error){
+			func() (*Lock, error) { return Open(dir) },
+			func() (*Lock, error) { return OpenFile(filepath.Join(dir, FileName)) },
+		} {
+			_, err := open()
+			var pathError *fs.PathError
+			if !errors.As(err, &pathError) || !strings.HasPrefix(pathError.Path, file) {
+				t.Errorf("got the error %v, want an *fs.PathError of %s or in it", err, file)
+			}
+		}
+	}
+	if content, err := os.ReadFile(file); err != nil || string(content) != "content" {
+		t.Errorf("the file has %q (%v), want it as it was", content, err)
+	}
+}
+
+func TestDirectoryInPlaceOfSidecar(t *testing.T) {
+	needKernel(t)
+	dir := t.TempDir()
+	path := filepath.Join(dir, FileName)
+	if err := os.Mkdir(path, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Open(dir)
+	checkPathError(t, err, "open", path, syscall.EISDIR)
+}
+
+func TestOddPaths(t *testing.T) {
+	for _, name := range []string{
+		"with space", "-n", "ünïcödé 包", "%s", "$HOME", "~", "'",
+		filepath.Join(strings.Repeat("long", 40), strings.Repeat("path", 40)), // Windows has a limit of 260
+	} {
+		l := openReal(t, filepath.Join(t.TempDir(), name))
+		h := acquireReal(t, l)
+		checkExcludes(t, h)
+		release(t, h)
+		childHolder(t, filepath.Dir(l.Path())).finish()
 	}
 }

@@ -3,12 +3,132 @@
 package packlock
 
 import (
+	"bufio"
+	"context"
 	"errors"
+	"fmt"
 	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
+
+func init() {
+	rawLock = func(path string, wait bool) (func(), error) {
+		fd, err := unix.Open(path, unix.O_RDWR|unix.O_CLOEXEC, 0) // NFSv4 locks nothing less
+		if errors.Is(err, fs.ErrPermission) || err == unix.EROFS {
+			fd, err = unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		}
+		if err != nil {
+			return nil, err
+		}
+		how := unix.LOCK_EX
+		if !wait {
+			how |= unix.LOCK_NB
+		}
+		if ok, err := taken(ignoringEINTR(func() error { return unix.Flock(fd, how) })); !ok {
+			unix.Close(fd)
+			return nil, err
+		}
+		return func() {
+			// Closing is not enough while a child that is just being started
+			// has the descriptor too.
+			unix.Flock(fd, unix.LOCK_UN)
+			unix.Close(fd)
+		}, nil
+	}
+}
+
+// unprivileged runs the rest of a test, which is about permissions, as somebody
+// to whom they apply: for root, in a child process that becomes nobody.
+func unprivileged(t *testing.T, rest func(t *testing.T)) {
+	t.Helper()
+	const nobody = 65534
+	const env = "PACKLOCK_TEST_NOBODY"
+	if os.Getenv(env) != "" {
+		if err := errors.Join(syscall.Setgroups(nil), syscall.Setgid(nobody), syscall.Setuid(nobody)); err != nil {
+			t.Skipf("root cannot become anybody else here: %v", err)
+		}
+		dir, err := os.MkdirTemp("", "")
+		if err != nil {
+			t.Skipf("nobody may make a temporary directory here: %v", err)
+		}
+		os.Remove(dir)
+	}
+	if os.Geteuid() != 0 {
+		rest(t)
+		return
+	}
+	cmd, err := childCommand(bounded(t), "", "-test.run=^"+t.Name()+"$", "-test.v")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Env = append(cmd.Env, env+"=1")
+	cmd.Stderr = nil
+	output, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Errorf("as nobody: %v\n%s", err, output)
+	} else if strings.Contains(string(output), "--- SKIP") {
+		t.Skipf("as nobody:\n%s", output)
+	}
+}
+
+func mkdir(t testing.TB, path string, mode fs.FileMode) {
+	t.Helper()
+	if err := os.Mkdir(path, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(path, mode); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.Chmod(path, 0o777) }) // so that it can be removed
+}
+
+func writeFile(t testing.TB, path string, mode fs.FileMode) {
+	t.Helper()
+	if err := os.WriteFile(path, nil, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(path, mode); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// checkLockable checks that the pack can be opened and its lock does exclude.
+func checkLockable(t testing.TB, dir string) {
+	t.Helper()
+	l := openReal(t, dir)
+	h := acquireReal(t, l)
+	checkExcludes(t, h)
+	release(t, h)
+	unlock, err := rawLock(l.Path(), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkBusy(t, l)
+	unlock()
+	release(t, acquireReal(t, l))
+}
+
+// checkRefused checks that the sidecar at path cannot be opened, nor its pack
+// if it is that of one.
+func checkRefused(t testing.TB, path string, want error) {
+	t.Helper()
+	_, err := OpenFile(path)
+	checkPathError(t, err, "open", path, want)
+	if dir, name := filepath.Split(path); name == FileName {
+		_, err = Open(dir)
+		checkPathError(t, err, "open", path, want)
+	}
+}
 
 func TestInterruptedCallIsRepeated(t *testing.T) {
 	for _, end := range []error{nil, unix.EIO} {
@@ -56,4 +176,571 @@ func TestReadOnlyDescriptorThatCannotBeLocked(t *testing.T) {
 	if _, err := f.try(); err != unix.EBADF {
 		t.Errorf("%v, want EBADF", err)
 	}
+}
+
+func init() {
+	childRoles["stderr"] = childWithoutStderr
+}
+
+// childWithoutStderr has closed its standard error: what it opens next would get
+// that descriptor.
+func childWithoutStderr(args []string) error {
+	os.Stderr.Close()
+	l, err := Open(args[0])
+	if err != nil {
+		return err
+	}
+	h, err := l.TryAcquire()
+	if err != nil {
+		return err
+	}
+	dup, err := h.Dup()
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(os.NewFile(2, "stderr"), "this must not get into the sidecar")
+	fmt.Println(l.entry().file.(*osFile).fd, dup.Fd())
+	return nil
+}
+
+// A sidecar is not opened as standard error, into which a panic would be written.
+func TestStandardDescriptorsAreLeftAlone(t *testing.T) {
+	dir := t.TempDir()
+	cmd, err := childCommand(bounded(t), "stderr", dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var own, dup int
+	if _, err := fmt.Sscan(string(out), &own, &dup); err != nil || own < 3 || dup < 3 {
+		t.Errorf("descriptors %q", out)
+	}
+	if text, err := os.ReadFile(filepath.Join(dir, FileName)); err != nil || len(text) > 0 {
+		t.Errorf("the sidecar has %q, %v", text, err)
+	}
+}
+
+// The runtime takes a descriptor that is not blocking into its poller, which costs
+// two more and ends the program if there are none.
+func TestDupIsBlocking(t *testing.T) {
+	h := acquireReal(t, openReal(t, t.TempDir()))
+	f, err := h.Dup()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	raw, err := f.SyscallConn() // and not Fd, which makes it blocking
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw.Control(func(fd uintptr) {
+		if flags, err := unix.FcntlInt(fd, unix.F_GETFL, 0); err != nil || flags&unix.O_NONBLOCK != 0 {
+			t.Errorf("flags %#x, %v", flags, err)
+		}
+	})
+	release(t, h)
+}
+
+func TestErrorsOfFlockAreWorded(t *testing.T) {
+	for _, row := range []struct {
+		errno error
+		is    error
+		says  string
+	}{
+		{unix.ESTALE, errFileLost, ""},
+		{unix.ENOLCK, unix.ENOLCK, "no lock manager"},
+		{unix.Errno(524), errors.ErrUnsupported, "by this file system"},
+		{unix.EBADF, unix.EACCES, "may be written"},
+		{unix.EIO, unix.EIO, ""},
+	} {
+		err := (&osFile{readOnly: unix.EACCES}).describe(row.errno)
+		if !errors.Is(err, row.is) || !strings.Contains(err.Error(), row.says) {
+			t.Errorf("%v: %v", row.errno, err)
+		}
+	}
+}
+
+// changed returns the time of the last change of the file at path.
+func changed(t testing.TB, path string) int64 {
+	t.Helper()
+	var st unix.Stat_t
+	if err := ignoringEINTR(func() error { return unix.Lstat(path, &st) }); err != nil {
+		t.Fatal(err)
+	}
+	return st.Ctim.Nano()
+}
+
+// A sidecar that was renamed is noticed by the very next acquire, unless the
+// kernel's clock for files has stood still since it was made.
+func TestRenamedSidecarIsNoticedByTheNextAcquire(t *testing.T) {
+	dir := t.TempDir()
+	clock := filepath.Join(dir, "clock")
+	writeFile(t, clock, 0o666)
+	l := openReal(t, dir)
+	for i := range 10 {
+		release(t, acquireReal(t, l))
+		until(t, "the clock for files to go on", func() bool {
+			if err := os.Chmod(clock, 0o666); err != nil {
+				t.Fatal(err)
+			}
+			return changed(t, clock) > changed(t, l.Path())
+		})
+		release(t, acquireReal(t, l)) // the look is young
+		if err := os.Rename(l.Path(), filepath.Join(dir, fmt.Sprint("renamed-", i))); err != nil {
+			t.Fatal(err)
+		}
+		h := acquireReal(t, l)
+		if err := h.Check(); err != nil {
+			t.Fatalf("round %d: %v", i, err)
+		}
+		release(t, h)
+	}
+}
+
+func TestDirectoryThatAServerForgotIsGone(t *testing.T) {
+	for _, row := range []struct{ err, is error }{
+		{&os.PathError{Op: "stat", Path: ".", Err: unix.ESTALE}, os.ErrNotExist},
+		{unix.ESTALE, os.ErrNotExist},
+		{unix.EACCES, unix.EACCES},
+	} {
+		if err := explainDirectory(row.err); !errors.Is(err, row.is) {
+			t.Errorf("%v: %v, want %v", row.err, err, row.is)
+		}
+	}
+}
+
+// Who may use what is created is for the umask to say, and for nobody else: a
+// pack may be shared.
+func TestModesAreTheUmasks(t *testing.T) {
+	dir := t.TempDir()
+	defer unix.Umask(unix.Umask(0))
+	for _, umask := range []int{0, 0o022, 0o077} {
+		unix.Umask(umask)
+		pack := filepath.Join(dir, fmt.Sprintf("%03o", umask), "pack")
+		l, err := Open(pack)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.Close()
+		for path, mode := range map[string]int{l.Path(): 0o666, pack: 0o777, filepath.Dir(pack): 0o777} {
+			info, err := os.Stat(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, want := info.Mode().Perm(), os.FileMode(mode&^umask); got != want {
+				t.Errorf("umask %03o: %s has mode %o, want %o", umask, path, got, want)
+			}
+		}
+	}
+}
+
+// A file in the place of the pack has no sidecar in it, which is an answer: the
+// sidecar is lost.
+func TestFileInPlaceOfThePackIsALoss(t *testing.T) {
+	pack := filepath.Join(t.TempDir(), "pack")
+	l := openReal(t, pack)
+	h := acquireReal(t, l)
+	if err := os.RemoveAll(pack); err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, pack, 0o666)
+	checkPathError(t, h.Check(), "check", l.Path(), ErrLost)
+	release(t, h)
+}
+
+// The calls by which the sidecar is opened, and what the system answers to each:
+// nil or an errno.
+func TestOpeningAsksForNoMoreThanItNeeds(t *testing.T) {
+	const (
+		write  = unix.O_RDWR
+		create = unix.O_RDWR | unix.O_CREAT
+		read   = unix.O_RDONLY
+	)
+	type call struct {
+		mode   int
+		answer error
+	}
+	// In a sticky directory Linux denies O_CREAT on somebody else's file.
+	createdMeanwhile := []call{{write, unix.ENOENT}, {create, unix.EACCES}}
+	for _, row := range []struct {
+		what          string
+		calls         []call
+		readOnly, err error
+	}{
+		{"it is there", []call{{write, nil}}, nil, nil},
+		{"it is missing", []call{{write, unix.ENOENT}, {create, nil}}, nil, nil},
+		{"somebody creates it meanwhile",
+			append(createdMeanwhile, call{write, nil}), nil, nil},
+		{"somebody deletes and creates it, again and again",
+			append(slices.Repeat(createdMeanwhile, 9), call{write, nil}), nil, nil},
+		{"it is missing and may not be created",
+			append(slices.Repeat(createdMeanwhile, 10), call{read, unix.ENOENT}), nil, unix.EACCES},
+		{"the directory is missing", []call{{write, unix.ENOENT}, {create, unix.ENOENT}}, nil, unix.ENOENT},
+		{"it may only be read", []call{{write, unix.EACCES}, {read, nil}}, unix.EACCES, nil},
+		{"it is immutable", []call{{write, unix.EPERM}, {read, nil}}, unix.EPERM, nil},
+		{"the file system is read-only", []call{{write, unix.EROFS}, {read, nil}}, unix.EROFS, nil},
+		{"it is missing on a read-only file system",
+			[]call{{write, unix.ENOENT}, {create, unix.EROFS}, {read, unix.ENOENT}}, nil, unix.EROFS},
+		{"it may not even be read", []call{{write, unix.EACCES}, {read, unix.EACCES}}, nil, unix.EACCES},
+		{"there are no descriptors left", []call{{write, unix.EMFILE}}, nil, unix.EMFILE},
+		{"another machine has replaced it", []call{{write, unix.EINVAL}, {write, nil}}, nil, nil},
+		{"the server knows another file by that name",
+			append(slices.Repeat([]call{{write, unix.ESTALE}}, 9), call{write, nil}), nil, nil},
+		{"the server does not know the directory any more",
+			slices.Repeat([]call{{write, unix.ESTALE}}, 10), nil, unix.ENOENT},
+		{"a signal comes", []call{{write, unix.EINTR}, {write, nil}}, nil, nil},
+	} {
+		var asked []int
+		var paused time.Duration
+		stale := 0
+		_, readOnly, err := openFD("/pack", func(_ string, mode int, _ uint32) (int, error) {
+			n := len(asked)
+			asked = append(asked, mode&(unix.O_ACCMODE|unix.O_CREAT))
+			if n >= len(row.calls) {
+				return -1, errors.New("asked too often")
+			}
+			if row.calls[n].answer == unix.ESTALE {
+				stale++
+			}
+			return 3, row.calls[n].answer
+		}, func(d time.Duration) { paused += d })
+		// GlusterFS needs a second to forget, and is asked after each pause.
+		if want := 2 * time.Millisecond * (1<<min(stale, maxAgain-1) - 1); paused != want {
+			t.Errorf("%s: paused for %v, want %v", row.what, paused, want)
+		}
+		if readOnly != row.readOnly || err != row.err && !errors.Is(err, row.err) {
+			t.Errorf("%s: read-only %v, error %v; want %v, %v", row.what, readOnly, err, row.readOnly, row.err)
+		}
+		var want []int
+		for _, c := range row.calls {
+			want = append(want, c.mode)
+		}
+		if !slices.Equal(asked, want) {
+			t.Errorf("%s: asked with %#o, want %#o", row.what, asked, want)
+		}
+	}
+}
+
+func init() { childRoles["crowd"] = childCrowd }
+
+// childCrowd holds packs, each with waiters that have a time limit and come again. For
+// each line it reads it prints how many goroutines there are beside those, and how long
+// an Open takes.
+func childCrowd(args []string) error {
+	dir := args[0]
+	packs, _ := strconv.Atoi(args[1])
+	waiters, _ := strconv.Atoi(args[2])
+	var locks []*Lock
+	for i := range packs {
+		l, err := Open(filepath.Join(dir, strconv.Itoa(i)))
+		if err != nil {
+			return err
+		}
+		held := make(chan error)
+		go func() {
+			h, err := l.Acquire(context.Background())
+			held <- err
+			runtime.KeepAlive(h)
+		}()
+		if err := <-held; err != nil {
+			return err
+		}
+		locks = append(locks, l)
+	}
+	for i, l := range locks {
+		for j := range waiters {
+			limit := 200*time.Millisecond + time.Duration((i*waiters+j)%1800)*time.Millisecond
+			go func() {
+				for {
+					ctx, cancel := context.WithTimeout(context.Background(), limit)
+					if _, err := l.Acquire(ctx); !errors.Is(err, ErrCancelled) {
+						panic(err)
+					}
+					cancel()
+				}
+			}()
+		}
+	}
+	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
+		start := time.Now()
+		l, err := Open(filepath.Join(dir, "one-more"))
+		if err != nil {
+			return err
+		}
+		took := time.Since(start)
+		l.Close()
+		fmt.Println(runtime.NumGoroutine()-packs*waiters, took.Microseconds())
+	}
+	return nil
+}
+
+// What runs in the background comes back after the process was stopped, and nothing
+// piles up, also under load.
+func TestStopsUnderLoadPileNothingUp(t *testing.T) {
+	packs, waiters, stops, stopped := 1000, 50, 15, time.Second
+	if testing.Short() {
+		packs, waiters, stops, stopped = 200, 10, 1, 400*time.Millisecond
+	}
+	c := childStart(t, "crowd", t.TempDir(), strconv.Itoa(packs), strconv.Itoa(waiters))
+	state := func() (more int, open time.Duration) {
+		t.Helper()
+		if _, err := c.stdin.WriteString("state\n"); err != nil {
+			t.Fatal(err)
+		}
+		line, err := c.stdout.ReadString('\n')
+		fields := strings.Fields(line)
+		if len(fields) != 2 {
+			t.Fatalf("child said %q (%v)", line, err)
+		}
+		more, err = strconv.Atoi(fields[0])
+		us, err2 := strconv.Atoi(fields[1])
+		if err != nil || err2 != nil {
+			t.Fatal(err, err2)
+		}
+		return more, time.Duration(us) * time.Microsecond
+	}
+	more, open := state()
+	t.Logf("before: %d more goroutines, an Open takes %v", more, open)
+	for range stops {
+		for _, sig := range []unix.Signal{unix.SIGSTOP, unix.SIGCONT} {
+			if err := unix.Kill(c.cmd.Process.Pid, sig); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(stopped) // that the process is, and then is not
+		}
+		more, open = state()
+		t.Logf("after a stop: %d more goroutines, an Open takes %v", more, open)
+	}
+	// Each pack may be in the middle of a path check and a search.
+	until(t, "the goroutines to be as many as belong there", func() bool {
+		more, open = state()
+		return more < 2*packs+100
+	})
+	t.Logf("in the end: %d more goroutines, an Open takes %v", more, open)
+}
+
+// troubles are what flock(2) answers on file systems that fail, are out of
+// locks, want other descriptors or do not know how to lock.
+var troubles = []unix.Errno{unix.EIO, unix.ENOLCK, unix.EBADF, unix.ENOSYS, unix.EOPNOTSUPP}
+
+// fullTroubles are what open(2) answers where something is full.
+var fullTroubles = []unix.Errno{unix.ENOSPC, unix.EMFILE, unix.ENFILE, unix.EIO}
+
+// inTrouble runs test on a fake kernel for each errno.
+func inTrouble(t *testing.T, errnos []unix.Errno, test func(t *testing.T, e *engine, errno unix.Errno)) {
+	for _, errno := range errnos {
+		t.Run(unix.ErrnoName(errno), func(t *testing.T) {
+			onFake(t, func(t *testing.T, e *engine) {
+				test(t, e, errno)
+				e.works()
+			})
+		})
+	}
+}
+
+// failedAcquire checks the error of an acquire that met with errno.
+func (e *engine) failedAcquire(err error, errno unix.Errno) {
+	e.Helper()
+	checkPathError(e, err, "acquire", fakePath, errno)
+	if got, want := errors.Is(err, errors.ErrUnsupported), errno == unix.ENOSYS || errno == unix.EOPNOTSUPP; got != want {
+		e.Errorf("%v is an errors.ErrUnsupported: %t, want %t", err, got, want)
+	}
+}
+
+// The call by which an acquire asks for the lock, or looks at it, fails.
+func TestErrorWithoutWaiting(t *testing.T) {
+	for _, call := range []string{"try", "stat", "sameAt"} {
+		t.Run(call, func(t *testing.T) {
+			inTrouble(t, troubles, func(t *testing.T, e *engine, errno unix.Errno) {
+				for _, acquire := range []func(*Lock) *acquiring{e.acquire, e.blocking} {
+					e.lookDue(call)
+					answer := make(chan struct{})
+					e.beforeNext(call, func() error {
+						<-answer
+						return errno
+					})
+					first, second := acquire(e.l), e.acquire(e.l)
+					second.waits()
+					close(answer)
+					first.failed(errno)
+					e.failedAcquire(first.err, errno)
+					e.release(second.got())
+				}
+				e.lookDue(call)
+				e.failNext(call, errno)
+				_, err := e.l.TryAcquire()
+				e.failedAcquire(err, errno)
+			})
+		})
+	}
+}
+
+// The wait in the kernel fails, when it begins or in the end.
+func TestErrorOfTheWait(t *testing.T) {
+	for _, call := range []string{"block", "blocked"} {
+		t.Run(call, func(t *testing.T) {
+			inTrouble(t, troubles, func(t *testing.T, e *engine, errno unix.Errno) {
+				for _, acquire := range []func(*Lock) *acquiring{e.acquire, e.blocking} {
+					f := e.lockedElsewhere()
+					answer := make(chan struct{})
+					e.beforeNext(call, func() error {
+						<-answer
+						return errno
+					})
+					first, second := acquire(e.l), e.acquire(e.l)
+					if call == "blocked" {
+						f.letGo()
+					}
+					first.waits()
+					close(answer)
+					first.failed(errno)
+					e.failedAcquire(first.err, errno)
+					if call == "block" {
+						second.waits()
+						f.letGo()
+					}
+					e.release(second.got())
+				}
+			})
+		})
+	}
+}
+
+// The look at the path fails when the lock was granted or handed over: it goes
+// to the next.
+func TestErrorOfTheLookAfterAWait(t *testing.T) {
+	inTrouble(t, troubles, func(t *testing.T, e *engine, errno unix.Errno) {
+		f := e.lockedElsewhere()
+		line := []*acquiring{e.acquire(e.l), e.acquire(e.l), e.acquire(e.l), e.acquire(e.l)}
+		e.failNext("sameAt", errno)
+		f.letGo()
+		line[0].failed(errno)
+		e.failedAcquire(line[0].err, errno)
+		h := line[1].got()
+
+		// Time for a look, but not the end of the slice.
+		e.l.location.Load().checkedAt.Add(-int64(handOverCheckAge))
+		time.Sleep(time.Nanosecond)
+		e.failNext("sameAt", errno)
+		e.release(h)
+		line[2].failed(errno)
+		e.failedAcquire(line[2].err, errno)
+		e.release(line[3].got())
+	})
+}
+
+// If the file cannot be unlocked it is closed, which is as good, and everybody
+// goes on with a new descriptor.
+func TestErrorOfUnlock(t *testing.T) {
+	inTrouble(t, troubles, func(t *testing.T, e *engine, errno unix.Errno) {
+		opened := 1
+		reopened := func() {
+			t.Helper()
+			opened++
+			e.works()
+			e.called("open", opened)
+		}
+		f := e.k.foreigner(t, fakePath)
+
+		h := e.try(e.l)
+		e.failNext("unlock", errno)
+		checkPathError(t, h.Release(), "release", fakePath, errno)
+		f.lock(t) // it is free
+		f.letGo()
+		checkPathError(t, h.Release(), "release", fakePath, ErrReleased)
+		reopened()
+
+		h = e.try(e.l)
+		line := []*acquiring{e.acquire(e.l), e.acquire(e.l)}
+		time.Sleep(sliceTime)
+		e.failNext("unlock", errno)
+		checkPathError(t, h.Release(), "release", fakePath, errno)
+		for _, a := range line {
+			e.release(a.got())
+		}
+		reopened()
+
+		// Nobody is there to be told.
+		f.lock(t)
+		e.acquire(e.l).givesUp()
+		drained := e.drain(e.l)
+		e.failNext("unlock", errno)
+		f.letGo()
+		drained.succeeds()
+		reopened()
+
+		// Nor is it of interest that a lost file cannot be unlocked.
+		e.k.unlink(fakePath)
+		e.failNext("unlock", errno)
+		e.release(e.try(e.l))
+		reopened()
+	})
+}
+
+func TestErrorOfOpen(t *testing.T) {
+	inTrouble(t, fullTroubles, func(t *testing.T, e *engine, errno unix.Errno) {
+		for _, path := range []string{fakePath, otherPath} {
+			e.failNext("open", errno)
+			_, err := e.reg.openFile(path)
+			checkPathError(t, err, "open", path, errno)
+			if err := e.open(path).Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
+// The sidecar is lost and cannot be opened anew: the first who needs it is told,
+// the next tries again.
+func TestErrorOfReopening(t *testing.T) {
+	inTrouble(t, fullTroubles, func(t *testing.T, e *engine, errno unix.Errno) {
+		h := e.try(e.l)
+		line := []*acquiring{e.acquire(e.l), e.acquire(e.l), e.acquire(e.l)}
+		e.k.unlink(fakePath)
+		time.Sleep(pathCheckAge)
+		e.failNext("open", errno)
+		e.release(h)
+		line[0].failed(errno)
+		e.failedAcquire(line[0].err, errno)
+		for _, a := range line[1:] {
+			e.release(a.got())
+		}
+
+		e.k.unlink(fakePath)
+		e.failNext("open", errno)
+		_, err := e.l.TryAcquire()
+		e.failedAcquire(err, errno)
+	})
+}
+
+func TestErrorOfClose(t *testing.T) {
+	inTrouble(t, []unix.Errno{unix.EIO}, func(t *testing.T, e *engine, errno unix.Errno) {
+		other := e.open(otherPath)
+		e.failNext("close", errno)
+		checkPathError(t, other.Close(), "close", otherPath, errno)
+		checkPathError(t, other.Close(), "close", otherPath, fs.ErrClosed)
+	})
+}
+
+// The process has no descriptor to spare, or the disk is full, for a while in
+// which the pack is deleted and made again.
+func TestTroubleThatPasses(t *testing.T) {
+	inTrouble(t, fullTroubles, func(t *testing.T, e *engine, errno unix.Errno) {
+		e.k.removeDir(filepath.Dir(fakePath))
+		_, err := e.l.TryAcquire()
+		checkPathError(t, err, "acquire", fakePath, fs.ErrNotExist)
+		e.k.makeDir(filepath.Dir(fakePath))
+		e.fail("open", errno)
+		for range 3 {
+			for _, a := range []*acquiring{e.acquire(e.l), e.blocking(e.l)} {
+				a.failed(errno)
+				e.failedAcquire(a.err, errno)
+			}
+		}
+		e.works()
+		e.stats(Stats{Acquired: 1, Reopened: 1})
+	})
 }

@@ -2,10 +2,50 @@ package packlock
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
+
+	"golang.org/x/sys/windows"
 )
+
+func init() {
+	rawLock = func(path string, wait bool) (func(), error) {
+		return lockBytes(path, 0, 1, wait)
+	}
+}
+
+// lockBytes locks a range of the file at path, through a handle of its own, as
+// rawLock does.
+func lockBytes(path string, offset, length uint32, wait bool) (unlock func(), err error) {
+	const share = windows.FILE_SHARE_READ | windows.FILE_SHARE_WRITE | windows.FILE_SHARE_DELETE
+	name, err := windows.UTF16PtrFromString(path)
+	if err != nil {
+		return nil, err
+	}
+	h, err := windows.CreateFile(name, windows.GENERIC_READ, share, nil, windows.OPEN_EXISTING, windows.FILE_ATTRIBUTE_NORMAL, 0)
+	if err != nil {
+		return nil, err
+	}
+	var flags uint32 = windows.LOCKFILE_EXCLUSIVE_LOCK
+	if !wait {
+		flags |= windows.LOCKFILE_FAIL_IMMEDIATELY
+	}
+	if err := windows.LockFileEx(h, flags, 0, length, 0, &windows.Overlapped{Offset: offset}); err != nil {
+		windows.CloseHandle(h)
+		if err == windows.ERROR_LOCK_VIOLATION {
+			err = nil
+		}
+		return nil, err
+	}
+	return func() {
+		windows.UnlockFileEx(h, 0, length, 0, &windows.Overlapped{Offset: offset})
+		windows.CloseHandle(h)
+	}, nil
+}
 
 func TestLocksTheFirstByteAlone(t *testing.T) {
 	l := openReal(t, t.TempDir())
@@ -75,4 +115,76 @@ func TestDupIsForUnix(t *testing.T) {
 	_, err := h.Dup()
 	checkPathError(t, err, "dup", l.Path(), errors.ErrUnsupported)
 	release(t, h)
+}
+
+func TestPathsOfEveryKind(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "pack")
+	l := openReal(t, dir)
+	t.Chdir(filepath.Dir(dir))
+	h := acquireReal(t, l)
+	defer release(t, h)
+	volume := filepath.VolumeName(dir)
+	for _, path := range []string{
+		filepath.ToSlash(dir),
+		`\\?\` + dir,
+		`\\.\` + dir,
+		strings.ToUpper(dir),
+		strings.ToLower(dir),
+		dir + `\`,
+		dir + `/`,
+		dir[len(volume):],           // from the root of the current drive
+		volume + filepath.Base(dir), // from the working directory on that drive
+		`.\pack`,
+		`nothing\..\pack`, // resolved in the text
+	} {
+		l, err := Open(path)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if _, err := l.TryAcquire(); !errors.Is(err, ErrReentrant) {
+			t.Errorf("TryAcquire by %s: got %v, want %v", path, err, ErrReentrant)
+		}
+		closeLock(t, l)
+	}
+}
+
+func TestSymlinkInPlaceOfSidecar(t *testing.T) {
+	for _, target := range []string{"target", "dangling"} {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, "target"), nil, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(dir, FileName)
+		if err := symlink(filepath.Join(dir, target), path); err != nil {
+			t.Skipf("without symlinks: %v", err)
+		}
+		_, err := Open(dir)
+		checkPathError(t, err, "open", path, syscall.ELOOP)
+		if _, err := os.Lstat(filepath.Join(dir, "dangling")); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("got %v, want the target not to be created", err)
+		}
+	}
+}
+
+func TestDeviceInPlaceOfSidecar(t *testing.T) {
+	const path = `\\.\NUL`
+	_, err := OpenFile(path)
+	checkPathError(t, err, "open", path, fs.ErrInvalid)
+}
+
+func TestReadOnlySidecar(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, FileName)
+	if err := os.WriteFile(path, nil, 0o444); err != nil {
+		t.Fatal(err)
+	}
+	l := openReal(t, dir)
+	h := acquireReal(t, l)
+	checkExcludes(t, h)
+	release(t, h)
+	childHolder(t, dir).finish()
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm()&0o222 != 0 {
+		t.Errorf("the sidecar is %v (%v), want it read-only as before", info, err)
+	}
 }

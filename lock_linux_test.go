@@ -1,0 +1,693 @@
+package packlock
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"reflect"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// The questions that servers are asked have the right answers on a file system that
+// is none.
+func TestQuestionsToServers(t *testing.T) {
+	for _, n := range []network{noNetwork, nfs, smb, otherNetwork} {
+		dir := filepath.Join(t.TempDir(), "pack")
+		if err := os.Mkdir(dir, 0o777); err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(dir, FileName)
+		f, err := openFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.network = n
+		f.network.prepare(f.fd)
+		same := func(what string, want bool) {
+			t.Helper()
+			if got, err := f.sameAt(path); got != want || err != nil {
+				t.Errorf("network %d, %s: %v, %v, want %v", n, what, got, err, want)
+			}
+		}
+		same("in place", true)
+		if ok, err := f.try(); !ok || err != nil {
+			t.Fatal(ok, err)
+		}
+		if held, err := f.serverStillGrants(); !held || err != nil {
+			t.Errorf("network %d: held %v, %v", n, held, err)
+		}
+		if linked, _, err := f.stat(); !linked || err != nil {
+			t.Errorf("network %d: linked %v, %v", n, linked, err)
+		}
+		if f.remote() != (n != noNetwork) {
+			t.Errorf("network %d: remote %v", n, f.remote())
+		}
+
+		if err := os.Rename(dir, dir+".away"); err != nil {
+			t.Fatal(err)
+		}
+		same("directory renamed", false)
+		if err := os.Rename(dir+".away", dir); err != nil {
+			t.Fatal(err)
+		}
+		same("and back", true)
+		if err := os.Rename(path, path+".away"); err != nil {
+			t.Fatal(err)
+		}
+		same("renamed", false)
+		writeFile(t, path, 0o666)
+		same("replaced", false)
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(path+".away", path); err != nil {
+			t.Fatal(err)
+		}
+		same("a symlink in its place", false)
+		if err := os.Remove(path + ".away"); err != nil {
+			t.Fatal(err)
+		}
+		var want error
+		if f.network != noNetwork {
+			want = errFileLost
+		}
+		if linked, _, err := f.stat(); linked || err != want {
+			t.Errorf("network %d: linked %v, %v after the deletion", n, linked, err)
+		}
+		f.close()
+	}
+}
+
+// What is dear to a server is asked once in expensiveCheckInterval.
+func TestDearQuestionsAreRare(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := new(osFile)
+		for _, row := range []struct {
+			after time.Duration
+			asks  bool
+		}{{0, true}, {0, false}, {expensiveCheckInterval - 1, false}, {1, true}, {expensiveCheckInterval - 1, false}} {
+			time.Sleep(row.after)
+			if asks := f.allowExpensiveCheck(); asks != row.asks {
+				t.Errorf("%v later: %v, want %v", row.after, asks, row.asks)
+			}
+		}
+	})
+}
+
+// On a file system that does not count links, none is no sign.
+func TestLinksThatAreNotCounted(t *testing.T) {
+	path := filepath.Join(t.TempDir(), FileName)
+	f, err := openFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.close()
+	f.countsLinks = false
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if linked, _, err := f.stat(); !linked || err != nil {
+		t.Errorf("linked %v, %v", linked, err)
+	}
+}
+
+func TestDirectoryOfAPath(t *testing.T) {
+	for path, want := range map[string]string{
+		"/a/b/.grex-lock":     "/a/b",
+		"/a/link/../x":        "/a/link/..",
+		"/a":                  "/",
+		"/":                   "/",
+		"/a/b/":               "/a",
+		"/a//b":               "/a/",
+		"//a":                 "/",
+		"/a/b/../.grex-lock/": "/a/b/..",
+	} {
+		if got := directory(path); got != want {
+			t.Errorf("%q: %q, want %q", path, got, want)
+		}
+	}
+}
+
+// Of a name, both directories are asked: a directory that another machine renamed is
+// remembered by its parent.
+func TestDirectoriesThatRememberAName(t *testing.T) {
+	for path, want := range map[string][]string{
+		"/srv/pack/.grex-lock": {"/srv", "/srv/pack"},
+		"/pack/.grex-lock":     {"/", "/pack"},
+		"/.grex-lock":          {"/", "/"},
+		"/a/../b/c/":           {"/a/..", "/a/../b"},
+	} {
+		if got := directoriesOf(path); !slices.Equal(got, want) {
+			t.Errorf("%s: %v, want %v", path, got, want)
+		}
+	}
+}
+
+func TestCallIsRepeatedWhileAClientConnectsAgain(t *testing.T) {
+	for _, row := range []struct {
+		until int // so many EAGAIN
+		then  error
+		calls int
+	}{{0, nil, 1}, {3, nil, 4}, {3, unix.EBADF, 4}, {maxAgain - 1, nil, maxAgain}, {maxAgain + 5, unix.EAGAIN, maxAgain}} {
+		calls := 0
+		err := whileEAGAIN(func() error {
+			if calls++; calls <= row.until {
+				return unix.EAGAIN
+			}
+			return row.then
+		})
+		if err != row.then || calls != row.calls {
+			t.Errorf("%d times EAGAIN: %v after %d calls, want %v after %d", row.until, err, calls, row.then, row.calls)
+		}
+	}
+}
+
+// A server that cannot be asked, because this process can open no file, is an error: what
+// the client remembers must not be taken for its answer.
+func TestCheckWithoutDescriptorsIsAnError(t *testing.T) {
+	path := filepath.Join(t.TempDir(), FileName)
+	f, err := openFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.close()
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	none := limit
+	none.Cur = 0
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &none); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)
+	for _, n := range []network{smb, otherNetwork} {
+		f.network = n
+		f.expensiveCheckAt.Store(0)
+		if same, err := f.sameAt(path); same || err != unix.EMFILE {
+			t.Errorf("network %d: %t, %v; want EMFILE", n, same, err)
+		}
+	}
+}
+
+func init() {
+	childRoles["lease"] = childLease
+}
+
+// childLease has a lease on a file and gives it up when it is asked to and has been
+// told that it may.
+func childLease(args []string) error {
+	f, err := os.OpenFile(args[0], os.O_RDWR|os.O_CREATE, 0o666)
+	if err != nil {
+		return err
+	}
+	asked := make(chan os.Signal, 1)
+	signal.Notify(asked, unix.SIGIO)
+	if _, err := unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_WRLCK); err != nil {
+		fmt.Println("no leases:", err)
+		return nil
+	}
+	fmt.Println("leased")
+	<-asked
+	fmt.Println("asked")
+	bufio.NewReader(os.Stdin).ReadString('\n')
+	_, err = unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_UNLCK)
+	return err
+}
+
+// Whoever has a lease on the sidecar is waited for, and is not an error.
+func TestOpenWaitsForALease(t *testing.T) {
+	dir := t.TempDir()
+	child := childStart(t, "lease", filepath.Join(dir, FileName))
+	if line, err := child.stdout.ReadString('\n'); err != nil || line != "leased\n" {
+		t.Skipf("no lease is to be had here, whose end could be waited for: %s%v", line, err)
+	}
+	opened := make(chan error, 1)
+	go func() {
+		l, err := Open(dir)
+		if err == nil {
+			defer l.Close()
+			var h *Hold
+			if h, err = l.TryAcquire(); err == nil {
+				err = h.Release()
+			}
+		}
+		opened <- err
+	}()
+	child.expect("asked")
+	select {
+	case err := <-opened:
+		t.Fatalf("opened under the lease: %v", err)
+	default:
+	}
+	fmt.Fprintln(child.stdin)
+	if err := <-opened; err != nil {
+		t.Error(err)
+	}
+	child.finish()
+}
+
+func TestSidecarOfSomebodyElseInStickyDirectory(t *testing.T) {
+	// Where Linux denies O_CREAT on a file that is there: see openFD.
+	const env = "PACKLOCK_TEST_STICKY"
+	if os.Getenv(env) == "" {
+		if os.Geteuid() != 0 {
+			t.Skip("only root can make a file somebody else's")
+		}
+		dir := filepath.Join(t.TempDir(), "sticky")
+		mkdir(t, dir, 0o777|fs.ModeSticky)
+		path := filepath.Join(dir, FileName)
+		writeFile(t, path, 0o666)
+		if err := os.Chown(path, 1, 1); err != nil {
+			t.Fatal(err)
+		}
+		// The directory that t.TempDir makes its directories in is for one's own use.
+		if err := os.Chmod(filepath.Dir(filepath.Dir(dir)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		t.Setenv(env, dir)
+	}
+	unprivileged(t, func(t *testing.T) {
+		dir := os.Getenv(env)
+		path := filepath.Join(dir, FileName)
+		// Where fs.protected_regular is 0, or the file system knows nothing of
+		// it, the kernel has to be told to.
+		if err := openToCreate(path); err == nil {
+			denyCreation(t)
+		}
+		if err := openToCreate(path); err != unix.EACCES {
+			t.Fatalf("O_CREAT gives %v, want it denied", err)
+		}
+		fd, readOnly, err := openFD(path, unix.Open, osKernel{}.pause)
+		if err != nil || readOnly != nil {
+			t.Fatalf("opened for writing: %v, at all: %v", readOnly, err)
+		}
+		unix.Close(fd)
+		checkLockable(t, dir)
+	})
+}
+
+func openToCreate(path string) error {
+	fd, err := unix.Open(path, unix.O_RDWR|unix.O_CREAT|unix.O_CLOEXEC, 0o666)
+	if err == nil {
+		unix.Close(fd)
+	}
+	return err
+}
+
+// denyCreation has the kernel answer EACCES to each open of this process with
+// O_CREAT, for as long as it lives. One with O_TRUNC passes: so coverage is written.
+func denyCreation(t *testing.T) {
+	t.Helper()
+	const call = 0 // where seccomp(2) has the number of the system call
+	flags := uint32(32)
+	if one := uint16(1); *(*byte)(unsafe.Pointer(&one)) == 0 {
+		flags += 4 // the lower half of a big-endian word
+	}
+	filter := []unix.SockFilter{
+		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: call},
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: unix.SYS_OPENAT, Jf: 4},
+		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: flags},
+		{Code: unix.BPF_JMP | unix.BPF_JSET | unix.BPF_K, K: unix.O_TRUNC, Jt: 2},
+		{Code: unix.BPF_JMP | unix.BPF_JSET | unix.BPF_K, K: unix.O_CREAT, Jf: 1},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(unix.EACCES)},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
+	}
+	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+	if err == nil {
+		_, _, errno := unix.RawSyscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER,
+			unix.SECCOMP_FILTER_FLAG_TSYNC, uintptr(unsafe.Pointer(&program)))
+		if errno != 0 {
+			err = errno
+		}
+	}
+	if err != nil {
+		t.Skipf("the kernel lets O_CREAT pass (fs.protected_regular is 0?), and seccomp, to deny it by hand, fails: %v", err)
+	}
+}
+
+func init() { childRoles["terminal"] = childTerminal }
+
+// A terminal in the place of a sidecar is turned away, and has not become that of
+// a process without one by then: it would die with the terminal.
+func TestTerminalInPlaceOfSidecarDoesNotBecomeOurs(t *testing.T) {
+	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
+	if err != nil {
+		t.Skipf("no terminals here: %v", err)
+	}
+	defer master.Close()
+	if err := unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0); err != nil {
+		t.Skipf("the terminal cannot be unlocked: %v", err)
+	}
+	n, err := unix.IoctlGetUint32(int(master.Fd()), unix.TIOCGPTN)
+	if err != nil {
+		t.Skipf("the terminal has no number: %v", err)
+	}
+	cmd, err := childCommand(bounded(t), "terminal", fmt.Sprintf("/dev/pts/%d", n))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	childStartCommand(t, cmd).finish()
+}
+
+// childTerminal is the role of a child in a session of its own: args is the
+// terminal.
+func childTerminal(args []string) error {
+	if l, err := OpenFile(args[0]); !errors.Is(err, fs.ErrInvalid) {
+		return fmt.Errorf("OpenFile of a terminal: %v, %v", l, err)
+	}
+	switch tty, err := os.Open("/dev/tty"); {
+	case err == nil:
+		tty.Close()
+		return errors.New("the terminal is ours")
+	case !errors.Is(err, unix.ENXIO):
+		return fmt.Errorf("/dev/tty: %v, want ENXIO", err)
+	}
+	return nil
+}
+
+func init() {
+	childRoles["holders"] = childHolders
+	childRoles["share"] = childShare
+}
+
+// holdersOf returns the holders of l.
+func holdersOf(t testing.TB, l *Lock) []Process {
+	t.Helper()
+	holders, err := l.Holders()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return holders
+}
+
+// checkHolders checks the pids of the holders of l, which it returns.
+func checkHolders(t testing.TB, l *Lock, pids ...int) []Process {
+	t.Helper()
+	holders := holdersOf(t, l)
+	var got []int
+	for _, p := range holders {
+		got = append(got, p.PID)
+		if p.Self != (p.PID == os.Getpid()) {
+			t.Errorf("pid %d: Self is %v", p.PID, p.Self)
+		}
+	}
+	if !slices.Equal(got, pids) {
+		t.Fatalf("held by %v, want %v", got, pids)
+	}
+	return holders
+}
+
+func TestHolderIsDescribed(t *testing.T) {
+	dir := t.TempDir()
+	l := openReal(t, dir)
+	before := time.Now()
+	// The role looks at its first argument only.
+	c := childStart(t, "hold", dir, "two words", "a\nline", "", strings.Repeat("long", 5000), "")
+	c.expect("locked")
+	p := checkHolders(t, l, c.cmd.Process.Pid)[0]
+
+	comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", p.PID))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.Name == "" || p.Name+"\n" != string(comm) {
+		t.Errorf("name %q, want %q", p.Name, comm)
+	}
+	if !slices.Equal(p.Args, c.cmd.Args) {
+		t.Errorf("arguments %.200q, want %.200q", p.Args, c.cmd.Args)
+	}
+	const slack = 100 * time.Millisecond // the kernel counts hundredths of a second
+	if p.Started.Before(before.Add(-slack)) || p.Started.After(time.Now().Add(slack)) {
+		t.Errorf("started at %v, want it between %v and now", p.Started, before)
+	}
+	c.finish()
+	checkHolders(t, l)
+}
+
+func TestHolderIsThisProcess(t *testing.T) {
+	l := openReal(t, t.TempDir())
+	h := acquireReal(t, l)
+	checkHolders(t, l, os.Getpid())
+	release(t, h)
+	checkHolders(t, l)
+}
+
+func TestWaitersHoldNothing(t *testing.T) {
+	dir := t.TempDir()
+	l := openReal(t, dir)
+	holder := childHolder(t, dir)
+	waiter := childWaiter(t, dir)
+	ctx, cancel := context.WithCancel(bounded(t))
+	defer cancel()
+	gone := queueUpInVain(ctx, t, l, 1, ErrCancelled)
+	until(t, "the own wait", func() bool { return l.Stats().Parked })
+	checkHolders(t, l, holder.cmd.Process.Pid)
+	cancel() // or the next holder may be this process, for ever
+	gone.Wait()
+	holder.kill()
+	waiter.expect("locked")
+	checkHolders(t, l, waiter.cmd.Process.Pid)
+}
+
+func TestHeirsHoldTheLockToo(t *testing.T) {
+	dir := t.TempDir()
+	l := openReal(t, dir)
+	c := childStart(t, "start", dir, "dup")
+	c.expect("started")
+	holders := holdersOf(t, l)
+	if len(holders) != 2 || holders[0].PID != c.cmd.Process.Pid {
+		t.Fatalf("held by %+v, want pid %d and its child", holders, c.cmd.Process.Pid)
+	}
+	c.kill()
+	checkHolders(t, l, holders[1].PID)
+	c.stdin.Close() // and the heir exits
+	release(t, acquireReal(t, l))
+	checkHolders(t, l)
+}
+
+// childShare is the role of a child that locks the file args[0] shared.
+func childShare(args []string) error {
+	f, err := os.Open(args[0])
+	if err != nil {
+		return err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_SH); err != nil {
+		return err
+	}
+	fmt.Println("shared")
+	_, err = io.Copy(io.Discard, os.Stdin)
+	return err
+}
+
+func TestThoseWhoShareTheLockHoldIt(t *testing.T) {
+	l := openReal(t, t.TempDir())
+	var pids []int
+	for range 2 {
+		c := childStart(t, "share", l.Path())
+		c.expect("shared")
+		pids = append(pids, c.cmd.Process.Pid)
+	}
+	var got []int
+	for _, p := range holdersOf(t, l) {
+		got = append(got, p.PID)
+	}
+	slices.Sort(got)
+	slices.Sort(pids)
+	if !slices.Equal(got, pids) {
+		t.Fatalf("held by %v, want %v", got, pids)
+	}
+}
+
+func TestHoldersAreThoseOfTheFileAtThePath(t *testing.T) {
+	dir := t.TempDir()
+	l := openReal(t, dir)
+	childHolder(t, dir)
+	if err := os.Rename(l.Path(), l.Path()+".old"); err != nil {
+		t.Fatal(err)
+	}
+	checkHolders(t, l)
+	replaced := childHolder(t, dir)
+	checkHolders(t, l, replaced.cmd.Process.Pid)
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	checkHolders(t, l)
+}
+
+// publicDir returns a temporary directory that others may look into.
+func publicDir(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, public := range []string{dir, filepath.Dir(dir)} {
+		if err := os.Chmod(public, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func TestHolderOfAnotherUser(t *testing.T) {
+	const env = "PACKLOCK_TEST_OTHERS"
+	if os.Getenv(env) == "" {
+		if os.Geteuid() != 0 {
+			t.Skip("only root has a process of another user")
+		}
+		dir := publicDir(t)
+		c := childHolder(t, dir)
+		t.Setenv(env, strconv.Itoa(c.cmd.Process.Pid)+" "+dir)
+	}
+	unprivileged(t, func(t *testing.T) {
+		pid, dir, _ := strings.Cut(os.Getenv(env), " ")
+		l := openReal(t, dir)
+		if holders := holdersOf(t, l); len(holders) != 1 || strconv.Itoa(holders[0].PID) != pid || holders[0].Args == nil {
+			t.Errorf("held by %+v, want pid %s", holders, pid)
+		}
+	})
+}
+
+func TestHeirOfAnotherUserIsNotNamed(t *testing.T) {
+	const env = "PACKLOCK_TEST_HEIRS"
+	if os.Getenv(env) == "" {
+		if os.Geteuid() != 0 {
+			t.Skip("only root has a process of another user")
+		}
+		dir := publicDir(t)
+		c := childStart(t, "start", dir, "dup")
+		c.expect("started")
+		c.kill()
+		t.Setenv(env, dir)
+	}
+	unprivileged(t, func(t *testing.T) {
+		if holders := holdersOf(t, openReal(t, os.Getenv(env))); len(holders) != 1 || !reflect.DeepEqual(holders[0], Process{}) {
+			t.Errorf("held by %+v, want a process that cannot be named", holders)
+		}
+	})
+}
+
+// childHolders is the role of a child that prints the holders of the lock of
+// args[0], as seen in a mount namespace of its own, where args[1] is mounted on
+// /proc.
+func childHolders(args []string) error {
+	err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "")
+	if err == nil {
+		err = unix.Mount(args[1], "/proc", args[1], 0, "")
+	}
+	if err != nil {
+		fmt.Println("skip:", err)
+		return nil
+	}
+	l, err := Open(args[0])
+	if err != nil {
+		return err
+	}
+	holders, err := l.Holders()
+	if errors.Is(err, errors.ErrUnsupported) {
+		fmt.Println("unsupported")
+		return nil
+	}
+	self := false
+	for _, p := range holders {
+		self = self || p.Self
+	}
+	fmt.Println(len(holders), self)
+	return err
+}
+
+// elsewhere runs childHolders in other namespaces, and returns what it prints.
+func elsewhere(t *testing.T, dir, proc string, flags uintptr, inherit ...*os.File) string {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("only root makes namespaces with a /proc of their own everywhere")
+	}
+	if os.Getenv("TEST_EXEC") != "" {
+		t.Skip("an emulator passes the namespace on, but not its /proc")
+	}
+	cmd, err := childCommand(bounded(t), "holders", dir, proc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.ExtraFiles = inherit
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: flags}
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if why, skip := strings.CutPrefix(string(out), "skip: "); skip {
+		t.Skipf("nothing can be mounted on /proc here: %s", why)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+func TestHoldersWithoutProcAreUnsupported(t *testing.T) {
+	if got := elsewhere(t, t.TempDir(), "tmpfs", unix.CLONE_NEWNS); got != "unsupported" {
+		t.Errorf("%s, want unsupported", got)
+	}
+}
+
+func TestHolderOutsideThePIDNamespaceIsNotTold(t *testing.T) {
+	dir := t.TempDir()
+	h := acquireReal(t, openReal(t, dir))
+	if got := elsewhere(t, dir, "proc", unix.CLONE_NEWNS|unix.CLONE_NEWPID); got != "0 false" {
+		t.Errorf("%s, want 0 holders", got)
+	}
+	dup, err := h.Dup()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dup.Close()
+	if got := elsewhere(t, dir, "proc", unix.CLONE_NEWNS|unix.CLONE_NEWPID, dup); got != "1 true" {
+		t.Errorf("%s, want the heir alone, which is inside", got)
+	}
+}
+
+func TestHolderInsideAnotherPIDNamespaceIsTold(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root makes a pid namespace everywhere")
+	}
+	if os.Getenv("TEST_EXEC") != "" {
+		t.Skip("an emulator does not pass every flag of clone on")
+	}
+	dir := t.TempDir()
+	cmd, err := childCommand(bounded(t), "hold", dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWPID}
+	c := childStartCommand(t, cmd)
+	c.expect("locked")
+	checkHolders(t, openReal(t, dir), cmd.Process.Pid)
+}
+
+// What is below a file does not exist, and so no process holds it.
+func TestNoHoldersBelowAFile(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "pack")
+	l := openReal(t, dir)
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, dir, 0o666)
+	if holders := holdersOf(t, l); holders != nil {
+		t.Errorf("held by %v", holders)
+	}
+}
