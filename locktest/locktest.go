@@ -1,5 +1,4 @@
-// Package locktest finds out what a file lock does: that of a file system, or
-// that of a library.
+// Package locktest tests file locks: those of a file system, or those of a library.
 //
 // # Test my file system
 //
@@ -18,8 +17,8 @@
 //
 // # Test my lock library
 //
-// Run is a subtest for each property that a lock can have. What the library
-// claims is checked. What it does not claim is found out, and logged.
+// Run has a subtest for each property that a lock can have. A property that the library
+// claims is checked. The others are tested and logged.
 //
 //	func TestMain(m *testing.M) { locktest.Main(m) }
 //
@@ -35,7 +34,7 @@
 //
 // # How it tests
 //
-// Every lock is taken in a child process, which the test can kill. The children
+// Every lock is acquired in a child process, which the test can kill. The children
 // are the test binary or the command itself, run again: see Main and Child. If
 // the environment variable TEST_EXEC is set, its words are put in front of their
 // command line, for an emulator.
