@@ -67,6 +67,10 @@ func isScript(error) bool { return false }
 // usualPath does nothing: there are no usual places.
 func usualPath() {}
 
+// allowRelative does nothing: Windows adds the current directory to every search,
+// and a program there is not to be run by accident.
+func allowRelative(*exec.Cmd) {}
+
 // shellLine returns the command line by which the system's shell runs line.
 func shellLine(line string) []string {
 	if runtime.GOOS == "windows" {

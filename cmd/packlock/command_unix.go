@@ -153,6 +153,14 @@ func usualPath() {
 	}
 }
 
+// allowRelative has cmd run also if its file was found by a relative entry of PATH,
+// as execvp(3) does. Package os/exec refuses that, in case "." was not meant.
+func allowRelative(cmd *exec.Cmd) {
+	if errors.Is(cmd.Err, exec.ErrDot) {
+		cmd.Err = nil
+	}
+}
+
 // shellLine returns the command line by which the user's shell runs line.
 func shellLine(line string) []string {
 	return []string{cmp.Or(os.Getenv("SHELL"), "/bin/sh"), "-c", line}

@@ -381,6 +381,32 @@ func TestCommandIsFoundWithoutPath(t *testing.T) {
 	}
 }
 
+func TestCommandIsFoundByRelativeEntriesOfPath(t *testing.T) {
+	dir, here := t.TempDir(), t.TempDir()
+	if err := os.Mkdir(filepath.Join(here, "bin"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct{ path, file, name string }{
+		{"./bin:/bin", "bin/tool", "tool"},
+		{"bin:/bin", "bin/tool", "tool"},
+		{":/bin", "tool2", "tool2"},
+		{"/bin:.", "tool2", "tool2"},
+		{"bin", "bin/-tool", "-tool"},
+		{".", "-tool2", "-tool2"},
+	} {
+		// Without "#!", so that the shell is given the path that was found.
+		if err := os.WriteFile(filepath.Join(here, test.file), []byte("exit 7\n"), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		c := command(t, "run", dir, "--", test.name)
+		c.cmd.Dir = here
+		c.cmd.Env = append(c.cmd.Env, "PATH="+test.path)
+		if status, _, stderr := c.output(); status != 7 {
+			t.Errorf("PATH=%s: %s: exit status %d, %q", test.path, test.name, status, stderr)
+		}
+	}
+}
+
 func TestMissingInterpreterIsNamed(t *testing.T) {
 	if os.Getenv("TEST_EXEC") != "" {
 		t.Skip("qemu-user: a forked child whose exec fails may hang at its exit, on a mutex of the emulator that another thread had locked at the fork")
