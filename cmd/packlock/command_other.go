@@ -17,8 +17,11 @@ import (
 // the closing of the console.
 func notify(c chan<- os.Signal) { signal.Notify(c) }
 
-// reachesGroup reports that the console has told every process on it.
-func reachesGroup(os.Signal) bool { return true }
+// notifyRunning is notify.
+func notifyRunning(c chan<- os.Signal) { notify(c) }
+
+// reached reports that the console has told every process on it.
+func reached(*os.Process, os.Signal, *witness) bool { return true }
 
 // endings are the signals that end what can be cleaned up after: Ctrl-C, and
 // the closing of the console.
@@ -35,9 +38,6 @@ func die(os.Signal) {}
 
 // signalStatus returns the status of a wait ended by Ctrl-C.
 func signalStatus(os.Signal) int { return 130 }
-
-// notifyContinued does nothing: processes are not stopped here.
-func notifyContinued(chan<- os.Signal) {}
 
 // wait waits for the end of the command and returns the status to exit with.
 func wait(cmd *exec.Cmd) (status int, err error) {

@@ -57,10 +57,9 @@ On Unix, if SIGINT killed COMMAND, or SIGINT, SIGTERM or SIGHUP ended the wait,
 run dies of that signal itself. A shell has 128+N for that, too, and does not go
 on with a script after Ctrl-C.
 
-Signals: SIGTERM, SIGHUP, SIGUSR1 and SIGUSR2 are passed on to COMMAND, and so
-are SIGINT and SIGQUIT, except in the foreground of a terminal: there, what is
-typed reaches COMMAND anyway, and is not for run. To end a COMMAND in the
-foreground by way of run, send SIGTERM.
+Signals: what is sent to run is passed on to COMMAND, except SIGCHLD, SIGURG and
+those of job control. What is sent to the process group of both, such as Ctrl-C,
+reaches COMMAND anyway, and is not passed on.
 
 Killed: on Unix COMMAND inherits the locked descriptor, so that the pack remains
 locked while COMMAND runs on after run was killed. It also remains locked by
@@ -82,7 +81,8 @@ when it got it.
 A COMMAND that is a script without "#!" is run by sh. If PATH is not set, COMMAND
 is looked for in /bin and /usr/bin.
 `,
-		run: r.run,
+		details: runDetails,
+		run:     r.run,
 	}
 	r.verb = v
 	v.flags.BoolVar(&r.dontWait, "n", false, "do not wait")
@@ -183,6 +183,8 @@ const signalBuffer = 64
 // runCommand runs the command and returns the status to exit with. Signals
 // have come to early up to now.
 func (r *runner) runCommand(holds packlock.Holds, early chan os.Signal) (status int, err error) {
+	w := startWitness() // before there are locked descriptors to inherit
+	defer w.end()
 	var paths []string
 	for _, h := range holds {
 		paths = append(paths, h.Path())
@@ -210,9 +212,11 @@ func (r *runner) runCommand(holds packlock.Holds, early chan os.Signal) (status 
 	// returns, early has got all of them, and late gets those that come after
 	// the start. One that comes right here goes to both.
 	late := make(chan os.Signal, signalBuffer)
-	notify(late)
-	notifyContinued(late)
+	notifyRunning(late)
 	signal.Stop(early)
+	if len(early) > 0 {
+		w.forget()
+	}
 	for len(early) > 0 {
 		cmd.Process.Signal(<-early)
 	}
@@ -229,7 +233,7 @@ func (r *runner) runCommand(holds packlock.Holds, early chan os.Signal) (status 
 	for {
 		select {
 		case s := <-late:
-			if !reachesGroup(s) {
+			if !reached(cmd.Process, s, w) {
 				cmd.Process.Signal(s)
 			}
 		case e := <-ended:

@@ -34,7 +34,7 @@ func init() {
 			unix.Setpgid(0, 0)
 		}
 		c := make(chan os.Signal, 16)
-		notify(c)
+		notifyRunning(c)
 		fmt.Println("ready", os.Getpid())
 		go func() {
 			for s := range c {
@@ -130,9 +130,10 @@ func TestSignalsArePassedOn(t *testing.T) {
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // in the foreground of no terminal
 	c.start().ready()
 	c.started()
-	for _, s := range []syscall.Signal{
-		unix.SIGTERM, unix.SIGHUP, unix.SIGUSR2, unix.SIGINT, unix.SIGQUIT,
-	} {
+	for _, s := range append([]os.Signal{unix.SIGWINCH}, passedOn...) {
+		if s == unix.SIGUSR1 {
+			continue // started has shown it
+		}
 		c.cmd.Process.Signal(s)
 		if got := c.nextSignal(); got != s.String() {
 			t.Errorf("command got %q, want %v", got, s)
@@ -393,6 +394,7 @@ func TestCommandIsFoundByRelativeEntriesOfPath(t *testing.T) {
 		{"/bin:.", "tool2", "tool2"},
 		{"bin", "bin/-tool", "-tool"},
 		{".", "-tool2", "-tool2"},
+		{"", "tool2", "tool2"},
 	} {
 		// Without "#!", so that the shell is given the path that was found.
 		if err := os.WriteFile(filepath.Join(here, test.file), []byte("exit 7\n"), 0o777); err != nil {
