@@ -29,10 +29,13 @@ func isBrokenPipe(err error) bool { return errors.Is(err, unix.EPIPE) }
 func signalStatus(s os.Signal) int { return 128 + int(s.(syscall.Signal)) }
 
 // wait waits for the end of the command and returns the status to exit with. The
-// error is an ending if the command died of what Ctrl-C sends: a shell whose
-// script runs this one, and that got the signal too, has to see that it was not
-// taken for something else, or it goes on with the script. Other signals mean
-// nothing to it but the status.
+// error is an ending if the command died of a signal: a shell whose script runs this
+// one, and that got SIGINT too, must see that the signal was not taken for something
+// else, or it goes on with the script. And for systemd, a service that died of the
+// SIGTERM that stops it has not failed.
+//
+// It reaps what other children there are: as process 1 of a container, run becomes
+// the parent of all that are left behind there.
 //
 // It has run stopped when the command is. In the process group of run they
 // stop together, when Ctrl-Z is typed. But an interactive shell has a group of
@@ -42,11 +45,12 @@ func wait(cmd *exec.Cmd) (status int, err error) {
 	pid := cmd.Process.Pid
 	for {
 		var ws unix.WaitStatus
-		_, err := unix.Wait4(pid, &ws, unix.WUNTRACED, nil)
+		ended, err := unix.Wait4(-1, &ws, unix.WUNTRACED, nil)
 		switch {
 		case err == unix.EINTR:
 		case err != nil:
 			return 1, os.NewSyscallError("wait", err)
+		case ended != pid:
 		case ws.Stopped():
 			group, err := unix.Getpgid(pid)
 			ours, oursErr := unix.Getpgid(0)
@@ -57,11 +61,8 @@ func wait(cmd *exec.Cmd) (status int, err error) {
 			}
 		default:
 			cmd.Process.Release() // its pid may be another's from now on
-			switch {
-			case ws.Signaled() && ws.Signal() == unix.SIGINT:
-				return signalStatus(unix.SIGINT), ending{signal: unix.SIGINT}
-			case ws.Signaled():
-				return signalStatus(ws.Signal()), nil
+			if ws.Signaled() {
+				return signalStatus(ws.Signal()), ending{signal: ws.Signal()}
 			}
 			return ws.ExitStatus(), nil
 		}

@@ -53,9 +53,8 @@ Exit status:
   1   on trouble with the lock
   2   if the command line makes no sense
 
-On Unix, if SIGINT killed COMMAND, or SIGINT, SIGTERM or SIGHUP ended the wait,
-run dies of that signal itself. A shell has 128+N for that, too, and does not go
-on with a script after Ctrl-C.
+On Unix run itself dies of the signal that killed COMMAND or ended the wait. A
+shell shows 128+N for that, and does not go on with a script after Ctrl-C.
 
 Signals: what is sent to run is passed on to COMMAND, except SIGCHLD, SIGURG and
 those of job control. What is sent to the process group of both, such as Ctrl-C,

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -23,7 +24,7 @@ import (
 func init() {
 	roles["test:kill"] = func(args []string) int {
 		n, _ := strconv.Atoi(args[0])
-		signal.Reset(syscall.Signal(n))
+		byDefault(syscall.Signal(n))
 		unix.Kill(os.Getpid(), syscall.Signal(n))
 		select {}
 	}
@@ -90,13 +91,20 @@ func TestCommandKilledBySignalGives128AndMore(t *testing.T) {
 	}
 }
 
-func TestRunDiesOfTheInterruptThatKilledTheCommand(t *testing.T) {
+func TestRunDiesOfTheSignalThatKilledTheCommand(t *testing.T) {
 	dir := t.TempDir()
-	for s, want := range map[syscall.Signal]os.Signal{unix.SIGINT: unix.SIGINT, unix.SIGTERM: nil, unix.SIGKILL: nil} {
+	signals := []syscall.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGTERM, unix.SIGKILL}
+	if runtime.GOOS == "linux" && os.Getenv("TEST_EXEC") == "" {
+		signals = append(signals, unix.SIGQUIT, unix.SIGUSR1, unix.SIGPIPE, unix.SIGALRM, unix.SIGABRT, unix.SIGSEGV, 34, 40)
+	}
+	for _, s := range signals {
 		c := command(t, underLock(t, dir, "test:kill", strconv.Itoa(int(s)))...)
-		c.output()
-		if got := killer(c.cmd.ProcessState); got != want {
-			t.Errorf("%v: run was killed by %v, want %v", s, got, want)
+		_, stdout, stderr := c.output()
+		if got := killer(c.cmd.ProcessState); got != s || stdout != "" || stderr != "" {
+			t.Errorf("%v: run was killed by %v, want the same; %q, %q", s, got, stdout, stderr)
+		}
+		if c.cmd.ProcessState.Sys().(syscall.WaitStatus).CoreDump() {
+			t.Errorf("%v: run has left a core", s)
 		}
 		if !tryLock(t, dir) {
 			t.Errorf("%v: busy", s)

@@ -2,6 +2,17 @@ package main
 
 // runDetails is what there is to know about run in rare cases.
 const runDetails = `
+What a parent that is no shell sees when a signal killed COMMAND: that the signal
+killed run, as if it had started COMMAND itself. systemd counts a service that
+"systemctl stop" ended as stopped, not as failed. Python's subprocess has -15 as
+the return code, Go's ExitCode has -1. run leaves no core of its own. It exits with
+128+N as process 1 of a container, which no signal that it sends itself can kill,
+and on systems other than Linux after all signals but SIGHUP, SIGINT, SIGTERM and
+SIGKILL, which Go keeps to itself there.
+
+Process 1: in a container that has run as its first process, run reaps what COMMAND
+leaves behind, as long as COMMAND runs. The container ends with COMMAND.
+
 Which signals are passed on: all that a program can have and that are sent by
 others, the real-time ones and SIGWINCH too. The exceptions are SIGCHLD, SIGURG,
 SIGPROF, SIGPIPE, SIGXCPU, SIGXFSZ, SIGTSTP, SIGTTIN, SIGTTOU, faults such as

@@ -85,15 +85,15 @@ func typed(s os.Signal) bool {
 	return err == nil && int(*(*int32)(unsafe.Pointer(&foreground))) == ours
 }
 
-// die ends this process by s, if s may do that: it returns where s was ignored
-// when the process was started, and for SIGUSR1 and SIGQUIT, for which Go has
-// uses of its own, the latter to print the stacks of its goroutines.
+// die ends this process by s, so that its parent learns which signal it was. It
+// returns where that cannot be done: where Go keeps s to itself, and as process 1,
+// which no signal that it sends itself can end.
 func die(s os.Signal) {
-	if !slices.Contains(endings, s) || signal.Ignored(s) {
+	n, _ := s.(syscall.Signal)
+	if os.Getpid() == 1 || unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}) != nil || !byDefault(n) {
 		return
 	}
-	signal.Reset(s)
-	if unix.Kill(os.Getpid(), s.(syscall.Signal)) == nil {
+	if unix.Kill(os.Getpid(), n) == nil {
 		time.Sleep(time.Second) // it may be for another thread to die of it
 	}
 }
