@@ -20,6 +20,7 @@
 //	command_unix.go, command_other.go   run: exit statuses, the inherited descriptor
 //	signal_*.go   run: signals, and dying of them
 //	witness_*.go  run: whether a signal was for run alone
+//	ignored_*.go  run: which signals it was started to ignore
 //	rundetails.go   run: what is rare
 //	wait.go       waiting for locks, and saying so
 //	holder.go     who has a lock, in words

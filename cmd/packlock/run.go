@@ -122,6 +122,7 @@ func (r *runner) run(args []string) error {
 		return err
 	}
 
+	ignoreInherited()
 	early := make(chan os.Signal, signalBuffer)
 	notify(early)
 	holds, err := r.acquire(targets, early)

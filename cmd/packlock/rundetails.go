@@ -26,4 +26,12 @@ foreground of a terminal, and passes on everything else. Then a COMMAND gets a
 signal that was sent to the whole group twice. So it does in the first moment
 after its start. A COMMAND in a process group of its own (timeout(1), setsid(1), a
 shell with job control) gets everything from run.
+
+Ignored signals: what run was started to ignore, COMMAND ignores, too. Go programs
+learn that only of SIGHUP and SIGINT. On Linux run takes the others from its parent,
+if that is a shell which ignores them: trap '' TERM. It misses what a parent that is
+no shell set, or env --ignore-signal, and what was ignored in a subshell that run
+took the place of; SIGQUIT in a shell that always ignores it (bash); and SIGTERM and
+SIGQUIT in an interactive shell. Blocked signals stay blocked for COMMAND, except
+SIGHUP, SIGINT, SIGQUIT, SIGABRT and SIGTERM, which Go unblocks.
 `

@@ -1,13 +1,11 @@
 package main
 
 import (
-	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"runtime"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
@@ -33,9 +31,6 @@ type process struct {
 	cmd   *exec.Cmd
 	stdin io.Closer
 }
-
-// A signalSet has a bit for each signal, as in /proc.
-type signalSet uint64
 
 // startWitness starts a witness. Where it cannot, got does not know anything.
 //
@@ -88,19 +83,10 @@ func (p process) end() {
 
 // pending returns the signals that were sent to the process.
 func (p process) pending() (pending signalSet, ok bool) {
-	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
-	for line := range strings.Lines(string(status)) {
-		switch key, value, _ := strings.Cut(strings.TrimSpace(line), ":\t"); key {
-		case "PPid": // or /proc is that of another pid namespace
-			if value != strconv.Itoa(os.Getpid()) {
-				return 0, false
-			}
-		case "ShdPnd":
-			n, err := strconv.ParseUint(value, 16, 64)
-			return signalSet(n), err == nil
-		}
-	}
-	return 0, false
+	status := statusOf(p.cmd.Process.Pid)
+	n, err := strconv.ParseUint(status["ShdPnd"], 16, 64)
+	// If it has another parent, /proc is that of another pid namespace.
+	return signalSet(n), err == nil && status["PPid"] == strconv.Itoa(os.Getpid())
 }
 
 func (w *witness) end() {
@@ -136,7 +122,7 @@ func (w *witness) got(s os.Signal) (got, known bool) {
 	if w == nil {
 		return false, false
 	}
-	bit := signalSet(1) << (s.(syscall.Signal) - 1)
+	bit := setOf(s.(syscall.Signal))
 	// Whoever sends to a group holds a lock of the kernel until all have got the
 	// signal, and setpgid waits for that lock.
 	if group, err := unix.Getpgid(0); err == nil {
