@@ -47,7 +47,7 @@ Exit status:
   that of COMMAND, or 128+N if signal N killed it
   75, or that of -E, if COMMAND was not run because the lock was not to be had:
       because of -n or -timeout, or because this run is part of a COMMAND that
-      is run under the same lock (PACKLOCK_HELD in its environment says so)
+      is run under the same lock
   128+N if signal N ended the wait: 130 after Ctrl-C, 143 after SIGTERM
   127 if COMMAND was not found, 126 if it could not be executed
   1   on trouble with the lock

@@ -34,4 +34,10 @@ no shell set, or env --ignore-signal, and what was ignored in a subshell that ru
 took the place of; SIGQUIT in a shell that always ignores it (bash); and SIGTERM and
 SIGQUIT in an interactive shell. Blocked signals stay blocked for COMMAND, except
 SIGHUP, SIGINT, SIGQUIT, SIGABRT and SIGTERM, which Go unblocks.
+
+Nested runs: that a run is part of a COMMAND under the same lock it learns from
+PACKLOCK_HELD in its environment. On Linux it also learns it where the variable was
+not handed on (sudo, env -i): from a locked descriptor that it inherited, and from
+the locks of its ancestors, if one of them is a packlock run or a flock(1) of this
+file. Any other ancestor is waited for, as it may let the lock go while run waits.
 `

@@ -37,18 +37,41 @@ func Describe(pid int) Process {
 	return p
 }
 
-// User returns the effective user id of a process.
-func User(pid int) (uid int, ok bool) {
-	for line := range strings.Lines(fact(pid, "status")) {
-		if ids, ok := strings.CutPrefix(line, "Uid:"); ok {
-			f := strings.Fields(ids) // real, effective, saved, file system
-			if len(f) > 1 {
-				uid, err := strconv.Atoi(f[1])
-				return uid, err == nil
-			}
+// Ancestors returns the pids of the parent of this process, of the parent of that, and
+// so on.
+func Ancestors() (pids []int) {
+	pid, _ := os.Readlink("/proc/self") // /proc may be that of another pid namespace
+	for {
+		child, err := strconv.Atoi(pid)
+		if err != nil {
+			return pids
+		}
+		pid = statusLine(child, "PPid:")
+		if parent, err := strconv.Atoi(pid); err == nil && parent > 0 {
+			pids = append(pids, parent)
 		}
 	}
-	return 0, false
+}
+
+// statusLine returns what is in the line of /proc/PID/status that begins with key, ""
+// if there is none.
+func statusLine(pid int, key string) string {
+	for line := range strings.Lines(fact(pid, "status")) {
+		if value, ok := strings.CutPrefix(line, key); ok {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
+}
+
+// User returns the effective user id of a process.
+func User(pid int) (uid int, ok bool) {
+	f := strings.Fields(statusLine(pid, "Uid:")) // real, effective, saved, file system
+	if len(f) < 2 {
+		return 0, false
+	}
+	uid, err := strconv.Atoi(f[1])
+	return uid, err == nil
 }
 
 // Variable returns the value of an environment variable that a process was started
