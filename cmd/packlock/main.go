@@ -22,6 +22,7 @@
 //	witness_*.go  run: whether a signal was for run alone
 //	ignored_*.go  run: which signals it was started to ignore
 //	rundetails.go   run: what is rare
+//	lost.go       run: locks that are lost under the command
 //	wait.go       waiting for locks, and saying so
 //	holder.go     who has a lock, in words
 //	status.go     status: its flags and its output, waiting until all are free

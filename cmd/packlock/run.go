@@ -65,9 +65,9 @@ locked while COMMAND runs on after run was killed. It also remains locked by
 whatever COMMAND started in the background then. With -o, and on Windows, a
 killed run lets the lock go at once.
 
-Lost: if the sidecar was deleted or replaced while COMMAND ran, somebody else may
-have run at the same time. When COMMAND has ended, run says so on standard error.
-The exit status is that of COMMAND all the same.
+Lost: if the lock file is deleted or replaced while COMMAND runs, another process
+may run at the same time. run checks that once a second and when COMMAND has ended,
+and says so on standard error. The exit status remains that of COMMAND.
 
 Waiting: run says who has the lock after a second, then less and less often, and
 when it got it.
@@ -129,15 +129,13 @@ func (r *runner) run(args []string) error {
 	if err != nil {
 		return err
 	}
-	status, err := r.runCommand(holds, early)
-	for i, h := range holds {
-		switch err := h.Check(); {
-		case errors.Is(err, packlock.ErrLost):
-			say("run", "the lock of %s was lost under the command, and somebody else may have run meanwhile: %v", legible(targets[i].name), reason(err))
-		case err != nil:
-			say("run", "whether the lock of %s lasted cannot be told: %v", legible(targets[i].name), reason(err))
-		}
+	var checks []func() error
+	for _, h := range holds {
+		checks = append(checks, h.Check)
 	}
+	watch := watchForLoss(targets, checks)
+	status, err := r.runCommand(holds, early)
+	watch.stop()
 	released := holds.Release()
 	switch {
 	case errors.As(err, new(ending)):
@@ -230,8 +228,12 @@ func (r *runner) runCommand(holds packlock.Holds, early chan os.Signal) (status 
 		status, err := wait(cmd)
 		ended <- end{status, err}
 	}()
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
 	for {
 		select {
+		case <-tick.C:
+			w.tidy()
 		case s := <-late:
 			if !reached(cmd.Process, s, w) {
 				cmd.Process.Signal(s)

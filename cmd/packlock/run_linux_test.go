@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -226,6 +227,24 @@ func TestWithoutAWitnessSignalsArePassedOn(t *testing.T) {
 	}
 }
 
+func TestSignalForTheWitnessAloneIsForgotten(t *testing.T) {
+	skipWithoutWitness(t)
+	c := command(t, underLock(t, t.TempDir(), "test:signals")...)
+	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	c.start().ready()
+	c.started()
+	first := witnessOf(t, c.cmd.Process.Pid)
+	if err := unix.Kill(first, unix.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	// Nothing tells of a new one to others than its parent.
+	for slices.Contains(childrenOf(t, c.cmd.Process.Pid), first) {
+		time.Sleep(time.Millisecond)
+	}
+	c.cmd.Process.Signal(unix.SIGTERM)
+	c.gets(unix.SIGTERM)
+}
+
 func TestWitnessEndsWithRun(t *testing.T) {
 	skipWithoutWitness(t)
 	c, _ := hold(t, t.TempDir())
@@ -366,5 +385,28 @@ func TestOwnGrantIsToldFromOtherHolders(t *testing.T) {
 	skipUnlessListed(t, dir)
 	if who := findHolders(lock); !who.self() || len(who) > 1 {
 		t.Errorf("%+v, want only this process itself", who)
+	}
+}
+
+func TestWaiterSaysThatTheLockFileWasReplaced(t *testing.T) {
+	dir := packs(t, "pack")[0]
+	holder, _ := hold(t, dir)
+	skipUnlessListed(t, dir)
+	waiter := command(t, underLock(t, dir, "test:exit", "6")...).start()
+	waiter.readLine(waiter.stderr) // that it waits
+	if err := os.Remove(filepath.Join(dir, packlock.FileName)); err != nil {
+		t.Fatal(err)
+	}
+	line := waiter.readLine(waiter.stderr)
+	for _, want := range []string{
+		"packlock: run: got " + dir + " after ", ", but not by a release: the lock file of " + dir + " was deleted or replaced",
+		fmt.Sprintf("the old one is still held by pid %d (", holder.cmd.Process.Pid),
+	} {
+		if !strings.Contains(line, want) {
+			t.Errorf("%q lacks %q", line, want)
+		}
+	}
+	if status := waiter.wait(); status != 6 {
+		t.Errorf("exit status %d", status)
 	}
 }

@@ -504,6 +504,42 @@ func TestLockLostUnderTheCommandIsSaid(t *testing.T) {
 	}
 }
 
+func TestLockLostUnderTheCommandIsSaidWhenItHappens(t *testing.T) {
+	dirs := packs(t, "one", "two")
+	c := command(t, append([]string{"run", dirs[0], dirs[1], "--"}, self(t, "test:wait")...)...).start()
+	c.ready()
+	for _, dir := range dirs {
+		if err := os.Remove(filepath.Join(dir, packlock.FileName)); err != nil {
+			t.Fatal(err)
+		}
+		want := "packlock: run: the lock of " + dir + " was lost under the command, "
+		if line := c.readLine(c.stderr); !strings.HasPrefix(line, want) {
+			t.Errorf("%q, want %q", line, want)
+		}
+	}
+	c.stdin.Close()
+	// And not once more at the end.
+	if rest, err := io.ReadAll(c.stderr); err != nil || len(rest) > 0 {
+		t.Errorf("%q, %v", rest, err)
+	}
+	if status := c.wait(); status != 0 {
+		t.Errorf("exit status %d", status)
+	}
+}
+
+func TestLossIsSaidAfterAStall(t *testing.T) {
+	dir := packs(t, "pack")[0]
+	c, _ := hold(t, dir)
+	c.cmd.Process.Signal(unix.SIGSTOP)
+	if err := os.Remove(filepath.Join(dir, packlock.FileName)); err != nil {
+		t.Fatal(err)
+	}
+	c.cmd.Process.Signal(unix.SIGCONT)
+	if line := c.readLine(c.stderr); !strings.Contains(line, "was lost under the command") {
+		t.Errorf("%q", line)
+	}
+}
+
 func TestTooFewDescriptorsAreCalledThat(t *testing.T) {
 	if os.Getenv("TEST_EXEC") != "" {
 		t.Skip("an emulator needs descriptors of its own")

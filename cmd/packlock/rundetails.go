@@ -40,4 +40,13 @@ PACKLOCK_HELD in its environment. On Linux it also learns it where the variable 
 not handed on (sudo, env -i): from a locked descriptor that it inherited, and from
 the locks of its ancestors, if one of them is a packlock run or a flock(1) of this
 file. Any other ancestor is waited for, as it may let the lock go while run waits.
+
+When to lock a file next to DIR instead: clone, initdb, "rsync --delete", "git clean
+-fdx", "rm -rf" and systemd-tmpfiles delete what they do not know in DIR, also the
+lock file, and a second run goes on beside the first. For a COMMAND that empties or
+replaces DIR use
+
+	packlock run -f DIR.lock -- COMMAND ARGS...
+
+for all that use DIR.
 `

@@ -22,6 +22,7 @@ import (
 type witness struct {
 	process
 	seen signalSet // by an earlier process
+	idle signalSet // at the last tidy
 }
 
 // process is the process of a witness. It ends when its standard input does, with run
@@ -99,7 +100,20 @@ func (w *witness) end() {
 func (w *witness) forget() {
 	if w != nil {
 		w.renew()
-		w.seen = 0
+		w.seen, w.idle = 0, 0
+	}
+}
+
+// tidy, called from time to time, has the witness forget what was sent to it alone, as
+// by killall cat. That never comes to run, and what does later would be taken for it.
+func (w *witness) tidy() {
+	if w == nil {
+		return
+	}
+	pending, _ := w.pending()
+	idle := w.idle
+	if w.idle = pending | w.seen; w.idle&idle != 0 {
+		w.forget()
 	}
 }
 
