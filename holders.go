@@ -15,6 +15,7 @@ type Process struct {
 	Args    []string  // its command line, whole and unshortened; nil if not to be had
 	Started time.Time // zero if not to be had; on the clock of time.Now, to hundredths of a second
 	Self    bool      // it is this process
+	Stopped bool      // by a signal, as after Ctrl-Z: it releases nothing until it is continued
 }
 
 // holders is Lock.Holders.

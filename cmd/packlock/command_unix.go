@@ -146,6 +146,9 @@ func tryDescriptors() error {
 // enoughDescriptors are as many as a run has open at the same time, and some more.
 const enoughDescriptors = 12
 
+// linksOf returns how many names a file has.
+func linksOf(info os.FileInfo) uint64 { return uint64(info.Sys().(*syscall.Stat_t).Nlink) }
+
 // alive reports whether there is a process with that pid.
 func alive(pid int) bool {
 	return pid > 0 && !errors.Is(unix.Kill(pid, 0), unix.ESRCH)

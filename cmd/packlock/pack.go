@@ -44,6 +44,7 @@ type packProcess struct {
 	Started time.Time `json:"started,omitzero"`
 	Age     float64   `json:"age_seconds,omitempty"`
 	Self    bool      `json:"self,omitempty"`
+	Stopped bool      `json:"stopped,omitempty"`
 
 	process packlock.Process
 }
@@ -56,7 +57,7 @@ type packLink struct {
 }
 
 func newPackProcess(p packlock.Process) packProcess {
-	in := packProcess{p.PID, p.Name, p.Args, commandOf(p), userOf(p.PID), p.Started, 0, p.Self, p}
+	in := packProcess{p.PID, p.Name, p.Args, commandOf(p), userOf(p.PID), p.Started, 0, p.Self, p.Stopped, p}
 	if !p.Started.IsZero() {
 		const hundredths = 100 // as precise as the kernel is
 		in.Age = math.Round(time.Since(p.Started).Seconds()*hundredths) / hundredths

@@ -88,6 +88,7 @@ A process is an object:
   started      when it started
   age_seconds  how long ago that was
   self         true if it is this very status, which inherited the lock
+  stopped      true if a signal has stopped it, as after Ctrl-Z
 
 Exit status: 0 if all are free, 1 if some are held, 2 on trouble with any, or if
 the command line makes no sense; with -wait also 128+N if signal N ended it.

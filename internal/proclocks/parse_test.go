@@ -114,3 +114,17 @@ func TestStartOfAProcess(t *testing.T) {
 		}
 	}
 }
+
+func TestStateOfAProcess(t *testing.T) {
+	for stat, want := range map[string]bool{
+		"4711 (make) T 1 4711 4711 0": true,
+		"4711 (make) S 1 4711 4711 0": false,
+		"4711 (make) t 1 4711 4711 0": false,
+		"4711 (a) T 1 (b) S 1 4711":   false,
+		"":                            false,
+	} {
+		if got := isStopped(stat); got != want {
+			t.Errorf("%q: %v, want %v", stat, got, want)
+		}
+	}
+}

@@ -16,6 +16,7 @@ type Process struct {
 	Args    []string
 	Started time.Time
 	Self    bool
+	Stopped bool
 }
 
 // Describe returns what can be told about a process.
@@ -28,7 +29,9 @@ func Describe(pid int) Process {
 	p := Process{PID: pid, Self: strconv.Itoa(pid) == self}
 	p.Name = strings.TrimSuffix(fact(pid, "comm"), "\n")
 	p.Args = parseArgs(fact(pid, "cmdline"))
-	if since, ok := parseStart(fact(pid, "stat")); ok {
+	stat := fact(pid, "stat")
+	p.Stopped = isStopped(stat)
+	if since, ok := parseStart(stat); ok {
 		// /proc/stat has the start of the system in whole seconds only.
 		if up, ok := uptime(); ok {
 			p.Started = time.Now().Add(since - up).Round(tick)
@@ -135,6 +138,12 @@ func parseStart(stat string) (since time.Duration, ok bool) {
 	}
 	ticks, err := strconv.ParseInt(fields[19], 10, 64)
 	return time.Duration(ticks) * tick, err == nil
+}
+
+// isStopped reports whether a process is stopped by a signal, from its
+// /proc/PID/stat. One that is stopped by a tracer has another letter.
+func isStopped(stat string) bool {
+	return strings.HasPrefix(stat[strings.LastIndexByte(stat, ')')+1:], " T ")
 }
 
 const tick = time.Second / 100
