@@ -206,7 +206,7 @@ func lookAt(dirs []string) []packState {
 	}
 	states := make([]packState, 0, len(dirs))
 	for _, dir := range dirs {
-		s := packState{Dir: dir, Holders: []packProcess{}, Waiters: []packProcess{}}
+		s := newPackState(dir)
 		if err := s.look(tables); err != nil {
 			s.State, s.Error = packTrouble, message(err)
 		}
@@ -256,6 +256,16 @@ func waitForAll(dirs []string, states []packState) ([]packState, error) {
 			}
 		}
 		states = lookAt(dirs)
+		// A lock that was just got is listed as held if another process has got it since,
+		// or by mistake. A try tells, or this would go on and on.
+		for i := range states {
+			s := &states[i]
+			if s.State == packHeld && slices.Contains(held, s.Dir) {
+				if err := s.confirm(); err != nil {
+					s.State, s.Error = packTrouble, message(err)
+				}
+			}
+		}
 	}
 }
 
