@@ -473,7 +473,7 @@ func TestDoctorNoticesALockFileWithSeveralLinks(t *testing.T) {
 		t.Skip("how many links a file has is not told without opening it")
 	}
 	dirs := packs(t, "pack", "copy")
-	sidecar, link := filepath.Join(dirs[0], packlock.FileName), filepath.Join(dirs[1], packlock.FileName)
+	lockFile, link := filepath.Join(dirs[0], packlock.FileName), filepath.Join(dirs[1], packlock.FileName)
 	const says = "has 2 links"
 	if _, stdout, _ := command(t, "doctor", dirs[0]).output(); strings.Contains(stdout, "links") {
 		t.Errorf("%q", stdout)
@@ -481,7 +481,7 @@ func TestDoctorNoticesALockFileWithSeveralLinks(t *testing.T) {
 	if err := os.Remove(link); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Link(sidecar, link); err != nil {
+	if err := os.Link(lockFile, link); err != nil {
 		t.Skipf("no hard links here: %v", err)
 	}
 	if status, stdout, _ := command(t, "doctor", dirs[1]).output(); status != 0 || !strings.Contains(stdout, says) {

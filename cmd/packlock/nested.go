@@ -54,9 +54,8 @@ func heldAlso(paths ...string) string {
 	return heldVariable + "=" + strings.Join(lines, "\n")
 }
 
-// heldAbove returns which process above this one has the lock, and would have to let
-// it go before this process ends, as words that follow "held by": "" if none is
-// known. The lock is busy.
+// heldAbove returns the process above this one that holds the lock for as long as this
+// one runs, as words that follow "held by", "" if none is known. The lock is busy.
 //
 // A process may outlive the run that it got the variable from. So what the system
 // says about the lock is believed before the variable is.
@@ -92,8 +91,8 @@ func heldAbove(lock *packlock.Lock) string {
 }
 
 // waitsForItsCommand reports whether p, which has taken the lock, is a run or a
-// flock(1): it keeps the lock until its command has ended. Any other program may let
-// it go before.
+// flock(1), which releases it when its command has ended. Any other program may release
+// it before.
 func waitsForItsCommand(p packlock.Process) bool {
 	if len(p.Args) < 2 {
 		return false

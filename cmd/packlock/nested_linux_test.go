@@ -23,7 +23,7 @@ func TestNestedRunWithoutTheVariableIsRefused(t *testing.T) {
 	}
 	dir := packs(t, "pack")[0]
 	skipUnlessListedWhenHeld(t, dir)
-	sidecar := filepath.Join(dir, packlock.FileName)
+	lockFile := filepath.Join(dir, packlock.FileName)
 	nested := bare(self(t, "run", "-timeout", "10s", dir, "--", "true")...)
 	check := func(c *child, line []string, says ...string) {
 		t.Helper()
@@ -37,7 +37,7 @@ func TestNestedRunWithoutTheVariableIsRefused(t *testing.T) {
 	for _, outer := range [][]string{
 		{"run", dir, "--"},
 		{"run", "-o", dir, "--"},
-		{"run", "-f", sidecar, "--"},
+		{"run", "-f", lockFile, "--"},
 		{"run", dir, "--", "sh", "-c", `"$@"; exit $?`, "sh"},
 	} {
 		c := command(t, append(outer, nested...)...)
@@ -49,18 +49,18 @@ func TestNestedRunWithoutTheVariableIsRefused(t *testing.T) {
 	if _, err := exec.LookPath("flock"); err != nil {
 		t.Skip("flock(1) is not installed")
 	}
-	for _, outer := range [][]string{{"flock", sidecar}, {"flock", "-o", sidecar}} {
+	for _, outer := range [][]string{{"flock", lockFile}, {"flock", "-o", lockFile}} {
 		c := command(t)
 		c.cmd = exec.Command(outer[0], append(outer[1:], nested...)...)
 		check(c, outer, "("+outer[0]+" ", ", which this command is part of\n")
 	}
 	// The one that took the lock has ended.
 	c := command(t)
-	c.cmd = exec.Command("sh", append([]string{"-c", `exec 9<"$0"; flock 9; "$@"; exit $?`, sidecar}, nested...)...)
+	c.cmd = exec.Command("sh", append([]string{"-c", `exec 9<"$0"; flock 9; "$@"; exit $?`, lockFile}, nested...)...)
 	check(c, c.cmd.Args[:3], "(sh -c ", "; this process inherited the lock\n")
 }
 
-func TestAncestorThatMayLetGoIsWaitedFor(t *testing.T) {
+func TestAncestorThatMayReleaseIsWaitedFor(t *testing.T) {
 	dir := t.TempDir()
 	lock, err := packlock.Open(dir)
 	if err != nil {

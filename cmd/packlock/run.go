@@ -184,6 +184,13 @@ func (r *runner) runCommand(holds packlock.Holds, early chan os.Signal) (status 
 	w := startWitness() // before there are locked descriptors to inherit
 	defer w.end()
 	var paths []string
+	var dups []*os.File
+	closeDups := func() {
+		for _, dup := range dups {
+			dup.Close()
+		}
+	}
+	defer closeDups()
 	for _, h := range holds {
 		paths = append(paths, h.Path())
 		if !r.close {
@@ -191,7 +198,7 @@ func (r *runner) runCommand(holds packlock.Holds, early chan os.Signal) (status 
 			if err != nil {
 				return 1, err
 			}
-			defer dup.Close()
+			dups = append(dups, dup)
 		}
 	}
 	env := append(os.Environ(), heldAlso(paths...))
@@ -202,6 +209,7 @@ func (r *runner) runCommand(holds packlock.Holds, early chan os.Signal) (status 
 	default:
 	}
 	cmd, err := start(r.command, env)
+	closeDups() // or what is started later would inherit them, too
 	if err != nil {
 		return startStatus(cmd, err), cannotStart(cmd, err)
 	}

@@ -143,6 +143,46 @@ func TestSignalForTheGroupReachesTheCommandOnce(t *testing.T) {
 	}
 }
 
+func TestSignalForRunAndThenTheGroupReachesTheCommandOnce(t *testing.T) {
+	skipWithoutWitness(t)
+	c := command(t, underLock(t, t.TempDir(), "test:signals")...)
+	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	c.start().ready()
+	c.started()
+	for range 20 { // as timeout(1) does
+		c.cmd.Process.Signal(unix.SIGTERM)
+		if err := unix.Kill(-c.cmd.Process.Pid, unix.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		c.gets(unix.SIGTERM)
+	}
+}
+
+func TestWitnessHasNotTheLock(t *testing.T) {
+	skipWithoutWitness(t)
+	dir := t.TempDir()
+	c := command(t, underLock(t, dir, "test:signals")...)
+	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	c.start().ready()
+	c.started()
+	for range 2 {
+		fds, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", witnessOf(t, c.cmd.Process.Pid)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, fd := range fds {
+			if file, _ := os.Readlink(fd); file == filepath.Join(dir, packlock.FileName) {
+				t.Error("the witness has the lock file open")
+			}
+		}
+		// After that, it is a new one.
+		if err := unix.Kill(-c.cmd.Process.Pid, unix.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		c.gets(unix.SIGTERM)
+	}
+}
+
 func TestSignalForTheGroupReachesTheCommandAtItsStartOnce(t *testing.T) {
 	skipWithoutWitness(t)
 	for range 20 {

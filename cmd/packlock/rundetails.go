@@ -39,7 +39,7 @@ Nested runs: that a run is part of a COMMAND under the same lock it learns from
 PACKLOCK_HELD in its environment. On Linux it also learns it where the variable was
 not handed on (sudo, env -i): from a locked descriptor that it inherited, and from
 the locks of its ancestors, if one of them is a packlock run or a flock(1) of this
-file. Any other ancestor is waited for, as it may let the lock go while run waits.
+file. run waits for any other ancestor, which may release the lock at any time.
 
 When to lock a file next to DIR instead: clone, initdb, "rsync --delete", "git clean
 -fdx", "rm -rf" and systemd-tmpfiles delete what they do not know in DIR, also the

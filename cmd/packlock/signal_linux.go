@@ -39,7 +39,7 @@ func byDefault(s syscall.Signal) bool {
 			return false
 		}
 	}
-	// The thread that is to die of it may have it blocked, from the start.
+	// This thread may have s blocked, from the start.
 	runtime.LockOSThread()
 	var none unix.Sigset_t
 	return unix.PthreadSigmask(unix.SIG_SETMASK, &none, nil) == nil

@@ -256,8 +256,8 @@ func waitForAll(dirs []string, states []packState) ([]packState, error) {
 			}
 		}
 		states = lookAt(dirs)
-		// A lock that was just got is listed as held if another process has got it since,
-		// or by mistake. A try tells, or this would go on and on.
+		// A lock that was acquired here just now is listed as held if another process has
+		// acquired it since, or by mistake. Without a try, this might never end.
 		for i := range states {
 			s := &states[i]
 			if s.State == packHeld && slices.Contains(held, s.Dir) {

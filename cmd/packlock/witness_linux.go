@@ -23,6 +23,9 @@ type witness struct {
 	process
 	seen signalSet // by an earlier process
 	idle signalSet // at the last tidy
+
+	last   os.Signal // that it had got, too
+	lastAt time.Time
 }
 
 // process is the process of a witness. It ends when its standard input does, with run
@@ -137,27 +140,30 @@ func (w *witness) got(s os.Signal) (got, known bool) {
 		return false, false
 	}
 	bit := setOf(s.(syscall.Signal))
-	// Whoever sends to a group holds a lock of the kernel until all have got the
-	// signal, and setpgid waits for that lock.
+	// A signal to a group is sent under a lock of the kernel that is released when all
+	// have it, and setpgid waits for that lock.
 	if group, err := unix.Getpgid(0); err == nil {
 		unix.Setpgid(0, group)
 	}
-	// And systemd sends it to one process of a service after the other.
+	// systemd sends a signal to one process of a service after the other. And timeout(1)
+	// sends it to run, and then to the group of run.
 	const atATime, moment = time.Millisecond, 10 * time.Millisecond
+	again := s == w.last && time.Since(w.lastAt) < moment
 	for waited := time.Duration(0); ; waited += atATime {
 		pending, ok := w.pending()
 		switch {
-		case w.seen&bit != 0:
-			w.seen &^= bit
-			return true, true
 		case !ok:
 			return false, false
-		case pending&bit != 0:
-			w.seen |= pending &^ bit
-			w.renew()
+		case (w.seen|pending)&bit != 0:
+			if pending&bit != 0 {
+				w.seen |= pending
+				w.renew()
+			}
+			w.seen &^= bit
+			w.last, w.lastAt = s, time.Now()
 			return true, true
 		case waited >= moment:
-			return false, true
+			return again, true
 		}
 		time.Sleep(atATime)
 	}
