@@ -216,7 +216,7 @@ func (r *runner) runCommand(holds packlock.Holds, early chan os.Signal) (status 
 	// A signal that came before there was a command was for us alone, whoever
 	// sent it, and has to be passed on. Hence a channel for these: when Stop
 	// returns, early has got all of them, and late gets those that come after
-	// the start. One that comes right here goes to both.
+	// the start. One that comes right here goes to both, and is for one.
 	late := make(chan os.Signal, signalBuffer)
 	notifyRunning(late)
 	signal.Stop(early)
@@ -224,7 +224,9 @@ func (r *runner) runCommand(holds packlock.Holds, early chan os.Signal) (status 
 		w.forget()
 	}
 	for len(early) > 0 {
-		cmd.Process.Signal(<-early)
+		s := <-early
+		cmd.Process.Signal(s)
+		drop(late, s)
 	}
 
 	type end struct {
@@ -243,11 +245,25 @@ func (r *runner) runCommand(holds packlock.Holds, early chan os.Signal) (status 
 		case <-tick.C:
 			w.tidy()
 		case s := <-late:
-			if !reached(cmd.Process, s, w) {
+			if reached(cmd.Process, s, w) {
+				drop(late, s) // sent to run as well, as by timeout(1)
+			} else {
 				cmd.Process.Signal(s)
 			}
 		case e := <-ended:
 			return e.status, e.err
+		}
+	}
+}
+
+// drop takes s out of c, as often as it is there.
+func drop(c chan os.Signal, s os.Signal) {
+	for range len(c) {
+		if other := <-c; other != s {
+			select {
+			case c <- other:
+			default: // c is full, as it may be at any time
+			}
 		}
 	}
 }

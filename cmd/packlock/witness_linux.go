@@ -23,9 +23,6 @@ type witness struct {
 	process
 	seen signalSet // by an earlier process
 	idle signalSet // at the last tidy
-
-	last   os.Signal // that it had got, too
-	lastAt time.Time
 }
 
 // process is the process of a witness. It ends when its standard input does, with run
@@ -145,10 +142,9 @@ func (w *witness) got(s os.Signal) (got, known bool) {
 	if group, err := unix.Getpgid(0); err == nil {
 		unix.Setpgid(0, group)
 	}
-	// systemd sends a signal to one process of a service after the other. And timeout(1)
-	// sends it to run, and then to the group of run.
-	const atATime, moment = time.Millisecond, 10 * time.Millisecond
-	again := s == w.last && time.Since(w.lastAt) < moment
+	// systemd sends a signal to one process of a service after the other, and timeout(1)
+	// to run and then to the group of run.
+	const atATime, moment = time.Millisecond, 20 * time.Millisecond
 	for waited := time.Duration(0); ; waited += atATime {
 		pending, ok := w.pending()
 		switch {
@@ -160,10 +156,9 @@ func (w *witness) got(s os.Signal) (got, known bool) {
 				w.renew()
 			}
 			w.seen &^= bit
-			w.last, w.lastAt = s, time.Now()
 			return true, true
 		case waited >= moment:
-			return again, true
+			return false, true
 		}
 		time.Sleep(atATime)
 	}
