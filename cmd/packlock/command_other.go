@@ -21,7 +21,7 @@ func notify(c chan<- os.Signal) { signal.Notify(c) }
 func notifyRunning(c chan<- os.Signal) { notify(c) }
 
 // reached reports that the console has told every process on it.
-func reached(*os.Process, os.Signal, *witness) bool { return true }
+func reached(int, os.Signal, *witness) bool { return true }
 
 // endings are the signals that end what can be cleaned up after: Ctrl-C, and
 // the closing of the console.

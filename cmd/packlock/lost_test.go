@@ -1,6 +1,7 @@
 package main
 
 import (
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -8,16 +9,17 @@ import (
 
 func TestCheckThatHangsDoesNotHoldUpTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		calls, answer := 0, make(chan error)
-		w := watchForLoss([]target{{name: "pack"}}, []func() error{func() error { calls++; return <-answer }})
+		var calls atomic.Int32
+		answer := make(chan error)
+		w := watchForLoss([]target{{name: "pack"}}, []func() error{func() error { calls.Add(1); return <-answer }})
 		time.Sleep(time.Hour)
 		started := time.Now()
 		w.stop()
 		if took := time.Since(started); took != 5*time.Second {
 			t.Errorf("the end took %v", took)
 		}
-		if calls != 1 {
-			t.Errorf("%d checks at the same time", calls)
+		if n := calls.Load(); n != 1 {
+			t.Errorf("%d checks at the same time", n)
 		}
 		close(answer)
 	})

@@ -234,6 +234,7 @@ func (r *runner) runCommand(holds packlock.Holds, early chan os.Signal) (status 
 		err    error
 	}
 	ended := make(chan end, 1)
+	pid := cmd.Process.Pid // which wait takes out of cmd
 	go func() {
 		status, err := wait(cmd)
 		ended <- end{status, err}
@@ -245,7 +246,7 @@ func (r *runner) runCommand(holds packlock.Holds, early chan os.Signal) (status 
 		case <-tick.C:
 			w.tidy()
 		case s := <-late:
-			if reached(cmd.Process, s, w) {
+			if reached(pid, s, w) {
 				drop(late, s) // sent to run as well, as by timeout(1)
 			} else {
 				cmd.Process.Signal(s)

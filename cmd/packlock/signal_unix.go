@@ -44,17 +44,17 @@ func notifyOf(c chan<- os.Signal, signals ...os.Signal) {
 	}
 }
 
-// reached reports whether the sender of s, which has come to run, has sent it to
-// the command as well: to all of their process group. Many programs take a second
-// SIGINT or SIGTERM for impatience and drop everything.
+// reached reports whether the sender of s, which has come to run, has sent it to the
+// process of the command as well: to all of their process group. Many programs take a
+// second SIGINT or SIGTERM for impatience and drop everything.
 //
 // What is sent to a group does not reach a command that has a group of its own, such
 // as timeout(1) or a shell with job control, even if it was typed.
-func reached(command *os.Process, s os.Signal, w *witness) bool {
+func reached(command int, s os.Signal, w *witness) bool {
 	if s == unix.SIGCONT {
 		return false // a second one changes nothing
 	}
-	group, err := unix.Getpgid(command.Pid)
+	group, err := unix.Getpgid(command)
 	if ours, oursErr := unix.Getpgid(0); err != nil || oursErr != nil || group != ours {
 		return false
 	}
