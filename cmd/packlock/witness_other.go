@@ -2,8 +2,6 @@
 
 package main
 
-import "os"
-
 // A witness is none: what signals a process has pending is not told here.
 type witness struct{}
 
@@ -14,5 +12,3 @@ func (*witness) end() {}
 func (*witness) forget() {}
 
 func (*witness) tidy() {}
-
-func (*witness) got(os.Signal) (got, known bool) { return false, false }
