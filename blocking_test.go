@@ -44,7 +44,7 @@ func TestAcquireBlockingWaitsOnItsOwnThread(t *testing.T) {
 		c := e.acquire(e.l)
 		e.stats(Stats{Waiting: 3})
 		checkTry(t, e.l, ErrBusy)
-		f.letGo()
+		f.release()
 		h := a.got()
 		b.waits()
 		e.release(h)
@@ -61,10 +61,10 @@ func TestAcquireBlockingWaitsOnItsOwnThread(t *testing.T) {
 		a = e.blocking(e.l)
 		e.close(e.l)
 		a.waits()
-		f.letGo()
+		f.release()
 		a.failed(fs.ErrClosed)
 		f.lock(t)
-		f.letGo()
+		f.release()
 	})
 }
 
@@ -102,7 +102,7 @@ func TestThreadCap(t *testing.T) {
 		if n := tries() - before; n < 2*200 || n > 2*206 {
 			t.Errorf("%d tries in 10 s, want some 400", n)
 		}
-		polled.foreigner.letGo()
+		polled.foreigner.release()
 		time.Sleep(pollMax)
 		h := polled.a.got()
 		e.release(h)
@@ -113,7 +113,7 @@ func TestThreadCap(t *testing.T) {
 		polled.a.cancel()
 		polled.a.failed(ErrCancelled)
 		synctest.Wait()
-		polled.foreigner.letGo()
+		polled.foreigner.release()
 		e.release(e.try(polled.Lock))
 
 		// Not so if somebody came in time.
@@ -123,7 +123,7 @@ func TestThreadCap(t *testing.T) {
 		polled.a.waits()
 		e.close(polled.Lock)
 		polled.a.failed(fs.ErrClosed)
-		polled.foreigner.letGo()
+		polled.foreigner.release()
 
 		// An error ends polling as it ends parking.
 		last := &packs[maxParked+1]
@@ -137,7 +137,7 @@ func TestThreadCap(t *testing.T) {
 		if last.Stats().Parked {
 			t.Error("parked beyond the cap")
 		}
-		packs[0].foreigner.letGo()
+		packs[0].foreigner.release()
 		e.release(packs[0].a.got())
 		time.Sleep(pollMax)
 		synctest.Wait()
@@ -148,7 +148,7 @@ func TestThreadCap(t *testing.T) {
 		for i := range packs {
 			p := &packs[i]
 			if i != 0 && i != maxParked {
-				p.foreigner.letGo()
+				p.foreigner.release()
 				e.release(p.a.got())
 			}
 			p.Lock.Close()
@@ -208,7 +208,7 @@ func TestCancelOfTheLastWaiterDrainsLater(t *testing.T) {
 		checkBusy(t, e.l)
 		drained := e.drain(e.l)
 		drained.waits()
-		f.letGo()
+		f.release()
 		drained.succeeds()
 		e.release(e.try(e.l))
 		e.stats(Stats{Acquired: 1, KernelWaits: 1, Cancelled: 1, Drained: 1})
@@ -230,7 +230,7 @@ func TestTenThousandCancelledLeaveOneParked(t *testing.T) {
 		}
 		e.stats(Stats{KernelWaits: 1, Cancelled: 10_000, Adopted: 9_999, Parked: true, Draining: true})
 		e.descriptors(1)
-		f.letGo()
+		f.release()
 	})
 }
 
@@ -245,7 +245,7 @@ func TestCancelledAcquiresLeaveOneThread(t *testing.T) {
 	times := scaled(100)
 	for range times {
 		ctx, cancel := context.WithCancel(context.Background())
-		wg := queueUpInVain(ctx, t, l, together, ErrCancelled, context.Canceled)
+		wg := queueUpToFail(ctx, t, l, together, ErrCancelled, context.Canceled)
 		cancel()
 		wg.Wait() // although nobody has let go
 	}
@@ -301,7 +301,7 @@ func TestWaitDrainedEndsWithItsContextOrByAdoption(t *testing.T) {
 		second := e.acquire(e.l) // adopts
 		drained.succeeds()
 		e.stats(Stats{KernelWaits: 1, Cancelled: 1, Adopted: 1, Waiting: 1, Parked: true})
-		f.letGo()
+		f.release()
 		e.release(second.got())
 		e.stats(Stats{Acquired: 1, Contended: 1, KernelWaits: 1, Cancelled: 1, Adopted: 1})
 	})
@@ -312,7 +312,7 @@ func TestOrphanedWaitIsAdopted(t *testing.T) {
 	l := openReal(t, dir)
 	elsewhere := childHolder(t, dir)
 	ctx, cancel := context.WithCancel(context.Background())
-	wg := queueUpInVain(ctx, t, l, 1, ErrCancelled)
+	wg := queueUpToFail(ctx, t, l, 1, ErrCancelled)
 	until(t, "the thread to park", func() bool { return l.Stats().Parked })
 	cancel()
 	wg.Wait()
@@ -350,7 +350,7 @@ func TestArrivalsWhileDraining(t *testing.T) {
 		f := e.lockedElsewhere()
 		e.acquire(e.l).givesUp()
 		goOn := e.holdUp("unlock")
-		f.letGo()
+		f.release()
 		synctest.Wait()
 		e.stats(Stats{KernelWaits: 1, Cancelled: 1, Parked: true, Draining: true})
 		checkTry(t, e.l, ErrBusy)
@@ -372,7 +372,7 @@ func TestKernelErrorWhileDraining(t *testing.T) {
 		e.acquire(e.l).givesUp()
 		e.fail("blocked", errBroken)
 		drained := e.drain(e.l)
-		f.letGo()
+		f.release()
 		drained.succeeds()
 		e.k.setHook(nil)
 		e.release(e.try(e.l))
@@ -402,7 +402,7 @@ func TestCancelWinsOverGrant(t *testing.T) {
 					if !entry.file.(*fakeFile).tryLock() {
 						t.Fatal("not locked")
 					}
-					entry.file.(*fakeFile).letGo()
+					entry.file.(*fakeFile).release()
 					entry.mu.Lock()
 					entry.grantLocked(way)
 				} else {
@@ -469,7 +469,7 @@ func TestCancelAgainstGrant(t *testing.T) {
 				first.cancel()
 				return nil
 			})
-			f.letGo()
+			f.release()
 			first.failed(ErrCancelled)
 			if second != nil {
 				e.release(second.got())
@@ -517,7 +517,7 @@ func TestCancelOfTheHeadWithOthersQueued(t *testing.T) {
 		first, second, third := e.acquire(e.l), e.acquire(e.l), e.acquire(e.l)
 		first.givesUp()
 		e.stats(Stats{KernelWaits: 1, Cancelled: 1, Waiting: 2, Parked: true})
-		f.letGo()
+		f.release()
 		h := second.got()
 		third.waits()
 		e.release(h)
@@ -575,7 +575,7 @@ func TestEndedContextAsksForNothing(t *testing.T) {
 			f.tryLock()
 		}
 		e.called("try", 0)
-		f.letGo()
+		f.release()
 		e.stats(Stats{Cancelled: 2})
 	})
 }
@@ -634,14 +634,14 @@ func TestCancelledErrorTellsWhy(t *testing.T) {
 	}
 }
 
-// lookedAt is a context that calls when an acquire looks for the holds that it
+// marksRead is a context that calls when an acquire looks for the holds that it
 // runs under.
-type lookedAt struct {
+type marksRead struct {
 	context.Context
 	call func()
 }
 
-func (c lookedAt) Value(key any) any {
+func (c marksRead) Value(key any) any {
 	if _, ok := key.(markKey); ok {
 		c.call()
 	}
@@ -654,7 +654,7 @@ func TestTurnThatBecomesFreeBetweenTheLooks(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		h := e.try(e.l)
 		a := e.start(func(ctx context.Context) (*Hold, error) {
-			return e.l.Acquire(lookedAt{ctx, func() { e.release(h) }})
+			return e.l.Acquire(marksRead{ctx, func() { e.release(h) }})
 		})
 		e.release(a.got())
 		e.stats(Stats{Acquired: 2})
@@ -716,7 +716,7 @@ func TestPollerThatComesTooLateDoesNotDrain(t *testing.T) {
 		})
 		<-asked // by the poller
 		a.givesUp()
-		f.letGo()
+		f.release()
 		unlock := e.holdUp("unlock")
 		close(answer)
 		synctest.Wait()

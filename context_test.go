@@ -15,28 +15,28 @@ import (
 	"time"
 )
 
-// oddContext is a context of somebody else's making, with something wrong in one of
+// brokenContext is a context of somebody else's making, with something wrong in one of
 // its methods from the call on that it is told.
-type oddContext struct {
+type brokenContext struct {
 	context.Context
-	method string
-	after  int // so many calls
-	calls  int
-	odd    func()
+	method    string
+	after     int // so many calls
+	calls     int
+	misbehave func()
 }
 
-func (c *oddContext) called(method string) {
+func (c *brokenContext) called(method string) {
 	if c.method != method {
 		return
 	}
 	if c.calls++; c.calls > c.after {
-		c.odd()
+		c.misbehave()
 	}
 }
 
-func (c *oddContext) Err() error            { c.called("Err"); return c.Context.Err() }
-func (c *oddContext) Done() <-chan struct{} { c.called("Done"); return c.Context.Done() }
-func (c *oddContext) Value(key any) any     { c.called("Value"); return c.Context.Value(key) }
+func (c *brokenContext) Err() error            { c.called("Err"); return c.Context.Err() }
+func (c *brokenContext) Done() <-chan struct{} { c.called("Done"); return c.Context.Done() }
+func (c *brokenContext) Value(key any) any     { c.called("Value"); return c.Context.Value(key) }
 
 // A method of the context panics, whenever it is called: whatever the acquire had,
 // the lock is not lost for that.
@@ -55,7 +55,7 @@ func TestPanicOfAContextLosesNoLock(t *testing.T) {
 		}},
 		{"held by another process", func(e *engine) func() {
 			f := e.lockedElsewhere()
-			time.AfterFunc(time.Second, f.letGo)
+			time.AfterFunc(time.Second, f.release)
 			return func() {}
 		}},
 		{"lost", func(e *engine) func() {
@@ -73,7 +73,7 @@ func TestPanicOfAContextLosesNoLock(t *testing.T) {
 		{"lost, and held", func(e *engine) func() {
 			e.k.replace(fakePath)
 			f := e.lockedElsewhere()
-			time.AfterFunc(time.Second, f.letGo)
+			time.AfterFunc(time.Second, f.release)
 			return func() {}
 		}},
 	} {
@@ -83,7 +83,7 @@ func TestPanicOfAContextLosesNoLock(t *testing.T) {
 				for after := 0; after == 0 || panics == after; after++ {
 					onFake(t, func(t *testing.T, e *engine) {
 						way.prepare(e)
-						ctx := &oddContext{Context: t.Context(), method: method, after: after, odd: func() { panic("odd") }}
+						ctx := &brokenContext{Context: t.Context(), method: method, after: after, misbehave: func() { panic("broken") }}
 						func() {
 							defer func() {
 								if recover() != nil {
@@ -126,7 +126,7 @@ func TestContextThatIsDoneWithoutAReason(t *testing.T) {
 		if !errors.Is(err, ErrCancelled) || strings.Contains(err.Error(), "%!") {
 			t.Errorf("%v, want ErrCancelled", err)
 		}
-		f.letGo()
+		f.release()
 	})
 }
 
@@ -153,7 +153,7 @@ func TestEndOfADeadlineIsATimeout(t *testing.T) {
 		if _, err := e.l.Acquire(cancelled); os.IsTimeout(err) {
 			t.Errorf("%v is a timeout", err)
 		}
-		f.letGo()
+		f.release()
 	})
 }
 
@@ -524,7 +524,7 @@ func TestCollectorSparesALockInUse(t *testing.T) {
 		}
 		close(answer)
 		if row.during == "block" {
-			f.letGo()
+			f.release()
 		}
 		if h := <-got; h != nil {
 			release(t, h)
@@ -575,7 +575,7 @@ func TestWaitsAreTimed(t *testing.T) {
 		f := e.lockedElsewhere()
 		a, b := e.acquire(e.l), e.blocking(e.l)
 		time.Sleep(time.Minute)
-		f.letGo()
+		f.release()
 		e.release(a.got())
 		e.release(b.got())
 		times(4*time.Minute, 2*time.Minute)
@@ -583,7 +583,7 @@ func TestWaitsAreTimed(t *testing.T) {
 		f.lock(t)
 		b = e.blocking(e.l) // in the kernel, on its own thread
 		time.Sleep(time.Hour)
-		f.letGo()
+		f.release()
 		e.release(b.got())
 		times(time.Hour+4*time.Minute, time.Hour)
 
@@ -592,7 +592,7 @@ func TestWaitsAreTimed(t *testing.T) {
 		f = e.lockedElsewhere()
 		a = e.acquire(e.l)
 		time.Sleep(time.Minute)
-		f.letGo()
+		f.release()
 		e.release(a.got())
 		times(time.Hour+5*time.Minute, time.Hour)
 

@@ -298,7 +298,7 @@ func (f *fakeFile) block() error {
 		f.k.mu.Lock()
 		defer f.k.mu.Unlock()
 		if f.inode.locked == f { // the kernel gives no lock with an error
-			f.letGoLocked()
+			f.releaseLocked()
 		}
 	}
 	return err
@@ -321,11 +321,11 @@ func (f *fakeFile) unlock() error {
 	if err := f.begin("unlock"); err != nil {
 		return err
 	}
-	f.letGo()
+	f.release()
 	return nil
 }
 
-func (f *fakeFile) letGo() {
+func (f *fakeFile) release() {
 	f.k.mu.Lock()
 	defer f.k.mu.Unlock()
 	if f.inode.locked != f && f.k.remote {
@@ -334,10 +334,10 @@ func (f *fakeFile) letGo() {
 	if f.inode.locked != f {
 		panic("unlock of " + f.path + ", which is not locked")
 	}
-	f.letGoLocked()
+	f.releaseLocked()
 }
 
-func (f *fakeFile) letGoLocked() {
+func (f *fakeFile) releaseLocked() {
 	f.inode.locked = nil
 	if len(f.inode.waiting) > 0 {
 		next := f.inode.waiting[0]
@@ -388,7 +388,7 @@ func (f *fakeFile) close() error {
 	f.k.nopen--
 	f.inode.open--
 	if f.inode.locked == f {
-		f.letGoLocked()
+		f.releaseLocked()
 	}
 	f.k.mu.Unlock()
 	return f.k.enter("close", f.path)
@@ -515,8 +515,8 @@ func (e *engine) lockedElsewhere() foreigner {
 	return f
 }
 
-// heldByAnother returns a hold of e.l that belongs to a different goroutine.
-func (e *engine) heldByAnother() *Hold {
+// heldByOtherGoroutine returns a hold of e.l that belongs to a different goroutine.
+func (e *engine) heldByOtherGoroutine() *Hold {
 	e.Helper()
 	held := make(chan *Hold)
 	go func() { held <- e.try(e.l) }()
@@ -557,7 +557,7 @@ func (e *engine) heldAfterRival(section time.Duration) foreigner {
 	e.Helper()
 	f := e.lockedElsewhere()
 	a := e.acquire(e.l)
-	f.letGo()
+	f.release()
 	h := a.got()
 	time.Sleep(section)
 	e.release(h)
@@ -742,10 +742,10 @@ func (a *acquiring) givesUp() {
 	a.failed(ErrCancelled)
 }
 
-// grantedInVain has a waiter be granted the lock whose context has ended, with
+// grantedAfterCancel has a waiter be granted the lock whose context has ended, with
 // another one behind it, after meanwhile has been called. It returns the latter,
 // which is next.
-func (e *engine) grantedInVain(meanwhile func(*entry)) (next *acquiring) {
+func (e *engine) grantedAfterCancel(meanwhile func(*entry)) (next *acquiring) {
 	e.Helper()
 	h := e.try(e.l)
 	entry := e.l.entry()
@@ -770,9 +770,9 @@ func (e *engine) grantedInVain(meanwhile func(*entry)) (next *acquiring) {
 	return next
 }
 
-// lookDue lets time pass until the next acquire looks at the path, if that is
+// makeCheckDue lets time pass until the next acquire looks at the path, if that is
 // the call in question, and not at the link count.
-func (e *engine) lookDue(call string) {
+func (e *engine) makeCheckDue(call string) {
 	if call == "sameAt" {
 		time.Sleep(pathCheckAge + 1)
 	}

@@ -483,11 +483,11 @@ func TestCloseWhileParked(t *testing.T) {
 		}
 		next.givesUp()
 		e.close(again)
-		f.letGo() // the thread drains, and closes the file behind itself
+		f.release() // the thread drains, and closes the file behind itself
 		synctest.Wait()
 		e.descriptors(0)
 		f.lock(t)
-		f.letGo()
+		f.release()
 	})
 }
 
@@ -496,7 +496,7 @@ func TestCloseLeavesParkedThreadItsDescriptor(t *testing.T) {
 	l := openReal(t, dir)
 	elsewhere := childHolder(t, dir)
 	ctx := bounded(t)
-	turnedAway := queueUpInVain(ctx, t, l, 1, fs.ErrClosed)
+	turnedAway := queueUpToFail(ctx, t, l, 1, fs.ErrClosed)
 	until(t, "the thread to park", func() bool { return l.Stats().Parked })
 	closeLock(t, l)
 	turnedAway.Wait()
@@ -518,7 +518,7 @@ func TestCloseWakesItsWaiters(t *testing.T) {
 	l, other := openReal(t, dir), openReal(t, dir)
 	elsewhere := childHolder(t, dir)
 	ctx := bounded(t)
-	turnedAway := queueUpInVain(ctx, t, l, 10, fs.ErrClosed)
+	turnedAway := queueUpToFail(ctx, t, l, 10, fs.ErrClosed)
 	stays := queueUp(t, other, 1, func(int) { takeTurn(ctx, t, other) })
 	closeLock(t, l)
 	turnedAway.Wait() // although nobody has let go
@@ -536,7 +536,7 @@ func TestCloseWhileTrying(t *testing.T) {
 		goOn()
 		a.failed(fs.ErrClosed)
 		e.called("block", 0)
-		f.letGo()
+		f.release()
 	})
 }
 

@@ -522,15 +522,15 @@ func TestStopsUnderLoadPileNothingUp(t *testing.T) {
 	t.Logf("in the end: %d more goroutines, an Open takes %v", more, open)
 }
 
-// troubles are what flock(2) answers on file systems that fail, are out of
+// lockErrnos are what flock(2) answers on file systems that fail, are out of
 // locks, want other descriptors or do not know how to lock.
-var troubles = []unix.Errno{unix.EIO, unix.ENOLCK, unix.EBADF, unix.ENOSYS, unix.EOPNOTSUPP}
+var lockErrnos = []unix.Errno{unix.EIO, unix.ENOLCK, unix.EBADF, unix.ENOSYS, unix.EOPNOTSUPP}
 
-// fullTroubles are what open(2) answers where something is full.
-var fullTroubles = []unix.Errno{unix.ENOSPC, unix.EMFILE, unix.ENFILE, unix.EIO}
+// openErrnos are what open(2) answers where something is full.
+var openErrnos = []unix.Errno{unix.ENOSPC, unix.EMFILE, unix.ENFILE, unix.EIO}
 
-// inTrouble runs test on a fake kernel for each errno.
-func inTrouble(t *testing.T, errnos []unix.Errno, test func(t *testing.T, e *engine, errno unix.Errno)) {
+// forEachErrno runs test on a fake kernel for each errno.
+func forEachErrno(t *testing.T, errnos []unix.Errno, test func(t *testing.T, e *engine, errno unix.Errno)) {
 	for _, errno := range errnos {
 		t.Run(unix.ErrnoName(errno), func(t *testing.T) {
 			onFake(t, func(t *testing.T, e *engine) {
@@ -541,8 +541,8 @@ func inTrouble(t *testing.T, errnos []unix.Errno, test func(t *testing.T, e *eng
 	}
 }
 
-// failedAcquire checks the error of an acquire that met with errno.
-func (e *engine) failedAcquire(err error, errno unix.Errno) {
+// checkAcquireErrno checks the error of an acquire that met with errno.
+func (e *engine) checkAcquireErrno(err error, errno unix.Errno) {
 	e.Helper()
 	checkPathError(e, err, "acquire", fakePath, errno)
 	if got, want := errors.Is(err, errors.ErrUnsupported), errno == unix.ENOSYS || errno == unix.EOPNOTSUPP; got != want {
@@ -554,9 +554,9 @@ func (e *engine) failedAcquire(err error, errno unix.Errno) {
 func TestErrorWithoutWaiting(t *testing.T) {
 	for _, call := range []string{"try", "stat", "sameAt"} {
 		t.Run(call, func(t *testing.T) {
-			inTrouble(t, troubles, func(t *testing.T, e *engine, errno unix.Errno) {
+			forEachErrno(t, lockErrnos, func(t *testing.T, e *engine, errno unix.Errno) {
 				for _, acquire := range []func(*Lock) *acquiring{e.acquire, e.blocking} {
-					e.lookDue(call)
+					e.makeCheckDue(call)
 					answer := make(chan struct{})
 					e.beforeNext(call, func() error {
 						<-answer
@@ -566,13 +566,13 @@ func TestErrorWithoutWaiting(t *testing.T) {
 					second.waits()
 					close(answer)
 					first.failed(errno)
-					e.failedAcquire(first.err, errno)
+					e.checkAcquireErrno(first.err, errno)
 					e.release(second.got())
 				}
-				e.lookDue(call)
+				e.makeCheckDue(call)
 				e.failNext(call, errno)
 				_, err := e.l.TryAcquire()
-				e.failedAcquire(err, errno)
+				e.checkAcquireErrno(err, errno)
 			})
 		})
 	}
@@ -582,7 +582,7 @@ func TestErrorWithoutWaiting(t *testing.T) {
 func TestErrorOfTheWait(t *testing.T) {
 	for _, call := range []string{"block", "blocked"} {
 		t.Run(call, func(t *testing.T) {
-			inTrouble(t, troubles, func(t *testing.T, e *engine, errno unix.Errno) {
+			forEachErrno(t, lockErrnos, func(t *testing.T, e *engine, errno unix.Errno) {
 				for _, acquire := range []func(*Lock) *acquiring{e.acquire, e.blocking} {
 					f := e.lockedElsewhere()
 					answer := make(chan struct{})
@@ -592,15 +592,15 @@ func TestErrorOfTheWait(t *testing.T) {
 					})
 					first, second := acquire(e.l), e.acquire(e.l)
 					if call == "blocked" {
-						f.letGo()
+						f.release()
 					}
 					first.waits()
 					close(answer)
 					first.failed(errno)
-					e.failedAcquire(first.err, errno)
+					e.checkAcquireErrno(first.err, errno)
 					if call == "block" {
 						second.waits()
-						f.letGo()
+						f.release()
 					}
 					e.release(second.got())
 				}
@@ -612,13 +612,13 @@ func TestErrorOfTheWait(t *testing.T) {
 // The look at the path fails when the lock was granted or handed over: it goes
 // to the next.
 func TestErrorOfTheLookAfterAWait(t *testing.T) {
-	inTrouble(t, troubles, func(t *testing.T, e *engine, errno unix.Errno) {
+	forEachErrno(t, lockErrnos, func(t *testing.T, e *engine, errno unix.Errno) {
 		f := e.lockedElsewhere()
 		line := []*acquiring{e.acquire(e.l), e.acquire(e.l), e.acquire(e.l), e.acquire(e.l)}
 		e.failNext("sameAt", errno)
-		f.letGo()
+		f.release()
 		line[0].failed(errno)
-		e.failedAcquire(line[0].err, errno)
+		e.checkAcquireErrno(line[0].err, errno)
 		h := line[1].got()
 
 		// Time for a look, but not the end of the slice.
@@ -627,7 +627,7 @@ func TestErrorOfTheLookAfterAWait(t *testing.T) {
 		e.failNext("sameAt", errno)
 		e.release(h)
 		line[2].failed(errno)
-		e.failedAcquire(line[2].err, errno)
+		e.checkAcquireErrno(line[2].err, errno)
 		e.release(line[3].got())
 	})
 }
@@ -635,7 +635,7 @@ func TestErrorOfTheLookAfterAWait(t *testing.T) {
 // If the file cannot be unlocked it is closed, which is as good, and everybody
 // goes on with a new descriptor.
 func TestErrorOfUnlock(t *testing.T) {
-	inTrouble(t, troubles, func(t *testing.T, e *engine, errno unix.Errno) {
+	forEachErrno(t, lockErrnos, func(t *testing.T, e *engine, errno unix.Errno) {
 		opened := 1
 		reopened := func() {
 			t.Helper()
@@ -649,7 +649,7 @@ func TestErrorOfUnlock(t *testing.T) {
 		e.failNext("unlock", errno)
 		checkPathError(t, h.Release(), "release", fakePath, errno)
 		f.lock(t) // it is free
-		f.letGo()
+		f.release()
 		checkPathError(t, h.Release(), "release", fakePath, ErrReleased)
 		reopened()
 
@@ -668,7 +668,7 @@ func TestErrorOfUnlock(t *testing.T) {
 		e.acquire(e.l).givesUp()
 		drained := e.drain(e.l)
 		e.failNext("unlock", errno)
-		f.letGo()
+		f.release()
 		drained.succeeds()
 		reopened()
 
@@ -681,7 +681,7 @@ func TestErrorOfUnlock(t *testing.T) {
 }
 
 func TestErrorOfOpen(t *testing.T) {
-	inTrouble(t, fullTroubles, func(t *testing.T, e *engine, errno unix.Errno) {
+	forEachErrno(t, openErrnos, func(t *testing.T, e *engine, errno unix.Errno) {
 		for _, path := range []string{fakePath, otherPath} {
 			e.failNext("open", errno)
 			_, err := e.reg.openFile(path)
@@ -696,7 +696,7 @@ func TestErrorOfOpen(t *testing.T) {
 // The sidecar is lost and cannot be opened anew: the first who needs it is told,
 // the next tries again.
 func TestErrorOfReopening(t *testing.T) {
-	inTrouble(t, fullTroubles, func(t *testing.T, e *engine, errno unix.Errno) {
+	forEachErrno(t, openErrnos, func(t *testing.T, e *engine, errno unix.Errno) {
 		h := e.try(e.l)
 		line := []*acquiring{e.acquire(e.l), e.acquire(e.l), e.acquire(e.l)}
 		e.k.unlink(fakePath)
@@ -704,7 +704,7 @@ func TestErrorOfReopening(t *testing.T) {
 		e.failNext("open", errno)
 		e.release(h)
 		line[0].failed(errno)
-		e.failedAcquire(line[0].err, errno)
+		e.checkAcquireErrno(line[0].err, errno)
 		for _, a := range line[1:] {
 			e.release(a.got())
 		}
@@ -712,12 +712,12 @@ func TestErrorOfReopening(t *testing.T) {
 		e.k.unlink(fakePath)
 		e.failNext("open", errno)
 		_, err := e.l.TryAcquire()
-		e.failedAcquire(err, errno)
+		e.checkAcquireErrno(err, errno)
 	})
 }
 
 func TestErrorOfClose(t *testing.T) {
-	inTrouble(t, []unix.Errno{unix.EIO}, func(t *testing.T, e *engine, errno unix.Errno) {
+	forEachErrno(t, []unix.Errno{unix.EIO}, func(t *testing.T, e *engine, errno unix.Errno) {
 		other := e.open(otherPath)
 		e.failNext("close", errno)
 		checkPathError(t, other.Close(), "close", otherPath, errno)
@@ -728,7 +728,7 @@ func TestErrorOfClose(t *testing.T) {
 // The process has no descriptor to spare, or the disk is full, for a while in
 // which the pack is deleted and made again.
 func TestTroubleThatPasses(t *testing.T) {
-	inTrouble(t, fullTroubles, func(t *testing.T, e *engine, errno unix.Errno) {
+	forEachErrno(t, openErrnos, func(t *testing.T, e *engine, errno unix.Errno) {
 		e.k.removeDir(filepath.Dir(fakePath))
 		_, err := e.l.TryAcquire()
 		checkPathError(t, err, "acquire", fakePath, fs.ErrNotExist)
@@ -737,7 +737,7 @@ func TestTroubleThatPasses(t *testing.T) {
 		for range 3 {
 			for _, a := range []*acquiring{e.acquire(e.l), e.blocking(e.l)} {
 				a.failed(errno)
-				e.failedAcquire(a.err, errno)
+				e.checkAcquireErrno(a.err, errno)
 			}
 		}
 		e.works()

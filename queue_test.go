@@ -50,7 +50,7 @@ func TestQueueIsServedInOrder(t *testing.T) {
 			line = append(line, e.acquire(e.l))
 		}
 		e.stats(Stats{KernelWaits: 1, Waiting: 10, Parked: true})
-		f.letGo()
+		f.release()
 		for i, a := range line {
 			h := a.got()
 			for _, behind := range line[i+1:] {
@@ -185,11 +185,11 @@ func TestKernelErrorGoesToOneWaiter(t *testing.T) {
 			f.k.mu.Unlock()
 			return errBroken
 		})
-		f.letGo()
+		f.release()
 		first.failed(errBroken)
 		second.waits()
 		e.stats(Stats{KernelWaits: 2, Waiting: 1, Parked: true})
-		f.letGo()
+		f.release()
 		e.release(second.got())
 
 		e.fail("try", errBroken)
@@ -247,7 +247,7 @@ func TestUnlockFailure(t *testing.T) {
 		}
 		f := e.k.foreigner(t, fakePath)
 		f.lock(t) // it is let go
-		f.letGo()
+		f.release()
 		e.release(e.try(e.l))
 	})
 }
@@ -260,7 +260,7 @@ func TestSlowCall(t *testing.T) {
 			onFake(t, func(t *testing.T, e *engine) {
 				other := e.open(otherPath)
 				f := e.k.foreigner(t, fakePath)
-				e.lookDue(call)
+				e.makeCheckDue(call)
 				slow := func() {
 					e.beforeNext(call, func() error {
 						time.Sleep(delay)
@@ -283,7 +283,7 @@ func TestSlowCall(t *testing.T) {
 					slow()
 					first = e.acquire(e.l)
 					if call == "blocked" {
-						f.letGo()
+						f.release()
 					}
 					first.waits()
 				}

@@ -32,7 +32,7 @@ var childRoles = map[string]func(args []string) error{
 	"flock": childRawLock,
 	"count": childCount,
 	"drop":  childDrop,
-	"start": childStartAnother,
+	"start": childStartChild,
 	"echo":  childEcho,
 }
 
@@ -295,10 +295,10 @@ func childDrop(args []string) error {
 	return nil
 }
 
-// childStartAnother is the role of a child that acquires the lock and has a
+// childStartChild is the role of a child that acquires the lock and has a
 // child itself, with which it shares standard input and output: args are the
 // pack and, if the child's child is to inherit a duplicate of the lock, "dup".
-func childStartAnother(args []string) error {
+func childStartChild(args []string) error {
 	l, err := Open(args[0])
 	if err != nil {
 		return err
@@ -508,9 +508,9 @@ func queueUp(t testing.TB, l *Lock, n int, fn func(i int)) *sync.WaitGroup {
 	return &wg
 }
 
-// queueUpInVain queues up n goroutines, as queueUp does, whose Acquire is going to
+// queueUpToFail queues up n goroutines, as queueUp does, whose Acquire is going to
 // fail with an error that is each of want.
-func queueUpInVain(ctx context.Context, t testing.TB, l *Lock, n int, want ...error) *sync.WaitGroup {
+func queueUpToFail(ctx context.Context, t testing.TB, l *Lock, n int, want ...error) *sync.WaitGroup {
 	t.Helper()
 	return queueUp(t, l, n, func(int) {
 		_, err := l.Acquire(ctx)
