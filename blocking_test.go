@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-func TestAloneOneTryOneLinkCheckOneUnlock(t *testing.T) {
+func TestUncontendedCostsOneTryOneStatOneUnlock(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		for n := range 10 {
 			if n == 1 {
@@ -456,7 +456,7 @@ func TestCancelWinsOverBeingTurnedAway(t *testing.T) {
 }
 
 // The context ends in the moment in which the kernel grants the lock.
-func TestCancelAgainstGrant(t *testing.T) {
+func TestCancelDuringGrant(t *testing.T) {
 	for _, others := range []int{0, 1} {
 		onFake(t, func(t *testing.T, e *engine) {
 			f := e.lockedElsewhere()
@@ -564,7 +564,7 @@ func TestReleaseWhileOthersCancel(t *testing.T) {
 
 // A context that has ended already is told so at once, whatever the kernel's
 // answer would be, and however long it would take.
-func TestEndedContextAsksForNothing(t *testing.T) {
+func TestEndedContextMakesNoCall(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		f := e.k.foreigner(t, fakePath)
 		ended, cancel := context.WithCancel(t.Context())
@@ -580,7 +580,7 @@ func TestEndedContextAsksForNothing(t *testing.T) {
 	})
 }
 
-func TestCancelledErrorTellsWhy(t *testing.T) {
+func TestCancelledErrorIncludesCause(t *testing.T) {
 	errWhy := errors.New("why")
 	for _, test := range []struct {
 		name string
@@ -650,7 +650,7 @@ func (c marksRead) Value(key any) any {
 
 // The turn was not free at the first look, and becomes so before the second,
 // under which an acquire queues up: nobody would wake it.
-func TestTurnThatBecomesFreeBetweenTheLooks(t *testing.T) {
+func TestTurnFreedWhileContextIsRead(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		h := e.try(e.l)
 		a := e.start(func(ctx context.Context) (*Hold, error) {

@@ -40,7 +40,7 @@ func (c *brokenContext) Value(key any) any     { c.called("Value"); return c.Con
 
 // A method of the context panics, whenever it is called: whatever the acquire had,
 // the lock is not lost for that.
-func TestPanicOfAContextLosesNoLock(t *testing.T) {
+func TestPanickingContextLosesNoLock(t *testing.T) {
 	for _, way := range []struct {
 		name    string
 		prepare func(e *engine) (after func())
@@ -159,7 +159,7 @@ func TestEndOfADeadlineIsATimeout(t *testing.T) {
 
 // The error tells the end of the context, and its cause if that is a different one, once
 // each. It is a timeout if the context's deadline passed, whatever the cause.
-func TestErrorOfTheEndOfAContext(t *testing.T) {
+func TestErrorOfEndedContext(t *testing.T) {
 	reason := errors.New("reason")
 	for _, row := range []struct {
 		name    string
@@ -234,7 +234,7 @@ func TestNilContextPanics(t *testing.T) {
 	})
 }
 
-func TestUseOfWhatWasNotOpenedPanicsWithAReason(t *testing.T) {
+func TestUseOfUnopenedLockOrHoldPanics(t *testing.T) {
 	var noLock *Lock
 	var noHold *Hold
 	for name, call := range map[string]func(){
@@ -394,7 +394,7 @@ func TestDetachedHoldMayBeWaitedFor(t *testing.T) {
 }
 
 // The hold of a lost sidecar does not stand in the way of the new one.
-func TestReentryOnALostSidecar(t *testing.T) {
+func TestReentryOnALostFile(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		h := e.try(e.l)
 		e.k.unlink(fakePath)
@@ -411,7 +411,7 @@ func TestReentryOnALostSidecar(t *testing.T) {
 
 // Who holds the lock of the file that took the place of the lost one, and waits
 // by way of the lost one, would wait for itself, too.
-func TestReentryByWayOfALostSidecar(t *testing.T) {
+func TestReentryByWayOfALostFile(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		old := e.try(e.l)
 		e.k.unlink(fakePath)
@@ -676,7 +676,7 @@ func TestLongestWaitIsRaisedByTwo(t *testing.T) {
 	}
 }
 
-func TestHoldersAreToldOnLinuxOnly(t *testing.T) {
+func TestHoldersIsForLinuxOnly(t *testing.T) {
 	l := openReal(t, t.TempDir())
 	holders, err := l.Holders()
 	if runtime.GOOS == "linux" || runtime.GOOS == "android" {

@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func TestOddSidecars(t *testing.T) {
+func TestIrregularLockFilesAreRefused(t *testing.T) {
 	for _, test := range []struct {
 		name string
 		make func(path string) error
@@ -60,7 +60,7 @@ func TestOddSidecars(t *testing.T) {
 	}
 }
 
-func TestUnwritableFIFOInPlaceOfSidecar(t *testing.T) {
+func TestUnwritableFIFOInPlaceOfLockFile(t *testing.T) {
 	// Which, opened for reading, would wait for somebody to write.
 	unprivileged(t, func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), FileName)
@@ -71,7 +71,7 @@ func TestUnwritableFIFOInPlaceOfSidecar(t *testing.T) {
 	})
 }
 
-func TestDeviceInPlaceOfSidecar(t *testing.T) {
+func TestDeviceInPlaceOfLockFile(t *testing.T) {
 	for _, path := range []string{"/dev/null", "/dev/tty"} {
 		if _, err := os.Lstat(path); err != nil {
 			t.Logf("without %s: %v", path, err)
@@ -81,7 +81,7 @@ func TestDeviceInPlaceOfSidecar(t *testing.T) {
 	}
 }
 
-func TestBadSidecarTakesThePlaceOfGoodOne(t *testing.T) {
+func TestLockFileReplacedByFIFO(t *testing.T) {
 	dir := t.TempDir()
 	l := openReal(t, dir)
 	release(t, acquireReal(t, l))
@@ -118,7 +118,7 @@ func TestNameOfAnyBytes(t *testing.T) {
 	checkLockable(t, dir)
 }
 
-func TestReadOnlySidecar(t *testing.T) {
+func TestReadOnlyLockFile(t *testing.T) {
 	unprivileged(t, func(t *testing.T) {
 		dir := t.TempDir()
 		writeFile(t, filepath.Join(dir, FileName), 0o444)
@@ -138,7 +138,7 @@ func TestReadOnlyPack(t *testing.T) {
 	})
 }
 
-func TestReadOnlyPackWithoutSidecar(t *testing.T) {
+func TestReadOnlyPackWithoutLockFile(t *testing.T) {
 	unprivileged(t, func(t *testing.T) {
 		dir := filepath.Join(t.TempDir(), "pack")
 		mkdir(t, dir, 0o555)
@@ -164,7 +164,7 @@ func TestUnreadablePack(t *testing.T) {
 	})
 }
 
-func TestUnreadableSidecar(t *testing.T) {
+func TestUnreadableLockFile(t *testing.T) {
 	unprivileged(t, func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), FileName)
 		writeFile(t, path, 0)

@@ -86,7 +86,7 @@ func TestExclusionAmongProcesses(t *testing.T) {
 	}
 }
 
-func TestExcludesStrangers(t *testing.T) {
+func TestExcludesOtherPrograms(t *testing.T) {
 	dir := t.TempDir()
 	l := openReal(t, dir)
 	h := acquireReal(t, l)
@@ -97,7 +97,7 @@ func TestExcludesStrangers(t *testing.T) {
 	stranger.finish()
 }
 
-func TestIsExcludedByStrangers(t *testing.T) {
+func TestIsExcludedByOtherPrograms(t *testing.T) {
 	dir := t.TempDir()
 	l := openReal(t, dir)
 	stranger := childFlock(t, l.Path())
@@ -187,7 +187,7 @@ func TestPacksDoNotInterfere(t *testing.T) {
 	}
 }
 
-func TestOneLockByWhateverPath(t *testing.T) {
+func TestOneLockByAnyPath(t *testing.T) {
 	dir := t.TempDir()
 	l := openReal(t, dir)
 
@@ -331,7 +331,7 @@ func TestReleaseByOneOfMany(t *testing.T) {
 
 // Dup keeps the file open that a failed unlock wants to close, for as long as
 // it needs it, and returns no duplicate of a lock that was let go meanwhile.
-func TestDupAgainstRelease(t *testing.T) {
+func TestDupDuringRelease(t *testing.T) {
 	for _, unlock := range []error{nil, errors.New("input/output error")} {
 		onFake(t, func(t *testing.T, e *engine) {
 			h := e.try(e.l)
@@ -445,7 +445,7 @@ func TestDoReleasesOnGoexit(t *testing.T) {
 }
 
 // A Dup that meets a Release returns no file, and leaves none open.
-func TestDupAgainstReleaseLeavesNothingOpen(t *testing.T) {
+func TestDupDuringReleaseLeavesNothingOpen(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		h := e.try(e.l)
 		e.beforeNext("dup", h.Release)
@@ -671,7 +671,7 @@ func TestOpenFileCreatesNoDirectory(t *testing.T) {
 	}
 }
 
-func TestPathThatIsNone(t *testing.T) {
+func TestInvalidPath(t *testing.T) {
 	for _, path := range []string{"", "\x00", "pack\x00", filepath.Join(t.TempDir(), "\x00")} {
 		_, err := Open(path)
 		checkPathError(t, err, "open", path, fs.ErrInvalid)
@@ -702,7 +702,7 @@ func TestFileInPlaceOfPack(t *testing.T) {
 	}
 }
 
-func TestDirectoryInPlaceOfSidecar(t *testing.T) {
+func TestDirectoryInPlaceOfLockFile(t *testing.T) {
 	needKernel(t)
 	dir := t.TempDir()
 	path := filepath.Join(dir, FileName)
@@ -713,7 +713,7 @@ func TestDirectoryInPlaceOfSidecar(t *testing.T) {
 	checkPathError(t, err, "open", path, syscall.EISDIR)
 }
 
-func TestOddPaths(t *testing.T) {
+func TestUnusualPaths(t *testing.T) {
 	for _, name := range []string{
 		"with space", "-n", "ünïcödé 包", "%s", "$HOME", "~", "'",
 		filepath.Join(strings.Repeat("long", 40), strings.Repeat("path", 40)), // Windows has a limit of 260

@@ -244,7 +244,7 @@ func TestDupIsBlocking(t *testing.T) {
 	release(t, h)
 }
 
-func TestErrorsOfFlockAreWorded(t *testing.T) {
+func TestFlockErrorsAreDescribed(t *testing.T) {
 	for _, row := range []struct {
 		errno error
 		is    error
@@ -275,7 +275,7 @@ func changed(t testing.TB, path string) int64 {
 
 // A sidecar that was renamed is noticed by the very next acquire, unless the
 // kernel's clock for files has stood still since it was made.
-func TestRenamedSidecarIsNoticedByTheNextAcquire(t *testing.T) {
+func TestRenamedLockFileIsNoticedByTheNextAcquire(t *testing.T) {
 	dir := t.TempDir()
 	clock := filepath.Join(dir, "clock")
 	writeFile(t, clock, 0o666)
@@ -300,7 +300,7 @@ func TestRenamedSidecarIsNoticedByTheNextAcquire(t *testing.T) {
 	}
 }
 
-func TestDirectoryThatAServerForgotIsGone(t *testing.T) {
+func TestDirectoryForgottenByServerDoesNotExist(t *testing.T) {
 	for _, row := range []struct{ err, is error }{
 		{&os.PathError{Op: "stat", Path: ".", Err: unix.ESTALE}, os.ErrNotExist},
 		{unix.ESTALE, os.ErrNotExist},
@@ -314,7 +314,7 @@ func TestDirectoryThatAServerForgotIsGone(t *testing.T) {
 
 // Who may use what is created is for the umask to say, and for nobody else: a
 // pack may be shared.
-func TestModesAreTheUmasks(t *testing.T) {
+func TestUmaskDecidesModes(t *testing.T) {
 	dir := t.TempDir()
 	defer unix.Umask(unix.Umask(0))
 	for _, umask := range []int{0, 0o022, 0o077} {
@@ -339,7 +339,7 @@ func TestModesAreTheUmasks(t *testing.T) {
 
 // A file in the place of the pack has no sidecar in it, which is an answer: the
 // sidecar is lost.
-func TestFileInPlaceOfThePackIsALoss(t *testing.T) {
+func TestPackReplacedByFileIsLost(t *testing.T) {
 	pack := filepath.Join(t.TempDir(), "pack")
 	l := openReal(t, pack)
 	h := acquireReal(t, l)
@@ -353,7 +353,7 @@ func TestFileInPlaceOfThePackIsALoss(t *testing.T) {
 
 // The calls by which the sidecar is opened, and what the system answers to each:
 // nil or an errno.
-func TestOpeningAsksForNoMoreThanItNeeds(t *testing.T) {
+func TestOpenRequestsNoMoreThanNeeded(t *testing.T) {
 	const (
 		write  = unix.O_RDWR
 		create = unix.O_RDWR | unix.O_CREAT
@@ -479,7 +479,7 @@ func childCrowd(args []string) error {
 
 // What runs in the background comes back after the process was stopped, and nothing
 // piles up, also under load.
-func TestStopsUnderLoadPileNothingUp(t *testing.T) {
+func TestNothingPilesUpAfterStopsUnderLoad(t *testing.T) {
 	packs, waiters, stops, stopped := 1000, 50, 15, time.Second
 	if testing.Short() {
 		packs, waiters, stops, stopped = 200, 10, 1, 400*time.Millisecond
@@ -551,7 +551,7 @@ func (e *engine) checkAcquireErrno(err error, errno unix.Errno) {
 }
 
 // The call by which an acquire asks for the lock, or looks at it, fails.
-func TestErrorWithoutWaiting(t *testing.T) {
+func TestErrorWithoutWait(t *testing.T) {
 	for _, call := range []string{"try", "stat", "sameAt"} {
 		t.Run(call, func(t *testing.T) {
 			forEachErrno(t, lockErrnos, func(t *testing.T, e *engine, errno unix.Errno) {
@@ -579,7 +579,7 @@ func TestErrorWithoutWaiting(t *testing.T) {
 }
 
 // The wait in the kernel fails, when it begins or in the end.
-func TestErrorOfTheWait(t *testing.T) {
+func TestErrorOfWait(t *testing.T) {
 	for _, call := range []string{"block", "blocked"} {
 		t.Run(call, func(t *testing.T) {
 			forEachErrno(t, lockErrnos, func(t *testing.T, e *engine, errno unix.Errno) {
@@ -611,7 +611,7 @@ func TestErrorOfTheWait(t *testing.T) {
 
 // The look at the path fails when the lock was granted or handed over: it goes
 // to the next.
-func TestErrorOfTheLookAfterAWait(t *testing.T) {
+func TestErrorOfPathCheckAfterWait(t *testing.T) {
 	forEachErrno(t, lockErrnos, func(t *testing.T, e *engine, errno unix.Errno) {
 		f := e.lockedElsewhere()
 		line := []*acquiring{e.acquire(e.l), e.acquire(e.l), e.acquire(e.l), e.acquire(e.l)}
@@ -727,7 +727,7 @@ func TestErrorOfClose(t *testing.T) {
 
 // The process has no descriptor to spare, or the disk is full, for a while in
 // which the pack is deleted and made again.
-func TestTroubleThatPasses(t *testing.T) {
+func TestAcquireWorksAfterErrorsOfOpen(t *testing.T) {
 	forEachErrno(t, openErrnos, func(t *testing.T, e *engine, errno unix.Errno) {
 		e.k.removeDir(filepath.Dir(fakePath))
 		_, err := e.l.TryAcquire()

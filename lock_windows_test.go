@@ -47,7 +47,7 @@ func lockBytes(path string, offset, length uint32, wait bool) (unlock func(), er
 	}, nil
 }
 
-func TestLocksTheFirstByteAlone(t *testing.T) {
+func TestLocksOnlyTheFirstByte(t *testing.T) {
 	l := openReal(t, t.TempDir())
 	const all = 1<<32 - 1
 	for _, test := range []struct {
@@ -84,7 +84,7 @@ func TestLocksTheFirstByteAlone(t *testing.T) {
 	}
 }
 
-func TestOpenSidecarCannotBeDeleted(t *testing.T) {
+func TestOpenLockFileCannotBeDeleted(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "pack")
 	l := openReal(t, dir)
 	attempts := map[string]func() error{
@@ -109,7 +109,7 @@ func TestOpenSidecarCannotBeDeleted(t *testing.T) {
 	remove(t, l.Path())
 }
 
-func TestDupIsForUnix(t *testing.T) {
+func TestDupIsUnsupported(t *testing.T) {
 	l := openReal(t, t.TempDir())
 	h := acquireReal(t, l)
 	_, err := h.Dup()
@@ -149,7 +149,7 @@ func TestPathsOfEveryKind(t *testing.T) {
 	}
 }
 
-func TestSymlinkInPlaceOfSidecar(t *testing.T) {
+func TestSymlinkInPlaceOfLockFile(t *testing.T) {
 	for _, target := range []string{"target", "dangling"} {
 		dir := t.TempDir()
 		if err := os.WriteFile(filepath.Join(dir, "target"), nil, 0o666); err != nil {
@@ -167,13 +167,13 @@ func TestSymlinkInPlaceOfSidecar(t *testing.T) {
 	}
 }
 
-func TestDeviceInPlaceOfSidecar(t *testing.T) {
+func TestDeviceInPlaceOfLockFile(t *testing.T) {
 	const path = `\\.\NUL`
 	_, err := OpenFile(path)
 	checkPathError(t, err, "open", path, fs.ErrInvalid)
 }
 
-func TestReadOnlySidecar(t *testing.T) {
+func TestReadOnlyLockFile(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, FileName)
 	if err := os.WriteFile(path, nil, 0o444); err != nil {

@@ -200,7 +200,7 @@ func TestKernelErrorGoesToOneWaiter(t *testing.T) {
 	})
 }
 
-func TestErrorsOfTheLooks(t *testing.T) {
+func TestErrorsOfPathChecks(t *testing.T) {
 	for _, call := range []string{"stat", "sameAt"} {
 		onFake(t, func(t *testing.T, e *engine) {
 			e.fail(call, errBroken)

@@ -681,7 +681,7 @@ func otherPaths(t testing.TB, dir string) []string {
 	return paths
 }
 
-func TestKilledHolderLetsGo(t *testing.T) {
+func TestKilledHolderReleases(t *testing.T) {
 	dir := t.TempDir()
 	l := openReal(t, dir)
 	holder := childHolder(t, dir)
@@ -749,7 +749,7 @@ func TestChildKeepsDupOfKilledProcess(t *testing.T) {
 	release(t, acquireReal(t, l))
 }
 
-func TestReleaseLetsGoOfDups(t *testing.T) {
+func TestReleaseUnlocksDups(t *testing.T) {
 	skipWithoutDup(t)
 	dir := t.TempDir()
 	l := openReal(t, dir)
