@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// A lock file that is not a regular file is refused, and nothing is created or left open.
 func TestIrregularLockFilesAreRefused(t *testing.T) {
 	for _, test := range []struct {
 		name string
@@ -29,7 +30,7 @@ func TestIrregularLockFilesAreRefused(t *testing.T) {
 		{"symlink to a directory", func(path string) error { return os.Symlink(".", path) }, unix.ELOOP},
 		{"FIFO", func(path string) error { return unix.Mkfifo(path, 0o666) }, fs.ErrInvalid},
 		{"socket", func(path string) error {
-			// By a relative path, as the address of a socket must be short.
+			// A relative path, because the address of a socket must be short.
 			t.Chdir(filepath.Dir(path))
 			l, err := net.ListenUnix("unix", &net.UnixAddr{Name: FileName})
 			if err == nil {
@@ -60,8 +61,8 @@ func TestIrregularLockFilesAreRefused(t *testing.T) {
 	}
 }
 
+// A FIFO that may only be read is refused at once. The open does not wait for a writer.
 func TestUnwritableFIFOInPlaceOfLockFile(t *testing.T) {
-	// Which, opened for reading, would wait for somebody to write.
 	unprivileged(t, func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), FileName)
 		if err := unix.Mkfifo(path, 0o444); err != nil {
@@ -81,6 +82,8 @@ func TestDeviceInPlaceOfLockFile(t *testing.T) {
 	}
 }
 
+// While a FIFO stands in the place of the lock file, acquires fail. When it is removed,
+// they work again.
 func TestLockFileReplacedByFIFO(t *testing.T) {
 	dir := t.TempDir()
 	l := openReal(t, dir)
@@ -113,7 +116,7 @@ func TestNameTooLong(t *testing.T) {
 func TestNameOfAnyBytes(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "\xff\n")
 	if err := os.Mkdir(dir, 0o777); err != nil {
-		t.Skipf("the file system wants other names: %v", err)
+		t.Skipf("the file system does not accept such names: %v", err)
 	}
 	checkLockable(t, dir)
 }
@@ -191,6 +194,7 @@ func TestRelativePathInADeletedDirectory(t *testing.T) {
 	checkPathError(t, err, "open", "pack", fs.ErrNotExist)
 }
 
+// While the pack may not be read, Check fails. When it may be read again, acquires work.
 func TestPackBecomesUnreadable(t *testing.T) {
 	unprivileged(t, func(t *testing.T) {
 		dir := filepath.Join(t.TempDir(), "pack")
