@@ -552,7 +552,7 @@ func (e *engine) lockFor(section time.Duration) {
 	e.release(h)
 }
 
-// heldAfterRival waits for another process, which becomes a known rival by that. Then it
+// heldAfterRival waits for another process, so that the engine knows of a rival. Then it
 // holds the lock for the section and releases it. It returns that process.
 func (e *engine) heldAfterRival(section time.Duration) foreigner {
 	e.Helper()

@@ -620,8 +620,8 @@ func TestErrorOfWait(t *testing.T) {
 	}
 }
 
-// When the path check of a waiter fails that was granted the lock, or handed over, the
-// waiter gets the error and the lock goes to the next one.
+// A waiter gets the lock, by a grant or a hand-over, and its path check fails. The waiter
+// returns the error, and the lock goes to the next waiter.
 func TestErrorOfPathCheckAfterWait(t *testing.T) {
 	forEachErrno(t, lockErrnos, func(t *testing.T, e *engine, errno unix.Errno) {
 		f := e.lockedElsewhere()

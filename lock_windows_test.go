@@ -139,7 +139,7 @@ func TestPathsOfEveryKind(t *testing.T) {
 		dir[len(volume):],           // relative to the root of the current drive
 		volume + filepath.Base(dir), // relative to the working directory on that drive
 		`.\pack`,
-		`nothing\..\pack`, // resolved in the text
+		`nothing\..\pack`, // Windows resolves it in the text of the path
 	} {
 		l, err := Open(path)
 		if err != nil {

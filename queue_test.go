@@ -64,8 +64,8 @@ func TestQueueIsServedInOrder(t *testing.T) {
 	})
 }
 
-// On the real kernel, too, waiters get the lock in the order in which they came, by whatever
-// Lock and method they wait.
+// On the real kernel, too, waiters get the lock in the order in which they came, by any Lock
+// of the file and any method.
 func TestFirstComeFirstServed(t *testing.T) {
 	dir := t.TempDir()
 	l, same := openReal(t, dir), openReal(t, dir)
@@ -205,8 +205,8 @@ func TestKernelErrorGoesToOneWaiter(t *testing.T) {
 	})
 }
 
-// An acquire whose check of the link count or of the path fails returns the error, and so
-// does Check. The next acquire works.
+// An acquire returns the error of its link check or path check, and the next acquire works.
+// Check returns the error of the kernel, too.
 func TestErrorsOfPathChecks(t *testing.T) {
 	for _, call := range []string{"stat", "sameAt"} {
 		onFake(t, func(t *testing.T, e *engine) {

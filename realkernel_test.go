@@ -25,8 +25,8 @@ import (
 // test and names its role.
 const childEnv = "PACKLOCK_TEST_CHILD"
 
-// childRoles has what child processes do. Every role ends when its standard input
-// ends, and so at the end of its test at the latest.
+// childRoles maps each role to what a child process does in it. A role ends when the
+// child's standard input ends, hence with the test at the latest.
 var childRoles = map[string]func(args []string) error{
 	"hold":  childHold,
 	"flock": childRawLock,
@@ -675,7 +675,7 @@ func otherPaths(t testing.TB, dir string) []string {
 		return paths
 	}
 	paths = append(paths, link)
-	if runtime.GOOS != "windows" { // where ".." is resolved in the text
+	if runtime.GOOS != "windows" { // Windows resolves ".." in the text of the path
 		t.Chdir(filepath.Dir(linkInside))
 		paths = append(paths, linkInside+"/..", "link/..")
 	}
