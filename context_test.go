@@ -396,7 +396,7 @@ func TestDetachedHoldMayBeWaitedFor(t *testing.T) {
 }
 
 // A hold of a lost file does not prevent an acquire of the new file with its context.
-func TestReentryOnALostFile(t *testing.T) {
+func TestReentryOnALostLockFile(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		h := e.try(e.l)
 		e.k.unlink(fakePath)
@@ -413,7 +413,7 @@ func TestReentryOnALostFile(t *testing.T) {
 
 // A goroutine that holds the lock of the new file, and acquires it by way of the lost file,
 // would wait for itself. The acquire fails with ErrReentrant.
-func TestReentryByWayOfALostFile(t *testing.T) {
+func TestReentryByWayOfALostLockFile(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		old := e.try(e.l)
 		e.k.unlink(fakePath)
