@@ -63,11 +63,11 @@ func TestPanicOfAContextLosesNoLock(t *testing.T) {
 			return func() {}
 		}},
 		{"deleted, and the name is not free yet", func(e *engine) func() {
-			e.keepsName(deletePendingTimeout / 20)
+			e.deletePendingFor(deletePendingTimeout / 20)
 			return func() {}
 		}},
 		{"deleted, and the name is not free in time", func(e *engine) func() {
-			e.keepsName(2*deletePendingTimeout - 1)
+			e.deletePendingFor(2*deletePendingTimeout - 1)
 			return func() {}
 		}},
 		{"lost, and held", func(e *engine) func() {
