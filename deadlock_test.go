@@ -289,7 +289,7 @@ func TestCycleThatHasEndedIsNotBroken(t *testing.T) {
 	}
 }
 
-// The same holds for a wait under a context that was made after the hold was detached.
+// A wait under a context that was made after the hold was detached closes no cycle, either.
 func TestContextMadeAfterDetachClosesNoCycle(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		members, startWait := e.cycle(2, ways[len(ways)-1].acquire)
@@ -521,7 +521,7 @@ func TestTableOfLongWaits(t *testing.T) {
 	})
 }
 
-// A cycle of which one wait is cancelled in time is no deadlock.
+// A cycle is no deadlock if one of its waits is cancelled in time.
 func TestCycleThatIsCancelledIsNoDeadlock(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		locks := e.packs(2)

@@ -258,7 +258,7 @@ func TestFairnessRules(t *testing.T) {
 			[]step{acquires(0), releases(0), shouldSpin(maxSpins, 0)}, false},
 		{"for no longer than a short hold",
 			[]step{acquires(0), releases(0), shouldSpin(1, shortHold-tick)}, true},
-		{"so it spins once where a try takes long",
+		{"it spins once where a try takes long",
 			[]step{acquires(0), releases(0), shouldSpin(1, shortHold)}, false},
 	} {
 		f := newFairness(0, true)
@@ -267,7 +267,7 @@ func TestFairnessRules(t *testing.T) {
 			happen(&f)
 		}
 		if got := row.steps[last](&f); got != row.want {
-			t.Errorf("%s: %t", row.rule, got)
+			t.Errorf("%s: got %t", row.rule, got)
 		}
 	}
 }
@@ -281,7 +281,7 @@ func TestTryThatFindsARivalRemembersIt(t *testing.T) {
 		checkTry(t, e.l, ErrBusy)
 		f.letGo()
 		e.lockFor(sliceTime)
-		e.called("pause", 0) // it had its chance
+		e.called("pause", 0) // the other process had its chance
 		e.lockFor(0)
 		e.called("pause", 2) // this process has held it for a slice since then; the second is a reoffer
 	})
@@ -368,7 +368,7 @@ func TestYieldsToARival(t *testing.T) {
 			e.lockFor(section)
 		}
 		if n := e.k.called("pause") - probed; n != 9 {
-			t.Errorf("%d probes in 100 ms, want 9", n)
+			t.Errorf("yielded %d times in 100 ms, want 9", n)
 		}
 	})
 }
@@ -422,7 +422,7 @@ func TestDoesNotReofferOnANetwork(t *testing.T) {
 		e.heldAfterRival(sliceTime)
 		for range 2 {
 			e.lockFor(0)
-			e.called("pause", 1) // it had its chance
+			e.called("pause", 1) // the other process had its chance
 		}
 	})
 }
@@ -446,7 +446,7 @@ func TestPanicDuringAReoffer(t *testing.T) {
 	})
 }
 
-// panicsInAPause is a context whose Err panics once there was a pause.
+// panicsInAPause is a context whose Err panics after the first pause.
 type panicsInAPause struct {
 	context.Context
 	e *engine
@@ -538,7 +538,7 @@ func TestYieldsNowAndThen(t *testing.T) {
 				}
 			}
 			if n := e.k.called("pause"); n < rounds-1 {
-				t.Errorf("sections of %v: %d pauses, want one a round", sections, n)
+				t.Errorf("sections of %v: %d pauses, want one per round", sections, n)
 			}
 		})
 	}

@@ -312,8 +312,8 @@ func (w *world) endOf(ctx *fuzzContext, err error) bool {
 	return ctx.Err() != nil && errors.Is(err, ErrCancelled) && errors.Is(err, ctx.Err()) && errors.Is(err, context.Cause(ctx))
 }
 
-// frozen calls do with all state locked. Without the locks, the race detector would not know
-// that goroutines that go on when time passes do so after do.
+// frozen calls do with all state locked. The locks order do before the goroutines that go on
+// when time passes, which the race detector would not know otherwise.
 func (w *world) frozen(do func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -516,7 +516,7 @@ func (w *world) calling() bool {
 	return w.pausing > 0 || w.hangs("open", "sameAt", "close")
 }
 
-// hangs reports whether one of the calls does not return.
+// hangs reports whether one of the calls hangs.
 func (w *world) hangs(calls ...string) bool {
 	return slices.ContainsFunc(w.hanging, func(h hangingCall) bool { return slices.Contains(calls, h.call) })
 }
@@ -827,7 +827,7 @@ func (w *world) checkEntry(e *entry, calling bool) {
 		case held && f.inCall != "":
 			bad("a call while the lock is held")
 		case !held && !calling && f.inCall == "":
-			bad("the turn is lost")
+			bad("the turn is taken, but no hold or call uses it")
 		}
 	case turnBlocked, turnParked:
 		switch {

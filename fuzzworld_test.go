@@ -43,7 +43,7 @@ type world struct {
 	granted             uint64 // in all
 	moved               bool
 	handedOver          map[*entry]uint64
-	// lockedAt is the latest time at which the kernel's lock was last acquired.
+	// The kernel's lock of an entry was last acquired at lockedAt or earlier.
 	lockedAt map[*entry]time.Time
 	// givenBack is set when an acquire has failed since the event, perhaps with the lock.
 	givenBack bool
@@ -119,7 +119,10 @@ type fuzzAcquire struct {
 	goroutine *goroutine
 	mode      waitMode
 	hold      *Hold
+	arrived   time.Time
 	returned  time.Time
+	// requeuedAt is when it was queued at a different entry, after its own wait in the kernel.
+	requeuedAt time.Time
 
 	// The following are set if the state was observed while the acquire was under way.
 	slow           bool // a call hung
@@ -132,8 +135,6 @@ type fuzzAcquire struct {
 	waited         bool // it was queued
 	mayBeOvertaken bool
 	cycle          bool // it waited in a cycle
-	arrived        time.Time
-	requeuedAt     time.Time // after its own wait in the kernel, at a different entry
 
 	// The following are known beforehand.
 	reentrant, cancelled, closed bool

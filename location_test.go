@@ -11,8 +11,7 @@ import (
 	"time"
 )
 
-// pathCheck keeps its rules. Each step says what happens at which time, and what is trusted
-// then.
+// pathCheck keeps its rules. Each step is an event, its time, and what is trusted then.
 func TestRulesOfPathChecks(t *testing.T) {
 	const ms = int64(time.Millisecond)
 	const bubble = -1 << 60
@@ -381,7 +380,7 @@ func TestWaiterMovesAnyNumberOfTimes(t *testing.T) {
 	})
 }
 
-// So may an acquire that waits on its own thread.
+// An acquire that waits on its own thread between its moves may move any number of times, too.
 func TestBlockingAcquireMovesAnyNumberOfTimes(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		f := e.lockedElsewhere()

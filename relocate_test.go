@@ -457,8 +457,8 @@ func TestLostFileThatComesBack(t *testing.T) {
 	})
 }
 
-// A file system may have no link counts: the lock works. A file system may give a file a
-// new identity each time: the acquire returns ErrLost in the end.
+// The lock works on a file system without link counts. If a file system gives a file a new
+// identity each time, the acquire returns ErrLost in the end.
 func TestUnusualFileSystems(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		e.k.files[fakePath].links = 0
@@ -591,8 +591,8 @@ func TestReentryByContextOnALostLockFile(t *testing.T) {
 	})
 }
 
-// The same holds for a waiter of the lost file that queued behind the waiter that notices
-// the loss.
+// A waiter of the lost file may be queued behind the waiter that notices the loss. It fails
+// with ErrReentrant, too, if its context runs under a hold of the new file.
 func TestReentryByContextOfAWaiterOnALostLockFile(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		old := e.try(e.l)
