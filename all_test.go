@@ -39,7 +39,7 @@ func (e *engine) all(locks ...*Lock) Holds {
 	return holds
 }
 
-// acquiringAll is an AcquireAll on a goroutine of its own.
+// acquiringAll starts an AcquireAll on a goroutine of its own.
 func (e *engine) acquiringAll(locks ...*Lock) (a *acquiring, holds *Holds) {
 	holds = new(Holds)
 	return e.start(func(ctx context.Context) (*Hold, error) {
@@ -49,7 +49,7 @@ func (e *engine) acquiringAll(locks ...*Lock) (a *acquiring, holds *Holds) {
 	}), holds
 }
 
-// free checks that nobody has any of the locks.
+// free checks that none of the locks is held.
 func (e *engine) free(locks ...*Lock) {
 	e.Helper()
 	for _, l := range locks {
@@ -57,6 +57,8 @@ func (e *engine) free(locks ...*Lock) {
 	}
 }
 
+// AcquireAll acquires the locks in the order of their files' identities, whatever the order
+// of its arguments. Release releases them in reverse.
 func TestAllAreAcquiredInOneOrder(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		locks := e.packs(3)
@@ -85,7 +87,7 @@ func TestAllAreAcquiredInOneOrder(t *testing.T) {
 			}
 			slices.Reverse(unlocked)
 			if !slices.Equal(unlocked, want) {
-				t.Errorf("%v: released, the other way round, %v", order, unlocked)
+				t.Errorf("%v: released, in reverse, %v", order, unlocked)
 			}
 			if err := holds.Release(); !errors.Is(err, ErrReleased) {
 				t.Errorf("%v, want ErrReleased", err)
@@ -94,13 +96,15 @@ func TestAllAreAcquiredInOneOrder(t *testing.T) {
 	})
 }
 
-func TestNoneAreAcquiredOfNone(t *testing.T) {
+// AcquireAll of no locks succeeds and returns no holds.
+func TestAllOfNoLocks(t *testing.T) {
 	if holds, err := AcquireAll(t.Context()); len(holds) != 0 || err != nil {
 		t.Error(holds, err)
 	}
 }
 
-// Whatever ends it, AcquireAll has let go of what it got.
+// AcquireAll that fails has released all that it had acquired, and its error has the path of
+// the lock that failed.
 func TestAllOrNothing(t *testing.T) {
 	for name, end := range map[string]struct {
 		do   func(e *engine, a *acquiring, last *Lock)
@@ -108,7 +112,7 @@ func TestAllOrNothing(t *testing.T) {
 	}{
 		"cancelled": {func(e *engine, a *acquiring, last *Lock) { a.cancel() }, ErrCancelled},
 		"closed":    {func(e *engine, a *acquiring, last *Lock) { last.Close() }, fs.ErrClosed},
-		"gone": {func(e *engine, a *acquiring, last *Lock) {
+		"directory missing": {func(e *engine, a *acquiring, last *Lock) {
 			e.k.removeDir(filepath.Dir(last.Path()))
 			time.Sleep(watchInterval)
 		}, fs.ErrNotExist},
@@ -125,7 +129,7 @@ func TestAllOrNothing(t *testing.T) {
 				a.failed(end.want)
 				var failed *fs.PathError
 				if !errors.As(a.err, &failed) || failed.Path != locks[2].Path() {
-					t.Errorf("%v, which names another path", a.err)
+					t.Errorf("%v, want the path %s", a.err, locks[2].Path())
 				}
 				e.free(locks[:2]...)
 				f.release()
@@ -135,8 +139,8 @@ func TestAllOrNothing(t *testing.T) {
 	}
 }
 
-// A method of the context panics, whenever it is called.
-func TestPanicOfAContextLosesNoneOfAll(t *testing.T) {
+// A context whose methods panic, at any of their calls, leaves none of the locks held.
+func TestPanicOfAContextLeavesNoneOfAllHeld(t *testing.T) {
 	for _, method := range []string{"Err", "Done", "Value"} {
 		panics := 0
 		for after := 0; panics == after && !t.Failed(); after++ {
@@ -170,6 +174,8 @@ func TestPanicOfAContextLosesNoneOfAll(t *testing.T) {
 	}
 }
 
+// AcquireAll refuses duplicate locks, locks that the caller holds, and an ended context before
+// it acquires anything.
 func TestAllRefusesBeforeAnythingIsAcquired(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		locks := e.packs(3)
@@ -195,7 +201,7 @@ func TestAllRefusesBeforeAnythingIsAcquired(t *testing.T) {
 			refused(h.Context(t.Context()), locks[1:]...)
 		}()
 		<-done
-		e.called("try", tries+1) // that of elsewhere
+		e.called("try", tries+1) // by elsewhere
 		ended, cancel := context.WithCancel(t.Context())
 		cancel()
 		if _, err := AcquireAll(ended, locks[1:]...); !errors.Is(err, ErrCancelled) {
@@ -209,9 +215,9 @@ func TestAllRefusesBeforeAnythingIsAcquired(t *testing.T) {
 	})
 }
 
-// The hold of a file that is lost is not in the way.
-// Whether the file is lost cannot be found out: that is the reason to give.
-func TestErrorOfTheLookOfAll(t *testing.T) {
+// AcquireAll checks the path of a lock that the caller holds. If the check fails, it returns
+// the error of the check.
+func TestErrorOfThePathCheckOfAll(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		h := e.try(e.l)
 		e.failNext("sameAt", errBroken)
@@ -222,8 +228,9 @@ func TestErrorOfTheLookOfAll(t *testing.T) {
 	})
 }
 
-// The file is another one each time: AcquireAll gives up in the end.
-func TestAllDoesNotBeginAgainForEver(t *testing.T) {
+// If the file is replaced each time that AcquireAll tries it, AcquireAll fails with ErrLost in
+// the end.
+func TestAllStartsAgainABoundedNumberOfTimes(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		e.before("try", func() error {
 			e.k.replace(fakePath)
@@ -239,9 +246,9 @@ func TestAllDoesNotBeginAgainForEver(t *testing.T) {
 	})
 }
 
-// Who waits in a queue finds, when it is its turn, that the file is another one,
-// which somebody has: it leaves the old queue and enters the new one once.
-func TestAllBeginsAgainFromTheQueue(t *testing.T) {
+// AcquireAll waits in a queue and gets the turn, but the file was replaced, and the lock of
+// the new file is held. AcquireAll leaves the old queue and enters the new one once.
+func TestAllStartsAgainFromTheQueue(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		h := e.try(e.l)
 		a, holds := e.acquiringAll(e.l)
@@ -279,7 +286,7 @@ func TestOrderedAcquireTakesNoOtherTurn(t *testing.T) {
 	})
 }
 
-// The context of AcquireAll ends, and then it has not: no hold is lost by that.
+// The context of AcquireAll reports its end once and not again. No hold is lost by that.
 func TestAllWithAContextThatEndsForAMoment(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		ctx := &momentary{Context: t.Context()}
@@ -294,21 +301,21 @@ func TestAllWithAContextThatEndsForAMoment(t *testing.T) {
 	})
 }
 
-// momentary is a context that has ended when it is asked for the first time.
+// momentary is a context whose first Err returns an error, and whose later ones return nil.
 type momentary struct {
 	context.Context
-	asked bool
+	called bool
 }
 
 func (c *momentary) Err() error {
-	if c.asked {
+	if c.called {
 		return nil
 	}
-	c.asked = true
+	c.called = true
 	return context.Canceled
 }
 
-// On error there are no holds.
+// AcquireAll returns no holds with an error.
 func TestAllReturnsNoHoldsWithAnError(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		locks := e.packs(2)
@@ -324,6 +331,7 @@ func TestAllReturnsNoHoldsWithAnError(t *testing.T) {
 	})
 }
 
+// File identities are ordered by volume first.
 func TestFilesAreOrderedByVolumeFirst(t *testing.T) {
 	order := []fileID{
 		{1, [2]uint64{1, 1}}, {1, [2]uint64{1, 2}}, {1, [2]uint64{2, 0}}, {2, [2]uint64{0, 0}},
@@ -337,6 +345,7 @@ func TestFilesAreOrderedByVolumeFirst(t *testing.T) {
 	}
 }
 
+// A hold of a lost file does not make AcquireAll fail with ErrReentrant.
 func TestAllIsNotRefusedBecauseOfALostFile(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		locks := e.packs(2)
@@ -357,10 +366,10 @@ func TestAllIsNotRefusedBecauseOfALostFile(t *testing.T) {
 	})
 }
 
-// A sidecar that was replaced has another place in the order: whenever it is
-// replaced, all that was got is let go of before it is waited for anew.
-func TestAllBeginsAgainWhenASidecarIsReplaced(t *testing.T) {
-	for _, when := range []string{"before", "while it is tried", "while it is waited for", "while a thread is parked for somebody else"} {
+// A lock file that was replaced has a different place in the order. Whenever it is replaced,
+// AcquireAll releases all that it has acquired, and starts again in the new order.
+func TestAllStartsAgainWhenALockFileIsReplaced(t *testing.T) {
+	for _, when := range []string{"before", "while it is tried", "while it is waited for", "while a thread is parked for a different acquire"} {
 		t.Run(when, func(t *testing.T) {
 			onFake(t, func(t *testing.T, e *engine) {
 				locks := e.packs(3)
@@ -389,15 +398,15 @@ func TestAllBeginsAgainWhenASidecarIsReplaced(t *testing.T) {
 					a, holds = e.acquiringAll(locks...)
 					f = fresh()
 					time.Sleep(watchInterval + 1)
-				case "while a thread is parked for somebody else":
+				case "while a thread is parked for a different acquire":
 					old.lock(t)
 					e.acquire(moving).givesUp()
 					f = fresh()
 					time.Sleep(pathCheckAge + 1)
 					a, holds = e.acquiringAll(locks...)
 				}
-				// It waits for the new file, which comes last, and has the others, also
-				// the one that it let go of and before which it has stepped aside.
+				// AcquireAll waits for the new file, which comes last. It holds the others,
+				// including the one that it released and yielded before.
 				time.Sleep(2 * yieldPause)
 				a.waits()
 				checkTry(t, last, ErrBusy)
@@ -419,6 +428,8 @@ func TestAllBeginsAgainWhenASidecarIsReplaced(t *testing.T) {
 	}
 }
 
+// An acquire of any of the locks, with a context that their Holds have marked, fails with
+// ErrReentrant.
 func TestHoldsMarkAContext(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		locks := e.packs(3)
@@ -440,7 +451,7 @@ func TestHoldsMarkAContext(t *testing.T) {
 	})
 }
 
-// A release that fails is no hindrance to the others.
+// If a release fails, the other locks are released nevertheless, and the errors are joined.
 func TestErrorsOfReleasingAllAreJoined(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		locks := e.packs(3)
@@ -452,7 +463,7 @@ func TestErrorsOfReleasingAllAreJoined(t *testing.T) {
 		}
 		e.free(locks...)
 
-		// Also when it is AcquireAll that releases.
+		// The same holds when AcquireAll releases the locks.
 		f := e.k.foreigner(t, locks[2].Path())
 		f.lock(t)
 		a, _ := e.acquiringAll(locks...)

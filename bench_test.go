@@ -17,22 +17,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Every benchmark measures the package beside raw unix.Flock, in turns of some
+// Every benchmark compares the package with raw unix.Flock, in alternating rounds of some
 // milliseconds, and reports
 //
 //	ns/op      the package's time per operation
-//	raw-ns/op  raw flock's
-//	x-raw      the median over the turns of the one divided by the other
-//	x-limit    the same, divided by the least that it takes, where that is known
+//	raw-ns/op  raw flock's time per operation
+//	x-raw      the first divided by the second, the median over the rounds
+//	x-limit    the first divided by the time of the least possible work, where that is known
 //
-// because on a shared machine only a ratio taken in one run means anything.
-// B/op and allocs/op are the package's: raw flock allocates nothing.
+// because on a shared machine only a ratio of one run means anything. B/op and allocs/op are
+// the package's. Raw flock allocates nothing.
 
-// beside runs ours and raw in turns of size operations, b.N in all of each.
-func beside(b *testing.B, size int, ours, raw func(n int)) { besideLimit(b, size, ours, raw, nil) }
+// compare runs ours and raw alternately, in rounds of size operations, until each has run b.N.
+func compare(b *testing.B, size int, ours, raw func(n int)) {
+	compareWithLimit(b, size, ours, raw, nil)
+}
 
-// besideLimit is beside with the least that ours takes; nil if that is not known.
-func besideLimit(b *testing.B, size int, ours, raw, limit func(n int)) {
+// compareWithLimit is compare with the least possible work, which is nil if it is not known.
+func compareWithLimit(b *testing.B, size int, ours, raw, limit func(n int)) {
 	b.Helper()
 	b.ReportAllocs()
 	timed := func(fn func(int), n int) time.Duration {
@@ -75,8 +77,8 @@ func benchLock(b *testing.B, dir string) *Lock {
 	return l
 }
 
-// rawOpen opens a file of its own beside the sidecar, so that the two ways to
-// lock do not meet.
+// rawOpen opens a file of its own next to the lock file, so that raw flock does not exclude
+// the package.
 func rawOpen(b *testing.B, dir string) int {
 	b.Helper()
 	fd, err := unix.Open(filepath.Join(dir, "raw"), unix.O_RDWR|unix.O_CREAT|unix.O_CLOEXEC, 0o666)
@@ -93,7 +95,7 @@ func must(err error) {
 	}
 }
 
-// rawOnce is one acquire and release.
+// rawOnce acquires and releases once.
 func rawOnce(fd int) {
 	must(ignoringEINTR(func() error { return unix.Flock(fd, unix.LOCK_EX) }))
 	must(unix.Flock(fd, unix.LOCK_UN))
@@ -105,8 +107,7 @@ func lockOnce(ctx context.Context, l *Lock) {
 	must(h.Release())
 }
 
-// statOnce is rawOnce by one who wants to know whether the file that it locked was
-// deleted meanwhile.
+// statOnce is rawOnce with a check whether the locked file was deleted meanwhile.
 func statOnce(fd int) {
 	must(ignoringEINTR(func() error { return unix.Flock(fd, unix.LOCK_EX) }))
 	var st unix.Stat_t
@@ -114,7 +115,7 @@ func statOnce(fd int) {
 	must(unix.Flock(fd, unix.LOCK_UN))
 }
 
-// Acquire and release with nobody else around. The limit is two flock and one fstat.
+// One goroutine acquires and releases. The limit is two flock and one fstat.
 func BenchmarkAlone(b *testing.B) {
 	const size = 1000
 	run := func(name string, once func(l *Lock)) {
@@ -128,7 +129,7 @@ func BenchmarkAlone(b *testing.B) {
 					}
 				}
 			}
-			besideLimit(b, size,
+			compareWithLimit(b, size,
 				repeat(func() { once(l) }),
 				repeat(func() { rawOnce(fd) }),
 				repeat(func() { statOnce(fd) }))
@@ -146,7 +147,7 @@ func BenchmarkAlone(b *testing.B) {
 	b.Run("OpenAcquireReleaseClose", func(b *testing.B) {
 		dir := b.TempDir()
 		raw := filepath.Join(dir, "raw")
-		beside(b, size,
+		compare(b, size,
 			func(n int) {
 				for range n {
 					l, err := Open(dir)
@@ -166,8 +167,8 @@ func BenchmarkAlone(b *testing.B) {
 	})
 }
 
-// Goroutines of one process in a tight loop; raw flock has a descriptor for
-// each.
+// Goroutines of one process acquire and release in a tight loop. With raw flock, each has a
+// descriptor of its own.
 func BenchmarkGoroutines(b *testing.B) {
 	for _, goroutines := range []int{8, 64} {
 		b.Run(fmt.Sprint(goroutines), func(b *testing.B) {
@@ -190,31 +191,31 @@ func BenchmarkGoroutines(b *testing.B) {
 				}
 				wg.Wait()
 			}
-			beside(b, 500*goroutines,
+			compare(b, 500*goroutines,
 				func(n int) { share(n, func(int) { lockOnce(ctx, l) }) },
 				func(n int) { share(n, func(i int) { rawOnce(fds[i]) }) })
 		})
 	}
 }
 
-// From the end of the context to the return of the acquire, another process (to
-// the kernel, another open file) having the lock. A wait in raw flock cannot be
-// cancelled: beside it is what it takes to be told no.
+// The time from the end of the context to the return of the acquire, while another process
+// (to the kernel, a different open file) holds the lock. A wait in raw flock cannot be
+// cancelled, so the comparison is with a try that fails.
 func BenchmarkCancel(b *testing.B) {
 	dir := b.TempDir()
 	l := benchLock(b, dir)
-	sidecar := func() int {
+	lockFile := func() int {
 		fd, err := unix.Open(l.Path(), unix.O_RDWR|unix.O_CLOEXEC, 0)
 		must(err)
 		b.Cleanup(func() { unix.Close(fd) })
 		return fd
 	}
-	holder, other := sidecar(), sidecar()
+	holder, other := lockFile(), lockFile()
 	must(unix.Flock(holder, unix.LOCK_EX))
 	defer unix.Flock(holder, unix.LOCK_UN)
 
 	var waited time.Duration
-	beside(b, 100,
+	compare(b, 100,
 		func(n int) {
 			ended := make(chan time.Time)
 			for range n {
@@ -244,16 +245,16 @@ func BenchmarkCancel(b *testing.B) {
 	b.ReportMetric(float64(waited.Nanoseconds())/float64(b.N), "cancel-ns")
 }
 
-// What 1,000 goroutines that wait for the lock of another process cost, and how
-// many threads the process then has in all. Those of raw flock stay for the
-// rest of its life, so they come last. B/waiter, stack and heap, is that of the
-// dearest round: later ones find memory that earlier ones left.
+// The memory of 1,000 goroutines that wait for the lock of another process, and the number of
+// threads that the process has then. The threads of raw flock stay for the rest of its life, so
+// raw flock comes last. B/waiter counts stack and heap in the round that needs most, because
+// later rounds reuse the memory of earlier ones.
 func BenchmarkWaiters(b *testing.B) {
 	const waiters = 1000
 	measure := func(b *testing.B, wait func(), ready func() bool, release func()) (bytes int64) {
 		var before, after runtime.MemStats
-		// No collection before: it would set the size with which new stacks
-		// start by the few stacks there are.
+		// There is no collection before, because it would set the initial size of new
+		// stacks by the few stacks that exist.
 		runtime.ReadMemStats(&before)
 		var wg sync.WaitGroup
 		for range waiters {
@@ -270,7 +271,7 @@ func BenchmarkWaiters(b *testing.B) {
 		return inUse(&after) - inUse(&before)
 	}
 	b.Run("packlock", func(b *testing.B) {
-		var dearest int64
+		var most int64
 		for range b.N {
 			dir := b.TempDir()
 			l := benchLock(b, dir)
@@ -278,16 +279,16 @@ func BenchmarkWaiters(b *testing.B) {
 			must(err)
 			must(unix.Flock(holder, unix.LOCK_EX))
 			ctx, cancel := context.WithCancel(context.Background())
-			dearest = max(dearest, measure(b,
+			most = max(most, measure(b,
 				func() { lockOnce(ctx, l) },
 				func() bool { return l.Stats().Waiting == waiters },
 				func() { unix.Close(holder) }))
 			cancel()
 		}
-		b.ReportMetric(float64(dearest)/waiters, "B/waiter")
+		b.ReportMetric(float64(most)/waiters, "B/waiter")
 	})
 	b.Run("raw", func(b *testing.B) {
-		var dearest int64
+		var most int64
 		for range b.N {
 			dir := b.TempDir()
 			holder := rawOpen(b, dir)
@@ -297,17 +298,16 @@ func BenchmarkWaiters(b *testing.B) {
 				fds <- rawOpen(b, dir)
 			}
 			var waiting atomic.Int32
-			dearest = max(dearest, measure(b,
+			most = max(most, measure(b,
 				func() { fd := <-fds; waiting.Add(1); rawOnce(fd) },
 				func() bool { return waiting.Load() == waiters && (countThreads() < 0 || countThreads() >= waiters) },
 				func() { must(unix.Flock(holder, unix.LOCK_UN)) }))
 		}
-		b.ReportMetric(float64(dearest)/waiters, "B/waiter")
+		b.ReportMetric(float64(most)/waiters, "B/waiter")
 	})
 }
 
-// countThreads returns how many threads this process has, -1 where that cannot
-// be told.
+// countThreads returns how many threads this process has, or -1 if it cannot find out.
 func countThreads() int {
 	tasks, err := os.ReadDir("/proc/self/task")
 	if err != nil {

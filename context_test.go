@@ -57,10 +57,10 @@ func TestPanickingContextLosesNoLock(t *testing.T) {
 		}},
 		{"lost", func(e *engine) { e.k.replace(fakePath) }},
 		{"deleted, and the name is not free yet", func(e *engine) {
-			e.keepsName(deletePendingTimeout / 20)
+			e.deletePendingFor(deletePendingTimeout / 20)
 		}},
 		{"deleted, and the name is not free in time", func(e *engine) {
-			e.keepsName(2*deletePendingTimeout - 1)
+			e.deletePendingFor(2*deletePendingTimeout - 1)
 		}},
 		{"lost, and held", func(e *engine) {
 			e.k.replace(fakePath)

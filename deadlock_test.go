@@ -12,91 +12,91 @@ import (
 	"time"
 )
 
-// A knight has a pack and waits for the next one's.
-type knight struct {
-	wants *acquiring
-	hold  *Hold
-	next  chan *Lock
+// A member of a cycle is a goroutine that holds a pack and waits for the next member's.
+type member struct {
+	hold *Hold
+	next chan *Lock
+	wait *acquiring // for the next member's pack
 }
 
-// ways are those in which a knight waits.
+// ways are the ways in which a member waits.
 var ways = []struct {
 	name    string
-	acquire func(k *knight, l *Lock) (*Hold, error)
+	acquire func(m *member, l *Lock) (*Hold, error)
 }{
-	{"Acquire", func(k *knight, l *Lock) (*Hold, error) { return l.Acquire(context.Background()) }},
-	{"AcquireBlocking", func(k *knight, l *Lock) (*Hold, error) { return l.AcquireBlocking() }},
-	{"Do", func(k *knight, l *Lock) (*Hold, error) {
+	{"Acquire", func(m *member, l *Lock) (*Hold, error) { return l.Acquire(context.Background()) }},
+	{"AcquireBlocking", func(m *member, l *Lock) (*Hold, error) { return l.AcquireBlocking() }},
+	{"Do", func(m *member, l *Lock) (*Hold, error) {
 		return nil, l.Do(context.Background(), func(context.Context) error { return nil })
 	}},
-	{"AcquireAll", func(k *knight, l *Lock) (*Hold, error) {
+	{"AcquireAll", func(m *member, l *Lock) (*Hold, error) {
 		holds, err := AcquireAll(context.Background(), l)
 		if err != nil {
 			return nil, err
 		}
 		return holds[0], nil
 	}},
-	{"the context of the hold", func(k *knight, l *Lock) (h *Hold, err error) {
+	{"the context of the hold", func(m *member, l *Lock) (h *Hold, err error) {
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			h, err = l.Acquire(k.hold.Context(context.Background()))
+			h, err = l.Acquire(m.hold.Context(context.Background()))
 		}()
 		<-done
 		return h, err
 	}},
 }
 
-// round seats n knights, each of which has a pack. Told by sit, the ith waits for
-// the pack of the next one, and in the end releases what it has.
-func (e *engine) round(n int, acquire func(k *knight, l *Lock) (*Hold, error)) (knights []*knight, sit func(i int)) {
+// cycle starts n members, each of which holds a pack. After startWait(i), the ith member waits
+// for the pack of the next one. When the wait ends, it releases all that it holds.
+func (e *engine) cycle(n int, acquire func(m *member, l *Lock) (*Hold, error)) (members []*member, startWait func(i int)) {
 	locks := e.packs(n)
 	for i := range n {
-		k := &knight{next: make(chan *Lock)}
-		seated := make(chan struct{})
-		k.wants = &acquiring{e: e, done: make(chan struct{})}
+		m := &member{next: make(chan *Lock)}
+		holding := make(chan struct{})
+		m.wait = &acquiring{e: e, done: make(chan struct{})}
 		go func() {
-			defer close(k.wants.done)
-			k.hold = e.try(locks[i])
-			close(seated)
-			k.wants.hold, k.wants.err = acquire(k, <-k.next)
-			if k.wants.hold != nil {
-				k.wants.hold.Release()
+			defer close(m.wait.done)
+			m.hold = e.try(locks[i])
+			close(holding)
+			m.wait.hold, m.wait.err = acquire(m, <-m.next)
+			if m.wait.hold != nil {
+				m.wait.hold.Release()
 			}
-			e.release(k.hold)
+			e.release(m.hold)
 		}()
-		<-seated
-		knights = append(knights, k)
+		<-holding
+		members = append(members, m)
 	}
-	return knights, func(i int) {
-		knights[i].next <- locks[(i+1)%n]
+	return members, func(i int) {
+		members[i].next <- locks[(i+1)%n]
 		synctest.Wait()
 	}
 }
 
-// The youngest in a cycle fails, once it has stood for a while, and the others go
-// on.
+// A cycle that has stood for deadlockAge is broken: the wait that began last fails with
+// ErrDeadlock, and the others succeed.
 func TestCycleIsBroken(t *testing.T) {
 	for _, way := range ways {
 		for _, n := range []int{2, 3, 10} {
 			t.Run(fmt.Sprintf("%s, %d goroutines", way.name, n), func(t *testing.T) {
 				onFake(t, func(t *testing.T, e *engine) {
-					knights, sit := e.round(n, way.acquire)
+					members, startWait := e.cycle(n, way.acquire)
 					for i := range n {
-						sit(i)
+						startWait(i)
 						time.Sleep(time.Millisecond)
 					}
-					youngest := knights[n-1]
+					last := members[n-1]
 					time.Sleep(deadlockAge - time.Millisecond - 1)
-					for _, k := range knights {
-						k.wants.waits()
+					for _, m := range members {
+						m.wait.waits()
 					}
 					time.Sleep(time.Nanosecond)
-					youngest.wants.returns() // as soon as it has stood for long enough
-					for i, k := range knights {
-						<-k.wants.done
-						if broken := errors.Is(k.wants.err, ErrDeadlock); broken != (k == youngest) {
-							t.Errorf("knight %d: %v", i, k.wants.err)
+					last.wait.returns() // as soon as the cycle has stood for long enough
+					for i, m := range members {
+						<-m.wait.done
+						if broken := errors.Is(m.wait.err, ErrDeadlock); broken != (m == last) {
+							t.Errorf("member %d: %v", i, m.wait.err)
 						}
 					}
 				})
@@ -105,73 +105,73 @@ func TestCycleIsBroken(t *testing.T) {
 	}
 }
 
-// It does not matter who comes last.
-func TestCycleIsBrokenWhoeverClosesIt(t *testing.T) {
+// A cycle is broken whichever of its waits begins last.
+func TestCycleIsBrokenWhicheverWaitClosesIt(t *testing.T) {
 	for last := range 3 {
 		onFake(t, func(t *testing.T, e *engine) {
-			knights, sit := e.round(3, ways[0].acquire)
+			members, startWait := e.cycle(3, ways[0].acquire)
 			for i := range 3 {
 				if i != last {
-					sit(i)
+					startWait(i)
 				}
 			}
-			time.Sleep(time.Hour) // and how long the others have waited
-			for i, k := range knights {
+			time.Sleep(time.Hour) // however long the others have waited
+			for i, m := range members {
 				if i != last {
-					k.wants.waits()
+					m.wait.waits()
 				}
 			}
-			sit(last)
+			startWait(last)
 			time.Sleep(2 * deadlockAge)
-			for i, k := range knights {
-				<-k.wants.done
-				if broken := errors.Is(k.wants.err, ErrDeadlock); broken != (i == last) {
-					t.Errorf("%d of 3, the last is %d: %v", i, last, k.wants.err)
+			for i, m := range members {
+				<-m.wait.done
+				if broken := errors.Is(m.wait.err, ErrDeadlock); broken != (i == last) {
+					t.Errorf("member %d of 3, the last is %d: %v", i, last, m.wait.err)
 				}
 			}
 		})
 	}
 }
 
-// What looks like a cycle and is none, and what was one.
-func TestWhatIsNoCycleIsLeftAlone(t *testing.T) {
+// Waits that form no cycle go on.
+func TestWaitsThatFormNoCycleGoOn(t *testing.T) {
 	for _, row := range []struct {
 		name string
-		do   func(e *engine, knights []*knight, sit func(int))
+		do   func(e *engine, members []*member, startWait func(int))
 	}{
-		{"a hold that was detached", func(e *engine, knights []*knight, sit func(int)) {
-			knights[0].hold.Detach()
-			sit(0)
-			sit(1)
-			sit(2)
+		{"a hold is detached", func(e *engine, members []*member, startWait func(int)) {
+			members[0].hold.Detach()
+			startWait(0)
+			startWait(1)
+			startWait(2)
 			time.Sleep(time.Minute)
-			for _, k := range knights {
-				k.wants.waits()
+			for _, m := range members {
+				m.wait.waits()
 			}
-			first := knights[0].hold
-			knights[0].hold = e.try(e.packs(4)[3]) // for the knight to release
+			first := members[0].hold
+			members[0].hold = e.try(e.packs(4)[3]) // for the member to release
 			e.release(first)
 		}},
-		{"a holder that waits for something else", func(e *engine, knights []*knight, sit func(int)) {
-			sit(0)
-			sit(1)
+		{"a holder does not wait", func(e *engine, members []*member, startWait func(int)) {
+			startWait(0)
+			startWait(1)
 			time.Sleep(time.Minute)
-			knights[0].wants.waits()
-			knights[1].wants.waits()
-			sit(2) // ends the waiting: now it is a cycle
+			members[0].wait.waits()
+			members[1].wait.waits()
+			startWait(2) // now it is a cycle
 			time.Sleep(2 * deadlockAge)
-			knights[2].wants.failed(ErrDeadlock)
-			knights[2].wants.err = nil
+			members[2].wait.failed(ErrDeadlock)
+			members[2].wait.err = nil
 		}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			onFake(t, func(t *testing.T, e *engine) {
-				knights, sit := e.round(3, ways[0].acquire)
-				row.do(e, knights, sit)
-				for i, k := range knights {
-					<-k.wants.done
-					if k.wants.err != nil {
-						t.Errorf("knight %d: %v", i, k.wants.err)
+				members, startWait := e.cycle(3, ways[0].acquire)
+				row.do(e, members, startWait)
+				for i, m := range members {
+					<-m.wait.done
+					if m.wait.err != nil {
+						t.Errorf("member %d: %v", i, m.wait.err)
 					}
 				}
 			})
@@ -179,9 +179,9 @@ func TestWhatIsNoCycleIsLeftAlone(t *testing.T) {
 	}
 }
 
-// Nor does the context of a hold that was detached close a cycle: it belongs to
-// nobody.
-func TestContextOfADetachedHoldClosesNoCycle(t *testing.T) {
+// A detached hold belongs to no goroutine. A wait under its context closes no cycle, even if
+// the context was made before the hold was detached.
+func TestContextMadeBeforeDetachClosesNoCycle(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		locks := e.packs(2)
 		detached := e.try(locks[0])
@@ -208,7 +208,7 @@ func TestContextOfADetachedHoldClosesNoCycle(t *testing.T) {
 	})
 }
 
-// noSearch keeps the watch from searching for deadlocks in the next second.
+// noSearch stops the watch from searching for deadlocks for the next searchWindow.
 func (e *engine) noSearch() {
 	e.reg.long.mu.Lock()
 	defer e.reg.long.mu.Unlock()
@@ -261,7 +261,7 @@ func TestCycleThatHasEndedIsNotBroken(t *testing.T) {
 						if h2, errs[i] = locks[1-i].Acquire(ctx); h2 != nil {
 							h2.Release()
 						}
-						h.Release() // it may have been
+						h.Release() // it may have been released already
 					})
 				}
 				time.Sleep(deadlockAge + 1)
@@ -273,7 +273,7 @@ func TestCycleThatHasEndedIsNotBroken(t *testing.T) {
 				goOn := end(e, cycle)
 				synctest.Wait()
 				if e.reg.breakCycle(cycle) {
-					t.Error("it was broken")
+					t.Error("the cycle was broken")
 				}
 				synctest.Wait()
 				goOn()
@@ -289,22 +289,22 @@ func TestCycleThatHasEndedIsNotBroken(t *testing.T) {
 	}
 }
 
-// What a hold's context is used for after the hold was detached belongs to nobody.
-func TestContextOfADetachedHoldClosesNoCycleEither(t *testing.T) {
+// A wait under a context that was made after the hold was detached closes no cycle, either.
+func TestContextMadeAfterDetachClosesNoCycle(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
-		knights, sit := e.round(2, ways[len(ways)-1].acquire)
-		knights[0].hold.Detach()
-		sit(0)
-		sit(1)
+		members, startWait := e.cycle(2, ways[len(ways)-1].acquire)
+		members[0].hold.Detach()
+		startWait(0)
+		startWait(1)
 		time.Sleep(time.Minute)
-		for _, k := range knights {
-			k.wants.waits()
+		for _, m := range members {
+			m.wait.waits()
 		}
-		first := knights[0].hold
-		knights[0].hold = e.try(e.packs(3)[2]) // for the knight to release
+		first := members[0].hold
+		members[0].hold = e.try(e.packs(3)[2]) // for the member to release
 		e.release(first)
-		for _, k := range knights {
-			<-k.wants.done
+		for _, m := range members {
+			<-m.wait.done
 		}
 	})
 }
@@ -316,7 +316,7 @@ func TestDeadlockThroughAnyHoldOfAContext(t *testing.T) {
 		onFake(t, func(t *testing.T, e *engine) {
 			locks := e.packs(5)
 			holds := Holds{e.try(locks[0]), e.try(locks[1]), e.try(locks[2])}
-			// A different goroutine holds locks[3], and waits for one of them.
+			// A different goroutine holds locks[3] and waits for one of holds.
 			waits := &acquiring{e: e, done: make(chan struct{})}
 			held := make(chan *Hold)
 			go func() {
@@ -400,23 +400,23 @@ func TestDeadlockThatAMoveCloses(t *testing.T) {
 	})
 }
 
-// A search that the budget does not allow is made when it does.
+// A search that the budget does not allow is made later, when the budget allows it.
 func TestCycleIsBrokenWhenTheBudgetAllowsIt(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
-		knights, sit := e.round(2, ways[0].acquire)
-		sit(0)
+		members, startWait := e.cycle(2, ways[0].acquire)
+		startWait(0)
 		e.noSearch()
 		time.Sleep(time.Nanosecond)
-		sit(1)
+		startWait(1)
 		time.Sleep(searchWindow - 2*time.Nanosecond)
-		for _, k := range knights {
-			k.wants.waits()
+		for _, m := range members {
+			m.wait.waits()
 		}
 		time.Sleep(2 * deadlockAge)
-		for _, k := range knights {
-			<-k.wants.done
+		for _, m := range members {
+			<-m.wait.done
 		}
-		if err := knights[1].wants.err; !errors.Is(err, ErrDeadlock) {
+		if err := members[1].wait.err; !errors.Is(err, ErrDeadlock) {
 			t.Error(err)
 		}
 	})
@@ -457,7 +457,8 @@ func TestSearchesTakeAShareOfTheTime(t *testing.T) {
 	}
 }
 
-// An alarm that is not needed any more goes quiet.
+// The alarm for deadlocks is set once for a waiter, and not again when the waiter is in the
+// table.
 func TestAlarmForDeadlocksGoesQuiet(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		h := e.heldByOtherGoroutine()
@@ -473,14 +474,14 @@ func TestAlarmForDeadlocksGoesQuiet(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		if n, isSet := set(); n != 1 || isSet {
-			t.Errorf("set %d times, and still: %t", n, isSet)
+			t.Errorf("set %d times, still set: %t", n, isSet)
 		}
 		a.givesUp()
 		e.release(h)
 	})
 }
 
-// Short waits are never entered in the table, and long ones leave it.
+// Short waits are never entered in the table. Long waits are, and leave it when they end.
 func TestTableOfLongWaits(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		entered := func(want int) {
@@ -520,7 +521,7 @@ func TestTableOfLongWaits(t *testing.T) {
 	})
 }
 
-// One in the cycle is cancelled before it has stood for long enough.
+// A cycle is no deadlock if one of its waits is cancelled in time.
 func TestCycleThatIsCancelledIsNoDeadlock(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		locks := e.packs(2)
@@ -554,8 +555,8 @@ func TestCycleThatIsCancelledIsNoDeadlock(t *testing.T) {
 	})
 }
 
-// Goroutines that acquire packs in any order, several at a time, all come to an end, and
-// no deadlock stands for long. Some wait on behalf of holds that other goroutines have.
+// Goroutines that acquire several packs each, in any order, all finish, and no deadlock stands
+// for long. Some wait on behalf of holds of other goroutines.
 func TestRandomCyclesAreBroken(t *testing.T) {
 	for seed := range uint64(20) {
 		onFake(t, func(t *testing.T, e *engine) {
@@ -585,8 +586,8 @@ func TestRandomCyclesAreBroken(t *testing.T) {
 	}
 }
 
-// acquireSome acquires up to three packs, one after the other, and releases them. It
-// reports whether it got them.
+// acquireSome acquires up to three packs, one after the other, and releases them. It reports
+// whether it could acquire them without a deadlock.
 func acquireSome(t *testing.T, random *rand.Rand, locks []*Lock) bool {
 	var holds Holds
 	defer func() {
@@ -637,8 +638,8 @@ func manyPacks(t testing.TB, n int) (*registry, []*Lock) {
 	return reg, locks
 }
 
-// The search for deadlocks comes back after a goroutine was stopped with the registry's
-// mutex locked, and nothing piles up behind it.
+// A goroutine may be stopped for long while it has the registry's mutex locked. Searches for
+// deadlocks do not pile up behind it, and go on afterwards.
 func TestStopWithTheRegistryLockedPilesNothingUp(t *testing.T) {
 	const packs = 300
 	reg, locks := manyPacks(t, packs)
@@ -664,10 +665,10 @@ func TestStopWithTheRegistryLockedPilesNothingUp(t *testing.T) {
 	}
 	before := runtime.NumGoroutine()
 	reg.mu.Lock()
-	time.Sleep(5 * deadlockAge) // that it is locked
+	time.Sleep(5 * deadlockAge) // the goroutine is stopped
 	during := runtime.NumGoroutine()
 	reg.mu.Unlock()
-	// Each pack may be in the middle of a search.
+	// Each pack may have one search under way.
 	if during > before+packs+packs/2 {
 		t.Errorf("%d goroutines, %d before", during, before)
 	}
@@ -676,14 +677,14 @@ func TestStopWithTheRegistryLockedPilesNothingUp(t *testing.T) {
 	waiters.Wait()
 }
 
-// A thousand deadlocks at once are all broken, and meanwhile others can open packs.
+// A thousand deadlocks at once are all broken, and packs can be opened meanwhile.
 func TestManyDeadlocksAtOnceAreBroken(t *testing.T) {
 	breakDeadlocks(t, 1000)
 }
 
-// breakDeadlocks has n deadlocks of two goroutines come about at once. It returns when
-// all are over after the first could be broken, and the longest time that an Open took
-// meanwhile.
+// breakDeadlocks makes n deadlocks of two goroutines each, all at once. It returns the time
+// until all are over, counted from when the first could be broken, and the longest time that
+// an Open took meanwhile.
 func breakDeadlocks(t testing.TB, n int) (all, open time.Duration) {
 	reg, locks := manyPacks(t, 2*n)
 	var goroutines, holding sync.WaitGroup
@@ -746,8 +747,8 @@ func breakDeadlocks(t testing.TB, n int) (all, open time.Duration) {
 	return all, open
 }
 
-// How long it takes until a thousand deadlocks are over, once the first could be broken,
-// and how long an Open takes meanwhile, at most.
+// It reports the time until a thousand deadlocks are over, counted from when the first could be broken,
+// and the longest time that an Open takes meanwhile.
 func BenchmarkManyDeadlocksAtOnce(b *testing.B) {
 	var all, open time.Duration
 	for range b.N {

@@ -10,7 +10,7 @@ import (
 	"packlock"
 )
 
-// move does something with two packs at once.
+// move calls work while it holds both packs.
 func move(from, to *packlock.Lock, work func()) error {
 	holds, err := packlock.AcquireAll(context.Background(), from, to)
 	if err != nil {
@@ -21,7 +21,7 @@ func move(from, to *packlock.Lock, work func()) error {
 	return nil
 }
 
-// Two packs in opposite orders: nobody waits for the other in a circle.
+// Two goroutines acquire the same two packs in opposite orders, without a deadlock.
 func ExampleAcquireAll() {
 	dir, err := os.MkdirTemp("", "packs")
 	if err != nil {
@@ -38,7 +38,7 @@ func ExampleAcquireAll() {
 		defer packs[i].Close()
 	}
 
-	moved := 0 // guarded by both
+	moved := 0 // guarded by both packs
 	var both sync.WaitGroup
 	for i := range 2 {
 		both.Go(func() {

@@ -13,11 +13,11 @@ import (
 	"packlock"
 )
 
-// whoHas says in a few words who has the lock.
-func whoHas(lock *packlock.Lock) string {
+// holderOf describes the lock's holder in a few words.
+func holderOf(lock *packlock.Lock) string {
 	holders, err := lock.Holders()
 	if err != nil || len(holders) == 0 || holders[0].PID == 0 {
-		return "somebody who cannot be seen from here"
+		return "a process that is not visible from here"
 	}
 	p := holders[0]
 	if p.Self {
@@ -30,16 +30,16 @@ func whoHas(lock *packlock.Lock) string {
 	return s
 }
 
-// acquireOrSay waits for the lock. If that takes longer than patience, a second for
-// people, it says for whom it waits: "waiting for pid 4711 (make), which started
-// 3m0s ago".
-func acquireOrSay(ctx context.Context, lock *packlock.Lock, patience time.Duration, say func(string)) (*packlock.Hold, error) {
-	notice := time.AfterFunc(patience, func() { say("waiting for " + whoHas(lock)) })
+// acquireWithNotice acquires the lock. If that takes longer than delay, it shows the
+// holder: "waiting for pid 4711 (make), which started 3m0s ago". For people, one second is a
+// good delay.
+func acquireWithNotice(ctx context.Context, lock *packlock.Lock, delay time.Duration, show func(string)) (*packlock.Hold, error) {
+	notice := time.AfterFunc(delay, func() { show("waiting for " + holderOf(lock)) })
 	defer notice.Stop()
 	return lock.Acquire(ctx)
 }
 
-// A command line program that says for whom it waits.
+// A command line program prints the process that it waits for.
 func ExampleLock_Holders() {
 	dir, err := os.MkdirTemp("", "pack")
 	if err != nil {
@@ -60,7 +60,7 @@ func ExampleLock_Holders() {
 		return
 	}
 	first.Detach()
-	hold, err := acquireOrSay(context.Background(), lock, time.Millisecond, func(line string) {
+	hold, err := acquireWithNotice(context.Background(), lock, time.Millisecond, func(line string) {
 		fmt.Println(line)
 		first.Release()
 	})
@@ -72,14 +72,14 @@ func ExampleLock_Holders() {
 	// Output: waiting for another part of this program
 }
 
-// lockedOrRefused has each request served under the lock, or answered with 423 and
-// who has it.
+// lockedOrRefused serves each request under the lock, or replies with 423 and the lock's
+// holder.
 func lockedOrRefused(lock *packlock.Lock, serve http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		hold, err := lock.TryAcquire()
 		switch {
 		case errors.Is(err, packlock.ErrBusy):
-			http.Error(w, "the pack is held by "+whoHas(lock), http.StatusLocked)
+			http.Error(w, "the pack is held by "+holderOf(lock), http.StatusLocked)
 			return
 		case err != nil:
 			http.Error(w, err.Error(), http.StatusInternalServerError)
@@ -90,7 +90,7 @@ func lockedOrRefused(lock *packlock.Lock, serve http.HandlerFunc) http.HandlerFu
 	}
 }
 
-// A web handler that answers 423 with the holder's name.
+// A web handler replies with 423 and the holder's name.
 func ExampleLock_Holders_http() {
 	dir, err := os.MkdirTemp("", "pack")
 	if err != nil {
@@ -106,13 +106,13 @@ func ExampleLock_Holders_http() {
 	defer lock.Close()
 
 	get := func(handler http.HandlerFunc) {
-		answer := httptest.NewRecorder()
-		handler(answer, httptest.NewRequest("GET", "/", nil))
-		fmt.Println(answer.Code, strings.TrimSpace(answer.Body.String()))
+		response := httptest.NewRecorder()
+		handler(response, httptest.NewRequest("GET", "/", nil))
+		fmt.Println(response.Code, strings.TrimSpace(response.Body.String()))
 	}
 	second := lockedOrRefused(lock, func(w http.ResponseWriter, r *http.Request) {})
 	get(lockedOrRefused(lock, func(w http.ResponseWriter, r *http.Request) {
-		// Meanwhile another request comes, on a goroutine of its own.
+		// Meanwhile a second request arrives, on a goroutine of its own.
 		done := make(chan struct{})
 		go func() {
 			defer close(done)

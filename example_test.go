@@ -14,7 +14,7 @@ import (
 
 // withPack is the embedding example of README.md.
 func withPack(ctx context.Context, dir string, work func(context.Context) error) error {
-	lock, err := packlock.Open(dir) // better once for all, and kept
+	lock, err := packlock.Open(dir) // better: open it once and keep it
 	if err != nil {
 		return err
 	}
@@ -24,7 +24,7 @@ func withPack(ctx context.Context, dir string, work func(context.Context) error)
 	defer cancel()
 	hold, err := lock.Acquire(wait)
 	if err != nil {
-		return err // an ErrCancelled if somebody else has it for five seconds
+		return err // an ErrCancelled if another hold lasts longer than five seconds
 	}
 	defer hold.Release()
 	return work(hold.Context(ctx))
@@ -38,16 +38,16 @@ func Example() {
 	}
 	defer os.RemoveAll(dir)
 	err = withPack(context.Background(), dir, func(ctx context.Context) error {
-		fmt.Println("the pack is mine")
+		fmt.Println("acquired")
 		return nil
 	})
 	if errors.Is(err, packlock.ErrCancelled) {
-		fmt.Println("somebody else has had it for five seconds:", err)
+		fmt.Println("the pack was held for five seconds:", err)
 	}
-	// Output: the pack is mine
+	// Output: acquired
 }
 
-// Acquire on one goroutine, release on another.
+// A hold is acquired on one goroutine and released on a different one.
 func ExampleHold_Detach() {
 	dir, err := os.MkdirTemp("", "pack")
 	if err != nil {
@@ -73,7 +73,7 @@ func ExampleHold_Detach() {
 		hold.Release()
 	}()
 
-	// Without Detach this would be refused with ErrReentrant.
+	// Without Detach, this would fail with ErrReentrant.
 	again, err := lock.Acquire(context.Background())
 	if err != nil {
 		fmt.Println(err)
@@ -84,7 +84,7 @@ func ExampleHold_Detach() {
 	// Output: acquired again
 }
 
-// Stats published with expvar, at /debug/vars, by the path of the lock file.
+// Stats are published with expvar at /debug/vars, under the path of the lock file.
 func ExampleLock_Stats() {
 	dir, err := os.MkdirTemp("", "pack")
 	if err != nil {
@@ -99,7 +99,7 @@ func ExampleLock_Stats() {
 	}
 	defer lock.Close()
 
-	locks := expvar.NewMap("packlock") // once for all locks
+	locks := expvar.NewMap("packlock") // one map for all locks
 	locks.Set(lock.Path(), expvar.Func(func() any { return lock.Stats() }))
 	defer locks.Delete(lock.Path())
 

@@ -25,8 +25,8 @@ func openStore(ctx context.Context, dir string) (*store, error) {
 		lock.Close()
 		return nil, err
 	}
-	// The store is not this goroutine's: another may close it, and this one may
-	// wait for it to be closed.
+	// The store does not belong to this goroutine: a different one may close it, and this
+	// one may wait for that.
 	hold.Detach()
 	return &store{lock, hold}, nil
 }
@@ -34,8 +34,7 @@ func openStore(ctx context.Context, dir string) (*store, error) {
 // Close may be called by any goroutine.
 func (s *store) Close() error { return errors.Join(s.hold.Release(), s.lock.Close()) }
 
-// A type that has a pack locked as long as it is open, and that another goroutine
-// than the one that opened it closes.
+// A store holds its pack while it is open. A goroutine may close it that did not open it.
 func Example_wrapper() {
 	dir, err := os.MkdirTemp("", "pack")
 	if err != nil {
@@ -56,9 +55,9 @@ func Example_wrapper() {
 		fmt.Println(err)
 		return
 	}
-	fmt.Println("closed by another goroutine:", <-closed)
+	fmt.Println("closed by a different goroutine:", <-closed)
 	fmt.Println("closed by this one:", second.Close())
 	// Output:
-	// closed by another goroutine: <nil>
+	// closed by a different goroutine: <nil>
 	// closed by this one: <nil>
 }

@@ -8,64 +8,64 @@ import (
 	"time"
 )
 
-// A step is what one process does or sees at the lock, or asks fairness about
-// it. Times are since newFairness, at which nobody is known to have had it.
+// A step reports an event to fairness and returns true, or returns the answer to a
+// query. Times are since newFairness, before which no process is known to have held the
+// lock.
 type step func(f *fairness) bool
 
-func does(what func(f *fairness)) step {
+func event(what func(f *fairness)) step {
 	return func(f *fairness) bool { what(f); return true }
 }
 
-// What happens.
+// The events.
 
-func takes(at time.Duration) step { return does(func(f *fairness) { f.startSlice(int64(at)) }) }
+func acquires(at time.Duration) step { return event(func(f *fairness) { f.startSlice(int64(at)) }) }
 
-func takesFromRival(at time.Duration) step {
-	return does(func(f *fairness) { f.startSliceAfterWait(int64(at)) })
+func acquiresAfterWait(at time.Duration) step {
+	return event(func(f *fairness) { f.startSliceAfterWait(int64(at)) })
 }
 
-func letsGo(at time.Duration) step { return does(func(f *fairness) { f.released(int64(at)) }) }
+func releases(at time.Duration) step { return event(func(f *fairness) { f.released(int64(at)) }) }
 
-func seesRival(at time.Duration) step { return does(func(f *fairness) { f.sawRival(int64(at)) }) }
+func seesRival(at time.Duration) step { return event(func(f *fairness) { f.sawRival(int64(at)) }) }
 
-func lendsUntil(at time.Duration) step { return does(func(f *fairness) { f.yielded(int64(at)) }) }
+func yieldsUntil(at time.Duration) step { return event(func(f *fairness) { f.yielded(int64(at)) }) }
 
-// seesRivals are so many sightings.
+// seesRivals finds the lock held that many times.
 func seesRivals(times int) step {
-	return does(func(f *fairness) {
+	return event(func(f *fairness) {
 		for range times {
 			f.sawRival(0)
 		}
 	})
 }
 
-// offersInVain are so many times that nobody took the lock, though it was offered
-// again.
-func offersInVain(times int) step {
-	return does(func(f *fairness) {
+// reoffersFail reoffers the lock that many times, and no rival takes it.
+func reoffersFail(times int) step {
+	return event(func(f *fairness) {
 		for range times {
 			f.reofferFailed(1, 0)
 		}
 	})
 }
 
-// findsFree is the question that learns something: the lock was free for long.
+// findsFree is a query with an effect. It finds that the lock has been free for long.
 func findsFree(at time.Duration) step {
-	return does(func(f *fairness) { f.shouldYield(int64(at), false) })
+	return event(func(f *fairness) { f.shouldYield(int64(at), false) })
 }
 
 // handsOverAll uses up the hand-overs of a slice.
 func handsOverAll(at time.Duration) step {
-	return does(func(f *fairness) {
+	return event(func(f *fairness) {
 		for range sliceHandOvers {
 			f.tryHandOver(int64(at))
 		}
 	})
 }
 
-// cycles takes the lock and lets it go again and again, once in every.
-func cycles(every, from, until time.Duration) step {
-	return does(func(f *fairness) {
+// repeats acquires and releases the lock once in every.
+func repeats(every, from, until time.Duration) step {
+	return event(func(f *fairness) {
 		for at := from; at <= until; at += every {
 			f.startSlice(int64(at))
 			if f.trackRelease {
@@ -75,36 +75,36 @@ func cycles(every, from, until time.Duration) step {
 	})
 }
 
-// What is asked.
+// The queries.
 
 func tryHandOver(at time.Duration) step {
 	return func(f *fairness) bool { return f.tryHandOver(int64(at)) }
 }
 
-func stepsAside(at time.Duration) step {
+func shouldYield(at time.Duration) step {
 	return func(f *fairness) bool { return f.trackRelease && f.shouldYield(int64(at), true) }
 }
 
-func tryStepsAside(at time.Duration) step {
+func tryShouldYield(at time.Duration) step {
 	return func(f *fairness) bool { return f.trackRelease && f.shouldYield(int64(at), false) }
 }
 
-func readsTheClock() step { return func(f *fairness) bool { return f.trackRelease } }
+func tracksReleases() step { return func(f *fairness) bool { return f.trackRelease } }
 
-func offersAgain(n int, at time.Duration) step {
+func shouldReoffer(n int, at time.Duration) step {
 	return func(f *fairness) bool { return f.shouldReoffer(n, 0, int64(at)) }
 }
 
-func asksAgain(n int, took time.Duration) step {
+func shouldSpin(n int, took time.Duration) step {
 	return func(f *fairness) bool { return f.shouldSpin(n, int64(took)) }
 }
 
-// The rules of the comment above fairness. What is before the last step has
-// happened; the last is asked.
+// Fairness keeps the rules of the comment above its type. In each row, the last step is a
+// query, and the steps before it are events.
 func TestFairnessRules(t *testing.T) {
 	const (
 		tick  = time.Nanosecond
-		apart = yieldPause + tick // two holds as far apart are uneven
+		apart = yieldPause + tick // two holds that far apart are irregular
 	)
 	for _, row := range []struct {
 		rule  string
@@ -112,168 +112,168 @@ func TestFairnessRules(t *testing.T) {
 		want  bool
 	}{
 		// The slice.
-		{"within the slice the lock is handed over",
-			[]step{takes(0), tryHandOver(sliceTime - tick)}, true},
-		{"at the end of the slice it is not",
-			[]step{takes(0), tryHandOver(sliceTime)}, false},
-		{"the last hand-over of a slice is one",
-			[]step{takes(0), does(func(f *fairness) { f.handOvers = sliceHandOvers - 1 }), tryHandOver(0)}, true},
-		{"after so many the lock is let go",
-			[]step{takes(0), handsOverAll(0), tryHandOver(0)}, false},
-		{"a new slice counts hand-overs from none",
-			[]step{takes(0), handsOverAll(0), takes(tick), tryHandOver(tick)}, true},
-		{"one after a wait does too",
-			[]step{takes(0), handsOverAll(0), takesFromRival(tick), tryHandOver(tick)}, true},
-		{"a new slice has all its time",
-			[]step{takes(0), takes(sliceTime), tryHandOver(2*sliceTime - tick)}, true},
-		{"and no more",
-			[]step{takes(0), takes(sliceTime), tryHandOver(2 * sliceTime)}, false},
+		{"within the slice, the lock is handed over",
+			[]step{acquires(0), tryHandOver(sliceTime - tick)}, true},
+		{"at the end of the slice, it is not",
+			[]step{acquires(0), tryHandOver(sliceTime)}, false},
+		{"the last hand-over of a slice is allowed",
+			[]step{acquires(0), event(func(f *fairness) { f.handOvers = sliceHandOvers - 1 }), tryHandOver(0)}, true},
+		{"after the last, the lock is released",
+			[]step{acquires(0), handsOverAll(0), tryHandOver(0)}, false},
+		{"a new slice counts its hand-overs from zero",
+			[]step{acquires(0), handsOverAll(0), acquires(tick), tryHandOver(tick)}, true},
+		{"so does a slice after a wait",
+			[]step{acquires(0), handsOverAll(0), acquiresAfterWait(tick), tryHandOver(tick)}, true},
+		{"a new slice lasts for its full time",
+			[]step{acquires(0), acquires(sliceTime), tryHandOver(2*sliceTime - tick)}, true},
+		{"and no longer",
+			[]step{acquires(0), acquires(sliceTime), tryHandOver(2 * sliceTime)}, false},
 
-		// Stepping aside for a rival.
-		{"who waited for another process steps aside after a slice",
-			[]step{takesFromRival(0), letsGo(sliceTime), stepsAside(sliceTime)}, true},
-		{"not before, as that one had its chance",
-			[]step{takesFromRival(0), letsGo(sliceTime - tick), stepsAside(sliceTime - tick)}, false},
-		{"nor after a wait of whatever length",
-			[]step{takes(0), takesFromRival(time.Minute), letsGo(time.Minute + sliceTime - tick),
-				stepsAside(time.Minute + sliceTime - tick)}, false},
-		{"who found the lock taken steps aside after a slice",
-			[]step{seesRival(0), lendsUntil(0), takes(0), letsGo(sliceTime), stepsAside(sliceTime)}, true},
-		{"who found it free does not",
-			[]step{findsFree(0), takes(0), letsGo(sliceTime), stepsAside(sliceTime)}, false},
-		{"TryAcquire never does",
-			[]step{takesFromRival(0), letsGo(sliceTime), tryStepsAside(sliceTime)}, false},
-		{"what a hand-over keeps is kept: the slice is not over by it",
-			[]step{takesFromRival(0), tryHandOver(tick), letsGo(sliceTime), stepsAside(sliceTime)}, true},
-		{"who has stepped aside does not do so again at once",
-			[]step{takesFromRival(0), letsGo(sliceTime), lendsUntil(sliceTime), takes(sliceTime),
-				letsGo(2*sliceTime - tick), stepsAside(2*sliceTime - tick)}, false},
-		{"but after another slice",
-			[]step{takesFromRival(0), letsGo(sliceTime), lendsUntil(sliceTime), takes(sliceTime),
-				letsGo(2 * sliceTime), stepsAside(2 * sliceTime)}, true},
-		{"short holds, one after the other, are a slice together",
-			[]step{takesFromRival(0), cycles(10*time.Microsecond, 0, sliceTime), stepsAside(sliceTime)}, true},
-		{"a rival is remembered",
-			[]step{takesFromRival(0), lendsUntil(rivalMemory - 1 - sliceTime), takes(rivalMemory - 1 - sliceTime),
-				letsGo(rivalMemory - 1), stepsAside(rivalMemory - 1)}, true},
-		{"but not for ever",
-			[]step{takesFromRival(0), lendsUntil(rivalMemory - sliceTime), takes(rivalMemory - sliceTime),
-				letsGo(rivalMemory), stepsAside(rivalMemory)}, false},
+		// Yielding to a rival.
+		{"a process that waited for another one yields after a slice",
+			[]step{acquiresAfterWait(0), releases(sliceTime), shouldYield(sliceTime)}, true},
+		{"not before, as the other process had its chance",
+			[]step{acquiresAfterWait(0), releases(sliceTime - tick), shouldYield(sliceTime - tick)}, false},
+		{"nor after a wait, however long",
+			[]step{acquires(0), acquiresAfterWait(time.Minute), releases(time.Minute + sliceTime - tick),
+				shouldYield(time.Minute + sliceTime - tick)}, false},
+		{"a process that found the lock held yields after a slice",
+			[]step{seesRival(0), yieldsUntil(0), acquires(0), releases(sliceTime), shouldYield(sliceTime)}, true},
+		{"one that found it free does not",
+			[]step{findsFree(0), acquires(0), releases(sliceTime), shouldYield(sliceTime)}, false},
+		{"TryAcquire never yields",
+			[]step{acquiresAfterWait(0), releases(sliceTime), tryShouldYield(sliceTime)}, false},
+		{"a hand-over does not start a new slice",
+			[]step{acquiresAfterWait(0), tryHandOver(tick), releases(sliceTime), shouldYield(sliceTime)}, true},
+		{"a process that has just yielded does not yield again",
+			[]step{acquiresAfterWait(0), releases(sliceTime), yieldsUntil(sliceTime), acquires(sliceTime),
+				releases(2*sliceTime - tick), shouldYield(2*sliceTime - tick)}, false},
+		{"but does after one more slice",
+			[]step{acquiresAfterWait(0), releases(sliceTime), yieldsUntil(sliceTime), acquires(sliceTime),
+				releases(2 * sliceTime), shouldYield(2 * sliceTime)}, true},
+		{"short holds, one after the other, count as a slice together",
+			[]step{acquiresAfterWait(0), repeats(10*time.Microsecond, 0, sliceTime), shouldYield(sliceTime)}, true},
+		{"a rival is remembered for rivalMemory",
+			[]step{acquiresAfterWait(0), yieldsUntil(rivalMemory - 1 - sliceTime), acquires(rivalMemory - 1 - sliceTime),
+				releases(rivalMemory - 1), shouldYield(rivalMemory - 1)}, true},
+		{"but no longer",
+			[]step{acquiresAfterWait(0), yieldsUntil(rivalMemory - sliceTime), acquires(rivalMemory - sliceTime),
+				releases(rivalMemory), shouldYield(rivalMemory)}, false},
 
 		// A lock that is free.
-		{"a lock that was free for a moment only is stepped aside from",
-			[]step{takesFromRival(0), letsGo(sliceTime), stepsAside(sliceTime + yieldPause)}, true},
-		{"one that was free for longer is not",
-			[]step{takesFromRival(0), letsGo(sliceTime), stepsAside(sliceTime + apart)}, false},
-		{"that was the others' chance",
-			[]step{takesFromRival(0), letsGo(sliceTime), findsFree(sliceTime + apart), takes(sliceTime + apart),
-				letsGo(2*sliceTime + yieldPause), stepsAside(2*sliceTime + yieldPause)}, false},
-		{"for a slice",
-			[]step{takesFromRival(0), letsGo(sliceTime), findsFree(sliceTime + apart), takes(sliceTime + apart),
-				letsGo(2*sliceTime + apart), stepsAside(2*sliceTime + apart)}, true},
-		{"a lock that is taken for long is not free for long",
-			[]step{findsFree(0), takes(0), letsGo(probeTime), stepsAside(probeTime)}, true},
+		{"a process yields when the lock was free only for a moment",
+			[]step{acquiresAfterWait(0), releases(sliceTime), shouldYield(sliceTime + yieldPause)}, true},
+		{"it does not yield when the lock was free for longer",
+			[]step{acquiresAfterWait(0), releases(sliceTime), shouldYield(sliceTime + apart)}, false},
+		{"that was the chance of other processes",
+			[]step{acquiresAfterWait(0), releases(sliceTime), findsFree(sliceTime + apart), acquires(sliceTime + apart),
+				releases(2*sliceTime + yieldPause), shouldYield(2*sliceTime + yieldPause)}, false},
+		{"it counts for one slice",
+			[]step{acquiresAfterWait(0), releases(sliceTime), findsFree(sliceTime + apart), acquires(sliceTime + apart),
+				releases(2*sliceTime + apart), shouldYield(2*sliceTime + apart)}, true},
+		{"a lock that was held for long was not free for long",
+			[]step{findsFree(0), acquires(0), releases(probeTime), shouldYield(probeTime)}, true},
 
-		// Offering again.
-		{"who got the lock in spite of the pause after a long hold offers it again",
-			[]step{takesFromRival(0), letsGo(longHold), offersAgain(0, longHold)}, true},
-		{"once, as one rival was seen",
-			[]step{takesFromRival(0), letsGo(longHold), offersAgain(1, longHold)}, false},
-		{"more often with each one that is seen",
-			[]step{seesRivals(1), takesFromRival(0), letsGo(longHold), offersAgain(2, longHold)}, true},
-		{"but not all at once",
-			[]step{seesRivals(1), takesFromRival(0), letsGo(longHold), offersAgain(3, longHold)}, false},
-		{"up to a bound",
-			[]step{seesRivals(100), takesFromRival(0), letsGo(longHold), offersAgain(maxReoffers-1, longHold)}, true},
-		{"and no further",
-			[]step{seesRivals(100), takesFromRival(0), letsGo(longHold), offersAgain(maxReoffers, longHold)}, false},
-		{"nor for long",
-			[]step{takesFromRival(0), letsGo(longHold), func(f *fairness) bool { return f.shouldReoffer(0, 2*int64(sliceTime), int64(longHold)) }}, false},
-		{"not after a short hold",
-			[]step{takesFromRival(0), letsGo(longHold - 1), offersAgain(0, longHold)}, false},
-		{"nor where no rival is known",
-			[]step{takes(0), letsGo(longHold), offersAgain(0, longHold)}, false},
-		{"nor where the rival is gone",
-			[]step{takesFromRival(0), letsGo(longHold), offersAgain(0, rivalMemory)}, false},
-		{"who offered in vain offers half as often",
-			[]step{seesRivals(100), takesFromRival(0), letsGo(longHold), offersInVain(1), offersAgain(maxReoffers/2, longHold)}, false},
-		{"but as often as that",
-			[]step{seesRivals(100), takesFromRival(0), letsGo(longHold), offersInVain(1), offersAgain(maxReoffers/2-1, longHold)}, true},
-		{"and after some of them not at all",
-			[]step{seesRivals(100), takesFromRival(0), letsGo(longHold), offersInVain(5), offersAgain(0, longHold)}, false},
-		{"until a rival is seen again",
-			[]step{seesRivals(100), takesFromRival(0), letsGo(longHold), offersInVain(5), seesRival(longHold), offersAgain(0, longHold)}, true},
-		{"a rival that comes after a time without any is a new one",
-			[]step{seesRivals(100), seesRival(rivalMemory), takes(rivalMemory), letsGo(rivalMemory + longHold),
-				offersAgain(1, rivalMemory+longHold)}, false},
-		{"but not one that had the lock all that time",
-			[]step{seesRivals(100), takesFromRival(rivalMemory), letsGo(rivalMemory + longHold),
-				offersAgain(maxReoffers-1, rivalMemory+longHold)}, true},
-		{"who did not offer again did not do so in vain",
-			[]step{takesFromRival(0), letsGo(longHold), does(func(f *fairness) { f.reofferFailed(0, 0) }), offersAgain(0, longHold)}, true},
-		{"an offer was the others' chance",
-			[]step{takesFromRival(0), letsGo(sliceTime), does(func(f *fairness) { f.reofferFailed(1, int64(sliceTime)) }), stepsAside(sliceTime)}, false},
-
-		// Offers, where no rival is known.
-		{"the lock is offered once in a while",
-			[]step{takes(0), letsGo(probeTime), stepsAside(probeTime)}, true},
-		{"not more often",
-			[]step{takes(0), letsGo(probeTime - tick), stepsAside(probeTime - tick)}, false},
-		{"not by TryAcquire",
-			[]step{takes(0), letsGo(probeTime), tryStepsAside(probeTime)}, false},
-		{"not where it is let go all the time, which needs no clock",
-			[]step{cycles(yieldPause, 0, sliceTime+yieldPause), readsTheClock()}, false},
-		{"once that was so for a slice",
-			[]step{takes(apart), cycles(yieldPause, apart, apart+sliceTime-yieldPause), readsTheClock()}, true},
-		{"with a rival about, the clock is read every time",
-			[]step{takesFromRival(0), cycles(yieldPause, 0, 2*sliceTime), readsTheClock()}, true},
-		{"a single hold that is uneven starts it again",
-			[]step{cycles(yieldPause, 0, 2*sliceTime), takes(2*sliceTime + 2*apart), readsTheClock()}, true},
-		{"and for a slice",
-			[]step{cycles(yieldPause, 0, 2*sliceTime), takes(3 * sliceTime),
-				cycles(yieldPause, 3*sliceTime, 4*sliceTime-yieldPause), readsTheClock()}, true},
-		{"from then on, as it may have been free until then",
-			[]step{cycles(yieldPause, 0, 2*sliceTime), takes(time.Second), letsGo(time.Second + probeTime - tick),
-				stepsAside(time.Second + probeTime - tick)}, false},
-		{"and no longer",
-			[]step{cycles(yieldPause, 0, 2*sliceTime), takes(time.Second), letsGo(time.Second + probeTime),
-				stepsAside(time.Second + probeTime)}, true},
-		{"where it is known not to have been free, that is no reason",
-			[]step{takes(0), letsGo(probeTime - tick), takes(probeTime - tick), letsGo(probeTime), stepsAside(probeTime)}, true},
-
-		// Asking again.
-		{"where holds are short, who finds the lock taken asks again",
-			[]step{takes(0), letsGo(shortHold - tick), asksAgain(0, 0)}, true},
-		{"where they are not, it parks",
-			[]step{takes(0), letsGo(shortHold), asksAgain(0, 0)}, false},
-		{"the hold that counts is the last",
-			[]step{takes(0), letsGo(shortHold), takes(sliceTime), letsGo(sliceTime), asksAgain(0, 0)}, true},
-		{"nor does it ask at first, when nothing is known",
-			[]step{asksAgain(0, 0)}, false},
-		{"nor where the lock was let go untimed",
-			[]step{cycles(yieldPause, 0, sliceTime+yieldPause), asksAgain(0, 0)}, false},
-		{"it asks a few times",
-			[]step{takes(0), letsGo(0), asksAgain(maxSpins-1, 0)}, true},
+		// Reoffering.
+		{"a process that got the lock in spite of the pause, after a long hold, reoffers it",
+			[]step{acquiresAfterWait(0), releases(longHold), shouldReoffer(0, longHold)}, true},
+		{"once, after one rival was seen",
+			[]step{acquiresAfterWait(0), releases(longHold), shouldReoffer(1, longHold)}, false},
+		{"more often after each rival that is seen",
+			[]step{seesRivals(1), acquiresAfterWait(0), releases(longHold), shouldReoffer(2, longHold)}, true},
+		{"but the limit grows step by step",
+			[]step{seesRivals(1), acquiresAfterWait(0), releases(longHold), shouldReoffer(3, longHold)}, false},
+		{"up to maxReoffers",
+			[]step{seesRivals(100), acquiresAfterWait(0), releases(longHold), shouldReoffer(maxReoffers-1, longHold)}, true},
 		{"and no more often",
-			[]step{takes(0), letsGo(0), asksAgain(maxSpins, 0)}, false},
+			[]step{seesRivals(100), acquiresAfterWait(0), releases(longHold), shouldReoffer(maxReoffers, longHold)}, false},
+		{"nor for longer than two slices",
+			[]step{acquiresAfterWait(0), releases(longHold), func(f *fairness) bool { return f.shouldReoffer(0, 2*int64(sliceTime), int64(longHold)) }}, false},
+		{"not after a short hold",
+			[]step{acquiresAfterWait(0), releases(longHold - 1), shouldReoffer(0, longHold)}, false},
+		{"nor when no rival is known",
+			[]step{acquires(0), releases(longHold), shouldReoffer(0, longHold)}, false},
+		{"nor when the rival is gone",
+			[]step{acquiresAfterWait(0), releases(longHold), shouldReoffer(0, rivalMemory)}, false},
+		{"a reoffer that failed halves the limit",
+			[]step{seesRivals(100), acquiresAfterWait(0), releases(longHold), reoffersFail(1), shouldReoffer(maxReoffers/2, longHold)}, false},
+		{"and no more than that",
+			[]step{seesRivals(100), acquiresAfterWait(0), releases(longHold), reoffersFail(1), shouldReoffer(maxReoffers/2-1, longHold)}, true},
+		{"after several failed reoffers, the process does not reoffer",
+			[]step{seesRivals(100), acquiresAfterWait(0), releases(longHold), reoffersFail(5), shouldReoffer(0, longHold)}, false},
+		{"until a rival is seen again",
+			[]step{seesRivals(100), acquiresAfterWait(0), releases(longHold), reoffersFail(5), seesRival(longHold), shouldReoffer(0, longHold)}, true},
+		{"a rival after a time without rivals is a new one",
+			[]step{seesRivals(100), seesRival(rivalMemory), acquires(rivalMemory), releases(rivalMemory + longHold),
+				shouldReoffer(1, rivalMemory+longHold)}, false},
+		{"but not a rival that held the lock all that time",
+			[]step{seesRivals(100), acquiresAfterWait(rivalMemory), releases(rivalMemory + longHold),
+				shouldReoffer(maxReoffers-1, rivalMemory+longHold)}, true},
+		{"a process that did not reoffer has no failed reoffer",
+			[]step{acquiresAfterWait(0), releases(longHold), event(func(f *fairness) { f.reofferFailed(0, 0) }), shouldReoffer(0, longHold)}, true},
+		{"a reoffer was the chance of other processes",
+			[]step{acquiresAfterWait(0), releases(sliceTime), event(func(f *fairness) { f.reofferFailed(1, int64(sliceTime)) }), shouldYield(sliceTime)}, false},
+
+		// Yielding when no rival is known.
+		{"without a rival, a process yields once in probeTime",
+			[]step{acquires(0), releases(probeTime), shouldYield(probeTime)}, true},
+		{"no more often",
+			[]step{acquires(0), releases(probeTime - tick), shouldYield(probeTime - tick)}, false},
+		{"not in TryAcquire",
+			[]step{acquires(0), releases(probeTime), tryShouldYield(probeTime)}, false},
+		{"a process that releases the lock all the time need not yield, and does not read the clock",
+			[]step{repeats(yieldPause, 0, sliceTime+yieldPause), tracksReleases()}, false},
+		{"once it has done this for a slice",
+			[]step{acquires(apart), repeats(yieldPause, apart, apart+sliceTime-yieldPause), tracksReleases()}, true},
+		{"with a rival, the clock is read every time",
+			[]step{acquiresAfterWait(0), repeats(yieldPause, 0, 2*sliceTime), tracksReleases()}, true},
+		{"a single irregular hold makes it read the clock again",
+			[]step{repeats(yieldPause, 0, 2*sliceTime), acquires(2*sliceTime + 2*apart), tracksReleases()}, true},
+		{"for a slice",
+			[]step{repeats(yieldPause, 0, 2*sliceTime), acquires(3 * sliceTime),
+				repeats(yieldPause, 3*sliceTime, 4*sliceTime-yieldPause), tracksReleases()}, true},
+		{"probeTime begins then, as the lock may have been free until then",
+			[]step{repeats(yieldPause, 0, 2*sliceTime), acquires(time.Second), releases(time.Second + probeTime - tick),
+				shouldYield(time.Second + probeTime - tick)}, false},
+		{"and lasts no longer",
+			[]step{repeats(yieldPause, 0, 2*sliceTime), acquires(time.Second), releases(time.Second + probeTime),
+				shouldYield(time.Second + probeTime)}, true},
+		{"it does not begin again if the lock is known not to have been free",
+			[]step{acquires(0), releases(probeTime - tick), acquires(probeTime - tick), releases(probeTime), shouldYield(probeTime)}, true},
+
+		// Spinning.
+		{"where holds are short, an acquire that finds the lock held spins",
+			[]step{acquires(0), releases(shortHold - tick), shouldSpin(0, 0)}, true},
+		{"where they are not, it parks",
+			[]step{acquires(0), releases(shortHold), shouldSpin(0, 0)}, false},
+		{"the last hold counts",
+			[]step{acquires(0), releases(shortHold), acquires(sliceTime), releases(sliceTime), shouldSpin(0, 0)}, true},
+		{"it does not spin at first, when nothing is known",
+			[]step{shouldSpin(0, 0)}, false},
+		{"nor when the last release was not tracked",
+			[]step{repeats(yieldPause, 0, sliceTime+yieldPause), shouldSpin(0, 0)}, false},
+		{"it spins up to maxSpins times",
+			[]step{acquires(0), releases(0), shouldSpin(maxSpins-1, 0)}, true},
+		{"and no more",
+			[]step{acquires(0), releases(0), shouldSpin(maxSpins, 0)}, false},
 		{"for no longer than a short hold",
-			[]step{takes(0), letsGo(0), asksAgain(1, shortHold-tick)}, true},
-		{"so that it asks once where that takes long",
-			[]step{takes(0), letsGo(0), asksAgain(1, shortHold)}, false},
+			[]step{acquires(0), releases(0), shouldSpin(1, shortHold-tick)}, true},
+		{"it spins once where a try takes long",
+			[]step{acquires(0), releases(0), shouldSpin(1, shortHold)}, false},
 	} {
 		f := newFairness(0, true)
 		last := len(row.steps) - 1
-		for _, happens := range row.steps[:last] {
-			happens(&f)
+		for _, happen := range row.steps[:last] {
+			happen(&f)
 		}
 		if got := row.steps[last](&f); got != row.want {
-			t.Errorf("%s: %t", row.rule, got)
+			t.Errorf("%s: got %t", row.rule, got)
 		}
 	}
 }
 
-// A TryAcquire that finds another process there is what an acquire goes by that
-// comes later: there is a rival, and it has just had its chance.
+// A TryAcquire that finds the lock held by another process counts for later acquires:
+// there is a rival, and it has just had its chance.
 func TestTryThatFindsARivalRemembersIt(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		e.lockFor(sliceTime)
@@ -281,15 +281,14 @@ func TestTryThatFindsARivalRemembersIt(t *testing.T) {
 		checkTry(t, e.l, ErrBusy)
 		f.release()
 		e.lockFor(sliceTime)
-		e.called("pause", 0) // it had its chance
+		e.called("pause", 0) // the other process had its chance
 		e.lockFor(0)
-		e.called("pause", 2) // since then we had the lock for a slice; and once more, in vain
+		e.called("pause", 2) // this process has held it for a slice since then; the second is a reoffer
 	})
 }
 
-// While one goroutine after another wants the lock it is handed over, but not
-// longer than the slice: then it is really unlocked, and the other process gets
-// it.
+// The lock is handed over from goroutine to goroutine until the slice ends. Then it is
+// unlocked, and the other process gets it.
 func TestSliceEnds(t *testing.T) {
 	for _, end := range []string{"by count", "by time"} {
 		onFake(t, func(t *testing.T, e *engine) {
@@ -324,8 +323,8 @@ func TestSliceEnds(t *testing.T) {
 	}
 }
 
-// Waiters who were granted the lock and have given up pass it on within the
-// slice, like those who had it, and not for as long as there are such.
+// A waiter that gave up passes on the lock that it was granted, within the limits of the
+// slice.
 func TestGrantThatWasGivenBackKeepsToTheSlice(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		next := e.grantedAfterCancel(func(entry *entry) { entry.fair.handOvers = sliceHandOvers })
@@ -334,9 +333,9 @@ func TestGrantThatWasGivenBackKeepsToTheSlice(t *testing.T) {
 	})
 }
 
-// A process that competes with another for the lock steps aside when it has had
-// it for a slice: before it asks for it again, it pauses.
-func TestStepsAsideForARival(t *testing.T) {
+// A process with a rival yields when it has held the lock for a slice: it pauses before it
+// tries the lock again.
+func TestYieldsToARival(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		e.heldAfterRival(0)
 
@@ -362,27 +361,28 @@ func TestStepsAsideForARival(t *testing.T) {
 			e.release(h)
 		}
 
-		// Then, with nobody seen any more, it only probes.
+		// Then, when no rival was seen for long, it yields only once in probeTime.
 		time.Sleep(rivalMemory)
 		probed := e.k.called("pause")
 		for range 100 * time.Millisecond / section {
 			e.lockFor(section)
 		}
 		if n := e.k.called("pause") - probed; n != 9 {
-			t.Errorf("%d probes in 100 ms, want 9", n)
+			t.Errorf("yielded %d times in 100 ms, want 9", n)
 		}
 	})
 }
 
-// After a long hold, who got the lock in spite of the pause lets it go for another
-// one, until somebody takes it, or often enough that nobody seems to wait.
-func TestOffersTheLockAgainAfterALongHold(t *testing.T) {
+// After a long hold, an acquire that got the lock in spite of the pause releases it for
+// one more pause. It repeats that until another process acquires the lock, up to the
+// reoffer limit.
+func TestReoffersTheLockAfterALongHold(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		e.heldAfterRival(0)
 		e.lockFor(longHold)
 		e.called("pause", 0)
 		e.lockFor(sliceTime)
-		e.called("pause", 0) // only now it has had the lock for a slice
+		e.called("pause", 0) // only now has it held the lock for a slice
 
 		late := e.k.foreigner(t, fakePath)
 		pauses := 0
@@ -403,9 +403,9 @@ func TestOffersTheLockAgainAfterALongHold(t *testing.T) {
 		e.release(h)
 
 		want := 3
-		for patience := e.l.entry().fair.reofferLimit; patience > 0; patience /= 2 {
+		for limit := e.l.entry().fair.reofferLimit; limit > 0; limit /= 2 {
 			e.lockFor(sliceTime)
-			want += 1 + patience
+			want += 1 + limit
 			e.called("pause", want)
 			if since := time.Duration(now() - e.l.entry().fair.lockedAt); since != sliceTime {
 				t.Errorf("the slice began %v ago, want %v", since, sliceTime)
@@ -416,19 +416,19 @@ func TestOffersTheLockAgainAfterALongHold(t *testing.T) {
 	})
 }
 
-// On a network it does not.
-func TestOffersNoNetworksLockAgain(t *testing.T) {
+// On a network, the lock is not reoffered.
+func TestDoesNotReofferOnANetwork(t *testing.T) {
 	onRemote(t, func(t *testing.T, e *engine) {
 		e.heldAfterRival(sliceTime)
 		for range 2 {
 			e.lockFor(0)
-			e.called("pause", 1) // it had its chance
+			e.called("pause", 1) // the other process had its chance
 		}
 	})
 }
 
-// A context that panics meanwhile loses no lock.
-func TestPanicDuringAnOffer(t *testing.T) {
+// A context that panics during a reoffer loses no lock.
+func TestPanicDuringAReoffer(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		f := e.heldAfterRival(sliceTime)
 		func() {
@@ -446,7 +446,7 @@ func TestPanicDuringAnOffer(t *testing.T) {
 	})
 }
 
-// panicsInAPause is a context whose Err panics once there was a pause.
+// panicsInAPause is a context whose Err panics after the first pause.
 type panicsInAPause struct {
 	context.Context
 	e *engine
@@ -459,8 +459,8 @@ func (c panicsInAPause) Err() error {
 	return nil
 }
 
-// Who is cancelled meanwhile does not go on with that.
-func TestCancelEndsTheOffers(t *testing.T) {
+// An acquire that is cancelled while it reoffers the lock stops.
+func TestCancelEndsTheReoffers(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		e.heldAfterRival(sliceTime)
 		a := e.acquire(e.l)
@@ -473,9 +473,9 @@ func TestCancelEndsTheOffers(t *testing.T) {
 	})
 }
 
-// A file that does not unlock for an offer, or cannot be asked for after it, is trouble
-// like any other.
-func TestOfferThatDoesNotUnlock(t *testing.T) {
+// An error of the unlock or of the try of a reoffer is handled as on any acquire: a file
+// that does not unlock is replaced, and the error of a try is returned.
+func TestReofferThatFails(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		for _, call := range []string{"unlock", "try"} {
 			e.heldAfterRival(sliceTime)
@@ -496,7 +496,7 @@ func TestOfferThatDoesNotUnlock(t *testing.T) {
 			if call == "unlock" {
 				e.release(a.got())
 				if e.l.entry() == broken {
-					t.Error("it goes on with the file that did not unlock")
+					t.Error("the Lock still uses the file that did not unlock")
 				}
 			} else {
 				a.failed(errBroken)
@@ -506,9 +506,8 @@ func TestOfferThatDoesNotUnlock(t *testing.T) {
 	})
 }
 
-// To let the lock go takes its time on some file systems. Nobody else has had
-// a chance meanwhile.
-func TestStepsAsideWhereUnlockIsSlow(t *testing.T) {
+// On some file systems an unlock takes long. That time is no chance for other processes.
+func TestYieldsWhereUnlockIsSlow(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		e.before("unlock", func() error {
 			time.Sleep(2 * yieldPause)
@@ -523,9 +522,9 @@ func TestStepsAsideWhereUnlockIsSlow(t *testing.T) {
 	})
 }
 
-// Where no rival is known, whoever has the lock most of the time offers it once
-// in a while, be it for one long hold after the other or with short ones between.
-func TestOffersTheLockNowAndThen(t *testing.T) {
+// Without a known rival, a process that holds the lock most of the time yields from time
+// to time. It does so after long holds alone, and after long and short ones mixed.
+func TestYieldsNowAndThen(t *testing.T) {
 	for _, sections := range [][]time.Duration{
 		{10 * time.Millisecond},
 		{0, 100 * time.Millisecond},
@@ -539,17 +538,17 @@ func TestOffersTheLockNowAndThen(t *testing.T) {
 				}
 			}
 			if n := e.k.called("pause"); n < rounds-1 {
-				t.Errorf("sections of %v: %d pauses, want one a round", sections, n)
+				t.Errorf("sections of %v: %d pauses, want one per round", sections, n)
 			}
 		})
 	}
 }
 
-// Nobody pauses who lets the lock go all the time or leaves it free for a
-// moment, and TryAcquire never does.
-func TestDoesNotStepAside(t *testing.T) {
+// A process does not pause if it releases the lock all the time or leaves it free for a
+// moment. TryAcquire never pauses.
+func TestDoesNotYield(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
-		for range 100_000 { // a second in all, without knowing of a rival
+		for range 100_000 { // a second in all, without a known rival
 			e.lockFor(10 * time.Microsecond)
 		}
 		e.called("pause", 0)
@@ -569,9 +568,9 @@ func TestDoesNotStepAside(t *testing.T) {
 	})
 }
 
-// Who holds the lock for no time asks a few times more before it parks, and who
-// holds it for longer does not.
-func TestAsksAgainWhereHoldsAreShort(t *testing.T) {
+// After a short hold, an acquire that finds the lock held tries it a few times more before
+// it parks. After a longer hold it parks at once.
+func TestSpinsWhereHoldsAreShort(t *testing.T) {
 	for _, section := range []time.Duration{0, shortHold} {
 		onFake(t, func(t *testing.T, e *engine) {
 			f := e.k.foreigner(t, fakePath)
@@ -589,10 +588,10 @@ func TestAsksAgainWhereHoldsAreShort(t *testing.T) {
 				t.Fatal(err)
 			}
 			if n := e.k.called("try") - before; n != 1 {
-				t.Errorf("TryAcquire asked %d times", n)
+				t.Errorf("TryAcquire tried %d times", n)
 			}
 
-			release = before + 1 + 1 + maxSpins // the last that a short hold asks
+			release = before + 1 + 1 + maxSpins // the last try after a short hold
 			a := e.acquire(e.l)
 			if section > 0 {
 				e.stats(Stats{Acquired: 1, KernelWaits: 1, Waiting: 1, Parked: true})
@@ -605,7 +604,7 @@ func TestAsksAgainWhereHoldsAreShort(t *testing.T) {
 			}
 			e.stats(want)
 
-			// Never let go in time: it parks.
+			// The lock is not released in time: the acquire parks.
 			release = 0
 			f.lock(t)
 			a = e.acquire(e.l)
@@ -618,9 +617,9 @@ func TestAsksAgainWhereHoldsAreShort(t *testing.T) {
 	}
 }
 
-// Where a try takes long, nobody asks many times more, nor parks for whom it has
-// taken too long.
-func TestAsksAgainOnceWhereItTakesLong(t *testing.T) {
+// Where a try takes long, an acquire spins only once. If its context has ended by then, it
+// does not park.
+func TestSpinsOnceWhereATryIsSlow(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		f := e.k.foreigner(t, fakePath)
 		e.lockFor(0)
@@ -636,7 +635,7 @@ func TestAsksAgainOnceWhereItTakesLong(t *testing.T) {
 			t.Error(err)
 		}
 		if n := e.k.called("try") - before; n != 2 {
-			t.Errorf("asked %d times", n)
+			t.Errorf("tried %d times", n)
 		}
 		e.stats(Stats{Acquired: 1, Cancelled: 1})
 	})

@@ -13,15 +13,14 @@ import (
 	"packlock/internal/goid"
 )
 
-// A schedule is what happens to a process, other processes and the kernel, one
-// event after another, each given by three bytes: what, a and b. Between two
-// events everybody gets where it can get, and then all is checked that can be
-// known about the state: see world.check. So what happens depends on nothing but
-// the bytes; after doCancelAnd the way to it may differ, not the outcome.
+// A schedule is a list of events that happen to a process, other processes and the kernel.
+// Three bytes make an event: what, a and b. Between two events, all goroutines run until they
+// block, and then the state is checked: see world.check. The outcome depends only on the bytes.
+// After doCancelAnd, the order of the goroutines may differ, but not the outcome.
 //
-// go test -v shows the events and what comes of them.
+// go test -v shows the events and their results.
 
-// maxEvents is after how many events a schedule is cut off.
+// maxEvents is the number of events after which a schedule is cut off.
 const maxEvents = 100
 
 // The events.
@@ -33,18 +32,18 @@ const (
 	doBlocking         // AcquireBlocking; a: slot + numSlots*goroutine
 	doCancel           // ends the context of an acquire or WaitDrained; a: which
 	doCancelAnd        // the same, at the same time as the next event
-	doRelease          // a: hold, b: 1 for one that is released already
+	doRelease          // a: hold, b: 1 for a hold that is already released
 	doDetach           // a: hold
 	doCheck            // a: hold, b: as for doRelease
 	doDup              // a: hold, b: as for doRelease
 	doDrain            // WaitDrained; a: slot, b: context
-	doForeign          // another process opens, and locks or waits, or else unlocks; a: process, b: path + numPaths*(1 to wait)
-	doFiles            // a: what is done, b: path
-	doFail             // the kernel fails the next call; a: which
-	doSlow             // the next call does not return; a: which
-	doGoOn             // a call that does not return does; a: which
+	doForeign          // another process opens the file and locks or waits, or unlocks; a: process, b: path + numPaths*(1 to wait)
+	doFiles            // a: the change of files, b: path
+	doFail             // the next call fails; a: which call
+	doSlow             // the next call hangs; a: which call
+	doGoOn             // a call that hangs returns; a: which call
 	doSleep            // a: how long
-	doNoThreads        // there is no room for more parked threads, or there is again
+	doNoThreads        // there is no room for more parked threads; the next one ends that
 	numEvents
 )
 
@@ -60,7 +59,7 @@ const (
 	ctxPlain  = iota
 	ctxMarked // by the latest live hold
 	ctxTwice  // by the two latest live holds
-	ctxAgain  // that of the latest acquire with a marked one
+	ctxAgain  // the latest marked context
 	ctxEnded
 	ctxShort // ends after 1.5 ms
 	ctxLong  // ends after 75 ms
@@ -70,11 +69,11 @@ const (
 const (
 	fileUnlink = iota
 	fileReplace
-	fileLink        // the path gets the name of the next path, too
-	fileRename      // to the next path
-	fileRemoveDir   // that the path is in
-	fileMakeDir     // that the path is in
-	numFileMischief // how many there are
+	fileLink      // the file gets the next path, too
+	fileRename    // to the next path
+	fileRemoveDir // the directory of the path
+	fileMakeDir   // the directory of the path
+	numFileChanges
 )
 
 var (
@@ -83,82 +82,81 @@ var (
 	fuzzSleeps = [...]time.Duration{10 * time.Microsecond, yieldPause + 1, sliceTime + 1, 3*sliceTime + 1, pathCheckAge + 1, 100 * time.Millisecond, 2 * time.Second}
 )
 
-// schedules are the ones that are replayed by go test and that fuzzing starts
-// from, besides those in testdata.
+// go test plays these schedules, and fuzzing starts from them and from those in testdata.
 var schedules = []struct {
 	name   string
 	events [][3]byte
 }{
 	{"nothing", nil},
-	{"alone", [][3]byte{{doOpen}, {doTry}, {doRelease}, {doAcquire}, {doCheck}, {doDup}, {doRelease}, {doRelease, 0, 1}, {doBlocking}, {doRelease}}},
+	{"one goroutine", [][3]byte{{doOpen}, {doTry}, {doRelease}, {doAcquire}, {doCheck}, {doDup}, {doRelease}, {doRelease, 0, 1}, {doBlocking}, {doRelease}}},
 	{"queue in one process", [][3]byte{{doOpen}, {doOpen, 1}, {doTry}, {doAcquire, 4}, {doAcquire, 9}, {doBlocking, 12}, {doRelease}, {doRelease}, {doRelease}, {doRelease}}},
 	{"queue behind another process", [][3]byte{{doOpen}, {doForeign}, {doTry}, {doAcquire}, {doAcquire, 4}, {doAcquire, 8}, {doForeign}, {doRelease}, {doRelease}, {doRelease}}},
-	{"another process in the middle", [][3]byte{{doOpen}, {doTry}, {doForeign, 0, 3}, {doAcquire, 4}, {doSleep, 2}, {doRelease}, {doForeign, 1, 3}, {doForeign}, {doForeign, 1}, {doRelease}}},
+	{"another process locks in between", [][3]byte{{doOpen}, {doTry}, {doForeign, 0, 3}, {doAcquire, 4}, {doSleep, 2}, {doRelease}, {doForeign, 1, 3}, {doForeign}, {doForeign, 1}, {doRelease}}},
 	{"cancel, drain", [][3]byte{{doOpen}, {doForeign}, {doAcquire}, {doCancel}, {doTry, 4}, {doDrain}, {doForeign}, {doTry}, {doRelease}}},
 	{"cancel, adopt", [][3]byte{{doOpen}, {doForeign}, {doAcquire}, {doCancel}, {doDrain}, {doAcquire, 4}, {doForeign}, {doRelease}}},
 	{"cancel of the first and of the last", [][3]byte{{doOpen}, {doForeign}, {doAcquire}, {doAcquire, 4}, {doAcquire, 8}, {doCancel}, {doCancel, 1}, {doForeign}, {doRelease}}},
 	{"cancel against grant", [][3]byte{{doOpen}, {doForeign}, {doAcquire}, {doCancelAnd}, {doForeign}, {doTry}, {doRelease}}},
 	{"cancel against hand over", [][3]byte{{doOpen}, {doTry}, {doAcquire, 4}, {doAcquire, 8}, {doCancelAnd}, {doRelease}, {doRelease}}},
 	{"cancel against close", [][3]byte{{doOpen}, {doForeign}, {doAcquire}, {doCancelAnd}, {doClose}, {doOpen}, {doAcquire, 4}, {doForeign}}},
-	{"cancel when granted, before it is known", [][3]byte{{doOpen}, {doSlow, 2}, {doForeign}, {doAcquire}, {doForeign}, {doCancel}, {doAcquire, 4}, {doGoOn}, {doRelease}}},
-	{"cancel while it tries", [][3]byte{{doOpen}, {doSlow}, {doAcquire}, {doCancel}, {doGoOn}, {doSlow, 4}, {doAcquire}, {doAcquire, 4}, {doCancel}, {doGoOn}}},
-	{"cancel when it was passed the turn", [][3]byte{{doOpen}, {doTry}, {doRelease}, {doSleep, 1}, {doTry}, {doAcquire, 4}, {doAcquire, 8}, {doSleep, 6}, {doRelease}, {doCancel}, {doSleep, 1}, {doRelease}, {doTry}, {doRelease}}},
+	{"cancel after the grant, before block returns", [][3]byte{{doOpen}, {doSlow, 2}, {doForeign}, {doAcquire}, {doForeign}, {doCancel}, {doAcquire, 4}, {doGoOn}, {doRelease}}},
+	{"cancel during a try", [][3]byte{{doOpen}, {doSlow}, {doAcquire}, {doCancel}, {doGoOn}, {doSlow, 4}, {doAcquire}, {doAcquire, 4}, {doCancel}, {doGoOn}}},
+	{"cancel of a waiter that was passed the turn", [][3]byte{{doOpen}, {doTry}, {doRelease}, {doSleep, 1}, {doTry}, {doAcquire, 4}, {doAcquire, 8}, {doSleep, 6}, {doRelease}, {doCancel}, {doSleep, 1}, {doRelease}, {doTry}, {doRelease}}},
 	{"deadlines", [][3]byte{{doOpen}, {doForeign}, {doAcquire, 0, ctxShort}, {doAcquire, 4, ctxLong}, {doAcquire, 8, ctxEnded}, {doDrain, 0, ctxShort}, {doSleep, 3}, {doDrain, 0, ctxShort}, {doSleep, 6}, {doDrain, 0, ctxShort}, {doSleep, 3}}},
-	{"arrivals while it drains", [][3]byte{{doOpen}, {doForeign}, {doAcquire}, {doCancel}, {doSlow, 3}, {doForeign}, {doTry}, {doAcquire, 4}, {doDrain}, {doGoOn}, {doRelease}}},
+	{"new acquires while it drains", [][3]byte{{doOpen}, {doForeign}, {doAcquire}, {doCancel}, {doSlow, 3}, {doForeign}, {doTry}, {doAcquire, 4}, {doDrain}, {doGoOn}, {doRelease}}},
 	{"re-entry", [][3]byte{{doOpen}, {doOpen, 1, 1}, {doTry}, {doTry}, {doAcquire}, {doBlocking}, {doAcquire, 4, ctxMarked}, {doAcquire, 5, ctxMarked}, {doAcquire, 8, ctxTwice}, {doDetach}, {doAcquire}, {doAcquire, 12, ctxAgain}, {doRelease}, {doRelease}, {doAcquire, 4, ctxAgain}}},
-	{"re-entry by way of a lost sidecar", [][3]byte{{doOpen}, {doForeign}, {doAcquire, 4}, {doFiles, fileReplace}, {doOpen, 1}, {doTry, 1}, {doAcquire}, {doForeign}, {doRelease}, {doRelease}, {doFiles, fileReplace}, {doOpen, 2}, {doTry, 2}, {doAcquire}}},
+	{"re-entry through a lost lock file", [][3]byte{{doOpen}, {doForeign}, {doAcquire, 4}, {doFiles, fileReplace}, {doOpen, 1}, {doTry, 1}, {doAcquire}, {doForeign}, {doRelease}, {doRelease}, {doFiles, fileReplace}, {doOpen, 2}, {doTry, 2}, {doAcquire}}},
 	{"released twice", [][3]byte{{doOpen}, {doTry}, {doAcquire, 4}, {doRelease}, {doRelease, 0, 1}, {doCheck}, {doDetach, 0, 1}}},
 	{"close while parked", [][3]byte{{doOpen}, {doOpen, 1}, {doForeign}, {doAcquire}, {doAcquire, 5}, {doClose}, {doClose, 1}, {doOpen, 2}, {doAcquire, 10}, {doForeign}, {doRelease}, {doClose}, {doAcquire}, {doTry, 1}, {doDrain}}},
 	{"close while blocking", [][3]byte{{doOpen}, {doOpen, 1}, {doForeign}, {doBlocking}, {doAcquire, 5}, {doClose}, {doForeign}, {doRelease}}},
-	{"close while it tries", [][3]byte{{doOpen}, {doSlow}, {doAcquire}, {doAcquire, 4}, {doClose}, {doGoOn}, {doOpen}, {doTry}}},
-	{"close while it tries, in vain", [][3]byte{{doOpen}, {doSlow}, {doAcquire}, {doForeign}, {doClose}, {doGoOn}, {doOpen}, {doForeign}}},
-	{"close while it steps aside", [][3]byte{{doOpen}, {doTry}, {doRelease}, {doSleep, 1}, {doTry}, {doAcquire, 4}, {doSleep, 6}, {doRelease}, {doClose}, {doForeign}, {doSleep, 1}, {doOpen}, {doForeign}}},
+	{"close during a try", [][3]byte{{doOpen}, {doSlow}, {doAcquire}, {doAcquire, 4}, {doClose}, {doGoOn}, {doOpen}, {doTry}}},
+	{"close during a try that fails", [][3]byte{{doOpen}, {doSlow}, {doAcquire}, {doForeign}, {doClose}, {doGoOn}, {doOpen}, {doForeign}}},
+	{"close while it yields", [][3]byte{{doOpen}, {doTry}, {doRelease}, {doSleep, 1}, {doTry}, {doAcquire, 4}, {doSleep, 6}, {doRelease}, {doClose}, {doForeign}, {doSleep, 1}, {doOpen}, {doForeign}}},
 	{"close while its hold is checked", [][3]byte{{doOpen}, {doTry}, {doSlow, 5}, {doCheck}, {doRelease}, {doSlow, 7}, {doClose}, {doGoOn}, {doFiles, fileRemoveDir}, {doGoOn}}},
 	{"close with a hold", [][3]byte{{doOpen}, {doTry}, {doClose}, {doOpen}, {doTry}, {doTry, 4}, {doCheck}, {doRelease}, {doTry}}},
 	{"replaced while others queue", [][3]byte{{doOpen}, {doOpen, 1}, {doForeign}, {doAcquire}, {doAcquire, 5}, {doAcquire, 8}, {doFiles, fileReplace}, {doForeign, 1, 3}, {doForeign}, {doTry, 13}, {doForeign, 1}, {doRelease}, {doRelease}, {doRelease}}},
-	{"replaced, and known elsewhere", [][3]byte{{doOpen}, {doTry}, {doAcquire, 4}, {doAcquire, 8}, {doFiles, fileReplace}, {doOpen, 1}, {doTry, 13}, {doAcquire, 17}, {doSleep, 4}, {doCheck, 1}, {doRelease}, {doRelease}, {doRelease}, {doRelease}}},
+	{"replaced, and the new file is already open", [][3]byte{{doOpen}, {doTry}, {doAcquire, 4}, {doAcquire, 8}, {doFiles, fileReplace}, {doOpen, 1}, {doTry, 13}, {doAcquire, 17}, {doSleep, 4}, {doCheck, 1}, {doRelease}, {doRelease}, {doRelease}, {doRelease}}},
 	{"one of two names deleted", [][3]byte{{doOpen}, {doFiles, fileLink}, {doOpen, 1, 1}, {doTry}, {doAcquire, 4}, {doAcquire, 9}, {doAcquire, 12}, {doAcquire, 17}, {doFiles, fileUnlink}, {doSleep, 4}, {doRelease}, {doRelease}, {doRelease}, {doRelease}, {doRelease}}},
 	{"renamed away and over", [][3]byte{{doOpen}, {doOpen, 1, 1}, {doTry}, {doFiles, fileRename}, {doTry, 5}, {doSleep, 4}, {doAcquire, 5}, {doRelease}, {doTry}, {doRelease}, {doRelease}}},
 	{"renamed away while others wait", [][3]byte{{doOpen}, {doForeign}, {doAcquire}, {doFiles, fileRename}, {doForeign}, {doRelease}}},
 	{"renamed away before a hand-over", [][3]byte{{doOpen}, {doFiles, fileRename}, {doSleep, 3}, {doTry}, {doAcquire, 4}, {doRelease}, {doRelease}}},
 	{"directory deleted", [][3]byte{{doOpen}, {doForeign}, {doAcquire}, {doAcquire, 4}, {doFiles, fileRemoveDir}, {doForeign}, {doTry}, {doOpen, 1}, {doFiles, fileMakeDir}, {doTry}, {doRelease}}},
 	{"deleted while it is reopened", [][3]byte{{doOpen}, {doFiles, fileUnlink}, {doSlow, 6}, {doAcquire}, {doAcquire, 4}, {doClose}, {doGoOn}}},
-	{"lost under another process, and somebody tries", [][3]byte{{doOpen}, {doForeign}, {doTry}, {doFiles, fileUnlink}, {doTry}, {doSleep, 4}, {doTry}, {doTry, 4}, {doCheck}, {doRelease}, {doForeign}}},
-	{"lost under another process, and somebody comes", [][3]byte{{doOpen}, {doForeign}, {doFiles, fileReplace}, {doForeign, 1}, {doSleep, 4}, {doAcquire}, {doAcquire, 4}, {doForeign, 1}, {doRelease}, {doRelease}, {doFiles, fileReplace}, {doForeign, 1}, {doFiles, fileReplace}, {doSleep, 4}, {doBlocking}, {doRelease}}},
-	{"lost under a parked thread, and somebody comes", [][3]byte{{doOpen}, {doOpen, 1}, {doForeign}, {doAcquire}, {doAcquire, 5}, {doFiles, fileUnlink}, {doSleep, 4}, {doAcquire, 8}, {doRelease}, {doRelease}, {doRelease}, {doForeign}}},
-	{"lost under a parked thread, and somebody tries", [][3]byte{{doOpen}, {doForeign}, {doAcquire}, {doFiles, fileReplace}, {doForeign, 1}, {doSleep, 4}, {doTry, 4}, {doForeign, 1}, {doRelease}, {doForeign}}},
-	{"lost under one who blocks", [][3]byte{{doOpen}, {doForeign}, {doBlocking}, {doAcquire, 4}, {doFiles, fileUnlink}, {doSleep, 4}, {doAcquire, 8}, {doAcquire, 12}, {doDrain}, {doForeign}, {doRelease}, {doRelease}, {doRelease}, {doRelease}}},
-	{"lost under one who blocks, and again while it does", [][3]byte{{doOpen}, {doForeign}, {doBlocking}, {doSleep, 6}, {doFiles, fileUnlink}, {doAcquire, 8}, {doFiles, fileUnlink}, {doSleep, 6}, {doForeign}, {doSleep, 6}, {doRelease}, {doRelease}}},
-	{"lost under one who blocks, and back again", [][3]byte{{doOpen}, {doForeign}, {doBlocking}, {doFiles, fileRename}, {doSleep, 4}, {doAcquire, 4}, {doRelease}, {doFiles, fileRename, 1}, {doFiles, fileRename, 2}, {doSleep, 4}, {doAcquire, 8}, {doClose}, {doForeign}, {doRelease}}},
+	{"lost under another process, then TryAcquire", [][3]byte{{doOpen}, {doForeign}, {doTry}, {doFiles, fileUnlink}, {doTry}, {doSleep, 4}, {doTry}, {doTry, 4}, {doCheck}, {doRelease}, {doForeign}}},
+	{"lost under another process, then Acquire", [][3]byte{{doOpen}, {doForeign}, {doFiles, fileReplace}, {doForeign, 1}, {doSleep, 4}, {doAcquire}, {doAcquire, 4}, {doForeign, 1}, {doRelease}, {doRelease}, {doFiles, fileReplace}, {doForeign, 1}, {doFiles, fileReplace}, {doSleep, 4}, {doBlocking}, {doRelease}}},
+	{"lost under a parked thread, then Acquire", [][3]byte{{doOpen}, {doOpen, 1}, {doForeign}, {doAcquire}, {doAcquire, 5}, {doFiles, fileUnlink}, {doSleep, 4}, {doAcquire, 8}, {doRelease}, {doRelease}, {doRelease}, {doForeign}}},
+	{"lost under a parked thread, then TryAcquire", [][3]byte{{doOpen}, {doForeign}, {doAcquire}, {doFiles, fileReplace}, {doForeign, 1}, {doSleep, 4}, {doTry, 4}, {doForeign, 1}, {doRelease}, {doForeign}}},
+	{"lost under an AcquireBlocking", [][3]byte{{doOpen}, {doForeign}, {doBlocking}, {doAcquire, 4}, {doFiles, fileUnlink}, {doSleep, 4}, {doAcquire, 8}, {doAcquire, 12}, {doDrain}, {doForeign}, {doRelease}, {doRelease}, {doRelease}, {doRelease}}},
+	{"lost under an AcquireBlocking, twice", [][3]byte{{doOpen}, {doForeign}, {doBlocking}, {doSleep, 6}, {doFiles, fileUnlink}, {doAcquire, 8}, {doFiles, fileUnlink}, {doSleep, 6}, {doForeign}, {doSleep, 6}, {doRelease}, {doRelease}}},
+	{"lost under an AcquireBlocking, and back again", [][3]byte{{doOpen}, {doForeign}, {doBlocking}, {doFiles, fileRename}, {doSleep, 4}, {doAcquire, 4}, {doRelease}, {doFiles, fileRename, 1}, {doFiles, fileRename, 2}, {doSleep, 4}, {doAcquire, 8}, {doClose}, {doForeign}, {doRelease}}},
 	{"lost while it drains", [][3]byte{{doOpen}, {doForeign}, {doAcquire}, {doCancel}, {doDrain}, {doFiles, fileUnlink}, {doSleep, 4}, {doAcquire, 4}, {doDrain}, {doForeign}, {doRelease}}},
-	{"lost while they wait", [][3]byte{{doOpen}, {doOpen, 1}, {doForeign}, {doAcquire}, {doAcquire, 5}, {doBlocking, 8}, {doFiles, fileReplace}, {doSleep, 6}, {doRelease}, {doRelease}, {doRelease}, {doForeign}}},
-	{"lost again and again while they wait", [][3]byte{{doOpen}, {doForeign}, {doAcquire}, {doAcquire, 4}, {doSleep, 6}, {doFiles, fileReplace}, {doForeign, 1}, {doSleep, 6}, {doFiles, fileReplace}, {doSleep, 6}, {doAcquire, 8}, {doFiles, fileUnlink}, {doSleep, 6}, {doRelease}, {doRelease}, {doRelease}, {doForeign}, {doForeign, 1}}},
-	{"lost under a hold while they wait", [][3]byte{{doOpen}, {doTry}, {doAcquire, 4}, {doAcquire, 8}, {doFiles, fileReplace}, {doSleep, 6}, {doCheck}, {doCheck, 1}, {doRelease}, {doRelease}, {doRelease}}},
-	{"lost by one of two names while they wait", [][3]byte{{doOpen}, {doFiles, fileLink}, {doOpen, 1, 1}, {doForeign}, {doAcquire}, {doAcquire, 5}, {doAcquire, 8}, {doFiles, fileUnlink}, {doSleep, 6}, {doRelease}, {doRelease}, {doForeign}, {doRelease}}},
-	{"lost while they wait, and known elsewhere", [][3]byte{{doOpen}, {doForeign}, {doAcquire}, {doAcquire, 4}, {doFiles, fileReplace}, {doOpen, 1}, {doTry, 13}, {doAcquire, 17}, {doSleep, 6}, {doRelease}, {doRelease}, {doRelease}, {doRelease}, {doForeign}}},
+	{"lost under waiters", [][3]byte{{doOpen}, {doOpen, 1}, {doForeign}, {doAcquire}, {doAcquire, 5}, {doBlocking, 8}, {doFiles, fileReplace}, {doSleep, 6}, {doRelease}, {doRelease}, {doRelease}, {doForeign}}},
+	{"lost several times under waiters", [][3]byte{{doOpen}, {doForeign}, {doAcquire}, {doAcquire, 4}, {doSleep, 6}, {doFiles, fileReplace}, {doForeign, 1}, {doSleep, 6}, {doFiles, fileReplace}, {doSleep, 6}, {doAcquire, 8}, {doFiles, fileUnlink}, {doSleep, 6}, {doRelease}, {doRelease}, {doRelease}, {doForeign}, {doForeign, 1}}},
+	{"lost under a hold with waiters", [][3]byte{{doOpen}, {doTry}, {doAcquire, 4}, {doAcquire, 8}, {doFiles, fileReplace}, {doSleep, 6}, {doCheck}, {doCheck, 1}, {doRelease}, {doRelease}, {doRelease}}},
+	{"lost by one of two names under waiters", [][3]byte{{doOpen}, {doFiles, fileLink}, {doOpen, 1, 1}, {doForeign}, {doAcquire}, {doAcquire, 5}, {doAcquire, 8}, {doFiles, fileUnlink}, {doSleep, 6}, {doRelease}, {doRelease}, {doForeign}, {doRelease}}},
+	{"lost under waiters, and the new file is already open", [][3]byte{{doOpen}, {doForeign}, {doAcquire}, {doAcquire, 4}, {doFiles, fileReplace}, {doOpen, 1}, {doTry, 13}, {doAcquire, 17}, {doSleep, 6}, {doRelease}, {doRelease}, {doRelease}, {doRelease}, {doForeign}}},
 	{"lost under pollers", [][3]byte{{doOpen}, {doNoThreads}, {doForeign}, {doAcquire}, {doAcquire, 4}, {doFiles, fileUnlink}, {doSleep, 5}, {doTry, 8}, {doRelease}, {doRelease}, {doForeign, 1}, {doAcquire}, {doFiles, fileUnlink}, {doSleep, 6}, {doRelease}}},
-	{"lost while somebody tries", [][3]byte{{doOpen}, {doSlow}, {doAcquire}, {doAcquire, 4}, {doFiles, fileUnlink}, {doSleep, 6}, {doGoOn}, {doRelease}, {doRelease}}},
-	{"lost while somebody looks", [][3]byte{{doOpen}, {doForeign}, {doAcquire}, {doSleep, 4}, {doSlow, 5}, {doAcquire, 4}, {doFiles, fileReplace}, {doGoOn}, {doRelease}, {doForeign}, {doForeign}, {doFiles, fileReplace}, {doSlow, 6}, {doSleep, 4}, {doAcquire, 8}, {doClose}, {doGoOn}}},
-	{"lost while its holder looks", [][3]byte{{doOpen}, {doAcquire}, {doSleep, 6}, {doSlow, 5}, {doFiles, fileUnlink}, {doAcquire}, {doAcquire, 8}, {doGoOn}, {doRelease}, {doRelease}, {doRelease}}},
-	{"lost when the looks fail", [][3]byte{{doOpen}, {doForeign}, {doAcquire}, {doFail, 5}, {doFiles, fileUnlink}, {doSleep, 6}, {doRelease}, {doForeign}, {doForeign}, {doAcquire}, {doFail, 6}, {doFiles, fileUnlink}, {doTry, 4}, {doSleep, 4}, {doTry, 4}, {doRelease}}},
-	{"lost, and back again while they wait", [][3]byte{{doOpen}, {doTry}, {doRelease}, {doForeign}, {doAcquire}, {doFiles, fileRename}, {doSleep, 4}, {doAcquire, 4}, {doRelease}, {doRelease}, {doFiles, fileRename, 1}, {doFiles, fileRename, 2}, {doSleep, 4}, {doTry}, {doAcquire, 4}, {doForeign}, {doRelease}, {doRelease}}},
-	{"held by itself, and lost", [][3]byte{{doOpen}, {doTry}, {doAcquire, 4, ctxMarked}, {doFiles, fileReplace}, {doTry}, {doSleep, 4}, {doTry}, {doTry}, {doAcquire}, {doAcquire, 8, ctxTwice}, {doRelease}, {doRelease}, {doTry}, {doFiles, fileReplace}, {doSleep, 4}, {doAcquire}, {doRelease}, {doRelease}}},
-	{"directory deleted while they wait", [][3]byte{{doOpen}, {doOpen, 1}, {doForeign}, {doAcquire}, {doAcquire, 5}, {doBlocking, 8}, {doFiles, fileRemoveDir}, {doSleep, 6}, {doFiles, fileMakeDir}, {doTry}, {doRelease}, {doForeign}}},
-	{"directory deleted under a hold while they wait", [][3]byte{{doOpen}, {doTry}, {doAcquire, 4}, {doAcquire, 8}, {doFiles, fileRemoveDir}, {doSleep, 6}, {doTry, 12}, {doRelease}}},
-	{"directory deleted, and somebody comes", [][3]byte{{doOpen}, {doForeign}, {doAcquire}, {doAcquire, 4}, {doFiles, fileRemoveDir}, {doSleep, 4}, {doAcquire, 8}, {doForeign}}},
-	{"directory deleted under one who blocks on a lost file", [][3]byte{{doOpen}, {doForeign}, {doBlocking}, {doFiles, fileUnlink}, {doSleep, 6}, {doAcquire, 16}, {doFiles, fileRemoveDir}, {doAcquire, 8}, {doSleep, 4}, {doForeign}, {doSleep, 6}, {doRelease}}},
+	{"lost during a try", [][3]byte{{doOpen}, {doSlow}, {doAcquire}, {doAcquire, 4}, {doFiles, fileUnlink}, {doSleep, 6}, {doGoOn}, {doRelease}, {doRelease}}},
+	{"lost during a path check", [][3]byte{{doOpen}, {doForeign}, {doAcquire}, {doSleep, 4}, {doSlow, 5}, {doAcquire, 4}, {doFiles, fileReplace}, {doGoOn}, {doRelease}, {doForeign}, {doForeign}, {doFiles, fileReplace}, {doSlow, 6}, {doSleep, 4}, {doAcquire, 8}, {doClose}, {doGoOn}}},
+	{"lost during a path check of its holder", [][3]byte{{doOpen}, {doAcquire}, {doSleep, 6}, {doSlow, 5}, {doFiles, fileUnlink}, {doAcquire}, {doAcquire, 8}, {doGoOn}, {doRelease}, {doRelease}, {doRelease}}},
+	{"lost when path checks fail", [][3]byte{{doOpen}, {doForeign}, {doAcquire}, {doFail, 5}, {doFiles, fileUnlink}, {doSleep, 6}, {doRelease}, {doForeign}, {doForeign}, {doAcquire}, {doFail, 6}, {doFiles, fileUnlink}, {doTry, 4}, {doSleep, 4}, {doTry, 4}, {doRelease}}},
+	{"lost, and back again under waiters", [][3]byte{{doOpen}, {doTry}, {doRelease}, {doForeign}, {doAcquire}, {doFiles, fileRename}, {doSleep, 4}, {doAcquire, 4}, {doRelease}, {doRelease}, {doFiles, fileRename, 1}, {doFiles, fileRename, 2}, {doSleep, 4}, {doTry}, {doAcquire, 4}, {doForeign}, {doRelease}, {doRelease}}},
+	{"held by the caller, and lost", [][3]byte{{doOpen}, {doTry}, {doAcquire, 4, ctxMarked}, {doFiles, fileReplace}, {doTry}, {doSleep, 4}, {doTry}, {doTry}, {doAcquire}, {doAcquire, 8, ctxTwice}, {doRelease}, {doRelease}, {doTry}, {doFiles, fileReplace}, {doSleep, 4}, {doAcquire}, {doRelease}, {doRelease}}},
+	{"directory deleted under waiters", [][3]byte{{doOpen}, {doOpen, 1}, {doForeign}, {doAcquire}, {doAcquire, 5}, {doBlocking, 8}, {doFiles, fileRemoveDir}, {doSleep, 6}, {doFiles, fileMakeDir}, {doTry}, {doRelease}, {doForeign}}},
+	{"directory deleted under a hold with waiters", [][3]byte{{doOpen}, {doTry}, {doAcquire, 4}, {doAcquire, 8}, {doFiles, fileRemoveDir}, {doSleep, 6}, {doTry, 12}, {doRelease}}},
+	{"directory deleted, then Acquire", [][3]byte{{doOpen}, {doForeign}, {doAcquire}, {doAcquire, 4}, {doFiles, fileRemoveDir}, {doSleep, 4}, {doAcquire, 8}, {doForeign}}},
+	{"directory deleted under an AcquireBlocking on a lost file", [][3]byte{{doOpen}, {doForeign}, {doBlocking}, {doFiles, fileUnlink}, {doSleep, 6}, {doAcquire, 16}, {doFiles, fileRemoveDir}, {doAcquire, 8}, {doSleep, 4}, {doForeign}, {doSleep, 6}, {doRelease}}},
 	{"directory deleted under pollers", [][3]byte{{doOpen}, {doNoThreads}, {doForeign}, {doAcquire}, {doAcquire, 4}, {doSleep, 5}, {doFiles, fileRemoveDir}, {doSleep, 4}, {doTry, 8}, {doForeign}}},
-	{"circle", [][3]byte{{doOpen}, {doOpen, 1, 1}, {doTry}, {doTry, 5}, {doAcquire, 1}, {doAcquire, 4}, {doSleep, 5}, {doSleep, 5}, {doSleep, 5}, {doSleep, 5}, {doRelease}, {doRelease}, {doRelease}}},
-	{"circle by way of a context", [][3]byte{{doOpen}, {doOpen, 1, 1}, {doTry}, {doAcquire, 17, ctxMarked}, {doRelease, 1}, {doTry, 9}, {doAcquire, 13, ctxAgain}, {doAcquire, 8}, {doSleep, 5}, {doSleep, 5}, {doSleep, 5}, {doSleep, 5}, {doRelease}, {doRelease}}},
-	{"circle that is left by way of a lost sidecar", [][3]byte{{doOpen}, {doOpen, 1, 1}, {doTry}, {doTry, 5}, {doAcquire, 1}, {doFiles, fileReplace}, {doSleep, 4}, {doAcquire, 4}, {doSleep, 6}, {doRelease}, {doRelease}, {doRelease}}},
+	{"deadlock", [][3]byte{{doOpen}, {doOpen, 1, 1}, {doTry}, {doTry, 5}, {doAcquire, 1}, {doAcquire, 4}, {doSleep, 5}, {doSleep, 5}, {doSleep, 5}, {doSleep, 5}, {doRelease}, {doRelease}, {doRelease}}},
+	{"deadlock through a context", [][3]byte{{doOpen}, {doOpen, 1, 1}, {doTry}, {doAcquire, 17, ctxMarked}, {doRelease, 1}, {doTry, 9}, {doAcquire, 13, ctxAgain}, {doAcquire, 8}, {doSleep, 5}, {doSleep, 5}, {doSleep, 5}, {doSleep, 5}, {doRelease}, {doRelease}}},
+	{"deadlock that ends because a lock file is lost", [][3]byte{{doOpen}, {doOpen, 1, 1}, {doTry}, {doTry, 5}, {doAcquire, 1}, {doFiles, fileReplace}, {doSleep, 4}, {doAcquire, 4}, {doSleep, 6}, {doRelease}, {doRelease}, {doRelease}}},
 	{"every call fails", [][3]byte{{doOpen}, {doFail}, {doTry}, {doFail, 4}, {doTry}, {doForeign}, {doFail, 1}, {doAcquire}, {doFail, 2}, {doAcquire, 4}, {doAcquire, 8}, {doForeign}, {doFail, 3}, {doSleep, 2}, {doRelease}, {doTry}, {doRelease}, {doSleep, 4}, {doFail, 5}, {doTry}, {doFail, 6}, {doFiles, fileUnlink}, {doTry}, {doTry}, {doFail, 8}, {doDup}, {doRelease}, {doFail, 7}, {doClose}}},
 	{"unlock fails, with a queue", [][3]byte{{doOpen}, {doOpen, 1}, {doFiles, fileLink}, {doOpen, 2, 1}, {doTry}, {doAcquire, 5}, {doAcquire, 10}, {doAcquire, 12}, {doSleep, 2}, {doSlow, 8}, {doDup}, {doFail, 3}, {doRelease}, {doGoOn}, {doRelease}, {doRelease}, {doRelease}}},
 	{"unlock fails, draining", [][3]byte{{doOpen}, {doForeign}, {doAcquire}, {doCancel}, {doDrain}, {doFail, 3}, {doForeign}, {doTry}, {doRelease}}},
-	{"everything slow", [][3]byte{{doOpen}, {doOpen, 1, 1}, {doSlow}, {doAcquire}, {doTry, 4}, {doAcquire, 8}, {doCancel, 1}, {doTry, 5}, {doSleep, 5}, {doGoOn}, {doSlow, 3}, {doRelease}, {doRelease}, {doAcquire, 4}, {doTry, 9}, {doSleep, 5}, {doGoOn}, {doRelease}}},
+	{"every call hangs", [][3]byte{{doOpen}, {doOpen, 1, 1}, {doSlow}, {doAcquire}, {doTry, 4}, {doAcquire, 8}, {doCancel, 1}, {doTry, 5}, {doSleep, 5}, {doGoOn}, {doSlow, 3}, {doRelease}, {doRelease}, {doAcquire, 4}, {doTry, 9}, {doSleep, 5}, {doGoOn}, {doRelease}}},
 	{"the slice ends", [][3]byte{{doOpen}, {doForeign}, {doAcquire}, {doForeign}, {doForeign, 0, 3}, {doAcquire, 4}, {doRelease}, {doAcquire, 8}, {doSleep, 2}, {doRelease}, {doForeign}, {doRelease}, {doAcquire, 12}, {doSleep, 2}, {doRelease}, {doAcquire}, {doSleep, 1}, {doRelease}}},
-	{"the slice ends, and somebody tries", [][3]byte{{doOpen}, {doForeign}, {doAcquire}, {doForeign}, {doSleep, 2}, {doRelease}, {doTry}, {doRelease}}},
+	{"the slice ends, then TryAcquire", [][3]byte{{doOpen}, {doForeign}, {doAcquire}, {doForeign}, {doSleep, 2}, {doRelease}, {doTry}, {doRelease}}},
 	{"no room for threads", [][3]byte{{doOpen}, {doOpen, 1, 1}, {doNoThreads}, {doForeign}, {doForeign, 1, 1}, {doAcquire}, {doBlocking, 5}, {doAcquire, 8}, {doSleep, 4}, {doCancel}, {doForeign, 1}, {doSleep, 4}, {doNoThreads}, {doSleep, 5}, {doForeign}, {doRelease}, {doRelease}}},
-	{"nobody left for the poller", [][3]byte{{doOpen}, {doNoThreads}, {doForeign}, {doAcquire}, {doSleep, 3}, {doCancel}, {doDrain}, {doAcquire}, {doClose}, {doForeign}, {doSleep, 4}, {doOpen}, {doTry}}},
+	{"no waiter left for the poller", [][3]byte{{doOpen}, {doNoThreads}, {doForeign}, {doAcquire}, {doSleep, 3}, {doCancel}, {doDrain}, {doAcquire}, {doClose}, {doForeign}, {doSleep, 4}, {doOpen}, {doTry}}},
 }
 
 func FuzzEngine(f *testing.F) {
@@ -181,7 +179,7 @@ func play(t *testing.T, name string, data []byte) {
 	w := &world{
 		T: t, k: k, reg: newRegistry(k),
 		acquired: make(map[*entry]uint64), cancelled: make(map[*entry]uint64),
-		handedOver: make(map[*entry]uint64), taken: make(map[*entry]time.Time),
+		handedOver: make(map[*entry]uint64), lockedAt: make(map[*entry]time.Time),
 		changed: make(map[string]time.Time), turns: make(map[*entry]turn),
 		failing: make(map[string]*fuzzError), slow: make(map[string]bool),
 	}
@@ -211,7 +209,7 @@ func play(t *testing.T, name string, data []byte) {
 	w.end()
 }
 
-// event makes one thing happen, if it can.
+// event makes one event happen, if it can.
 func (w *world) event(what byte, a, b int) {
 	slot := a % numSlots
 	l := w.slots[slot]
@@ -255,14 +253,14 @@ func (w *world) event(what byte, a, b int) {
 	case doForeign:
 		w.foreign(a%numForeigners, path, b/numPaths%2 == 1)
 	case doFiles:
-		w.mischief(a%numFileMischief, b%numPaths)
+		w.changeFiles(a%numFileChanges, b%numPaths)
 	case doFail:
 		call := fuzzCalls[a%len(fuzzCalls)]
 		w.log("the next %s fails", call)
 		w.frozen(func() { w.failing[call] = &fuzzError{call: call} })
 	case doSlow:
 		call := fuzzCalls[a%len(fuzzCalls)]
-		w.log("the next %s does not return", call)
+		w.log("the next %s hangs", call)
 		w.frozen(func() { w.slow[call] = true })
 	case doGoOn:
 		w.goOn(a)
@@ -282,19 +280,19 @@ func (w *world) event(what byte, a, b int) {
 	}
 }
 
-// What is known in a schedule: the reference model.
+// The reference model of a schedule follows.
 
-// explained checks that an error is an *fs.PathError of the operation, and one
-// that was to be expected: one that the kernel gave, and to nobody else, or one
-// that the caller knows.
+// explained checks that an error is an *fs.PathError of the operation, and that it was
+// expected. It is either an injected error of the kernel, which was not returned by a different
+// call, or one that expected accepts.
 func (w *world) explained(err error, op, path string, expected func(err error) bool) {
 	pathErr, ok := err.(*fs.PathError)
 	if !ok || pathErr.Op != op || pathErr.Path != path {
-		w.fail("%v is no error of %s on %s", err, op, path)
+		w.fail("%v is not an error of %s on %s", err, op, path)
 	}
 	if injected := (*fuzzError)(nil); errors.As(err, &injected) {
 		if !injected.seen || injected.delivered {
-			w.fail("%v comes from nowhere, or twice", err)
+			w.fail("%v was not injected, or was returned twice", err)
 		}
 		injected.delivered = true
 	} else if !expected(err) {
@@ -302,22 +300,21 @@ func (w *world) explained(err error, op, path string, expected func(err error) b
 	}
 }
 
-// failedOnItsWay reports whether the acquire failed before it could be refused: in a
-// look at the path or, if it had to leave a lost file, in any call.
+// failedOnItsWay reports whether the acquire failed before it could be refused: in a path check
+// or, if it had to leave a lost file, in any call.
 func (w *world) failedOnItsWay(a *fuzzAcquire) bool {
 	injected := (*fuzzError)(nil)
-	return errors.As(a.err, &injected) && (a.looks || injected.call == "sameAt" || injected.call == "open")
+	return errors.As(a.err, &injected) && (a.mustCheck || injected.call == "sameAt" || injected.call == "open")
 }
 
-// endOf reports whether err is as it has to be when ctx has ended.
+// endOf reports whether err is the right error for the end of ctx.
 func (w *world) endOf(ctx *fuzzContext, err error) bool {
 	return ctx.Err() != nil && errors.Is(err, ErrCancelled) && errors.Is(err, ctx.Err()) && errors.Is(err, context.Cause(ctx))
 }
 
-// frozen calls look with all that it may look at locked: without it, the race
-// detector would not know that whoever goes on because of the time does so after
-// look.
-func (w *world) frozen(look func()) {
+// frozen calls do with all state locked. The locks order do before the goroutines that go on
+// when time passes, which the race detector would not know otherwise.
+func (w *world) frozen(do func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.reg.mu.Lock()
@@ -333,10 +330,10 @@ func (w *world) frozen(look func()) {
 			e.mu.Unlock()
 		}
 	}()
-	look()
+	do()
 }
 
-// entries returns all that are of interest, each once.
+// entries returns all entries that are in use, each once.
 func (w *world) entries() []*entry {
 	var entries []*entry
 	add := func(e *entry) {
@@ -361,9 +358,9 @@ func (w *world) entries() []*entry {
 	return entries
 }
 
-// The following are for use in frozen only.
+// The following functions must be called in frozen only.
 
-// lost reports whether the file of e is not the one at path.
+// lost reports whether the file at path is not that of e.
 func (w *world) lost(e *entry, path string) bool {
 	return e.file.(*fakeFile).inode != w.k.files[path]
 }
@@ -376,54 +373,54 @@ func (w *world) lostFor(e *entry, path string) time.Duration {
 	return time.Since(w.changed[path])
 }
 
-// underWay reports whether the turn is that of somebody who tries, or releases.
+// underWay reports whether an acquire or a release owns the turn, and not a live hold.
 func (w *world) underWay(e *entry) bool {
 	return e.turn == turnTaken && !slices.ContainsFunc(w.holds, func(h *fuzzHold) bool { return h.Hold == e.hold })
 }
 
-// looks reports whether the acquire, which is about to begin, has to notice that
-// the sidecar is lost before it is refused or waits.
-func (w *world) looks(a *fuzzAcquire) bool {
+// mustCheck reports whether the acquire, which is about to begin, must notice that the lock file
+// is lost before it is refused or waits.
+func (w *world) mustCheck(a *fuzzAcquire) bool {
 	e := a.arrival
 	return !a.closed && !a.cancelled && w.lostFor(e, a.lock.path) > pathCheckAge && !w.underWay(e) &&
-		(e.turn != turnTaken || a.mode == trying || w.itself(a))
+		(e.turn != turnTaken || a.mode == trying || w.reenters(a))
 }
 
-// rivals reports whether somebody has the lock of l, or is about to, or has that of
-// the file at its path. Whoever has to notice that they are not the same does not
-// care who has the former.
-func (w *world) rivals(l *fuzzLock) bool {
+// mayBeBusy reports whether TryAcquire of l may return ErrBusy. The lock of its file, or that of
+// the file at its path, is held or about to be held. If TryAcquire must notice that the file is
+// lost, only the file at the path counts.
+func (w *world) mayBeBusy(l *fuzzLock) bool {
 	e := l.Lock.entry()
 	inodes := []*fakeInode{w.k.files[l.path]}
 	if w.lostFor(e, l.path) <= pathCheckAge || w.underWay(e) || e.queue.n > 0 {
 		inodes = append(inodes, e.file.(*fakeFile).inode)
 	}
-	wanted := func(e *entry) bool {
+	taken := func(e *entry) bool {
 		return e.turn != turnFree && slices.Contains(inodes, e.file.(*fakeFile).inode)
 	}
 	for _, other := range w.reg.entries {
-		if wanted(other) {
+		if taken(other) {
 			return true
 		}
 	}
-	return wanted(e) || slices.ContainsFunc(inodes, func(i *fakeInode) bool { return i != nil && i.locked != nil })
+	return taken(e) || slices.ContainsFunc(inodes, func(i *fakeInode) bool { return i != nil && i.locked != nil })
 }
 
-// mine reports whether a hold for which is holds belongs to the goroutine of the
-// acquire, or is one that its context is marked by.
-func (w *world) mine(a *fuzzAcquire, is func(h *fuzzHold) bool) bool {
+// callerHolds reports whether a hold that is accepts belongs to the goroutine of the acquire, or
+// has marked its context.
+func (w *world) callerHolds(a *fuzzAcquire, is func(h *fuzzHold) bool) bool {
 	return slices.ContainsFunc(w.holds, func(h *fuzzHold) bool {
 		return is(h) && (h.owner == a.goroutine || a.ctx != nil && slices.Contains(a.ctx.marks, h))
 	})
 }
 
-// itself reports whether what the acquire is for is held by its own goroutine, or
-// by a hold that its context is marked by.
-func (w *world) itself(a *fuzzAcquire) bool {
-	return w.mine(a, func(h *fuzzHold) bool { return h.entry == a.lock.Lock.entry() })
+// reenters reports whether the lock of the acquire is held by its own goroutine, or by a hold that
+// has marked its context.
+func (w *world) reenters(a *fuzzAcquire) bool {
+	return w.callerHolds(a, func(h *fuzzHold) bool { return h.entry == a.lock.Lock.entry() })
 }
 
-// queued returns the entry in whose queue the acquire is, if it is in one.
+// queued returns the entry in whose queue the acquire waits, nil if there is none.
 func (w *world) queued(a *fuzzAcquire) *entry {
 	e := a.lock.Lock.entry()
 	for q := e.queue.sentinel.next; q != &e.queue.sentinel; q = q.next {
@@ -434,8 +431,8 @@ func (w *world) queued(a *fuzzAcquire) *entry {
 	return nil
 }
 
-// blocked returns the entry in whose turn the acquire waits in the kernel on its own
-// thread, if it does. Its Lock may have moved to another since.
+// blocked returns the entry for which the acquire waits in the kernel on its own thread, nil if
+// there is none. Its Lock may have moved to a different entry since.
 func (w *world) blocked(a *fuzzAcquire) *entry {
 	if a.mode != blocking {
 		return nil
@@ -443,8 +440,7 @@ func (w *world) blocked(a *fuzzAcquire) *entry {
 	return w.turnOf(a, turnBlocked)
 }
 
-// turnOf returns the entry whose turn is the given one, of the acquire and not of a
-// hold.
+// turnOf returns the entry that has the given turn, owned by the acquire and not by a hold.
 func (w *world) turnOf(a *fuzzAcquire, turn turn) *entry {
 	for _, e := range w.entries() {
 		if e.turn == turn && e.owner == a.goroutine.id && (turn != turnTaken || w.underWay(e)) {
@@ -454,27 +450,26 @@ func (w *world) turnOf(a *fuzzAcquire, turn turn) *entry {
 	return nil
 }
 
-// leftBehind reports whether the acquire, which is under way, may find others ahead
-// that came later: if it waits in the kernel for a file that its Lock has left, or
-// by a Lock that is closed, or if it looks at the path before it is queued.
-func (w *world) leftBehind(a *fuzzAcquire) bool {
+// mayBeOvertaken reports whether later acquires may overtake this one, which is under way. It
+// waits in the kernel for a file that its Lock has left, or by a Lock that is closed, or it checks
+// the path before it is queued.
+func (w *world) mayBeOvertaken(a *fuzzAcquire) bool {
 	if e := w.blocked(a); e != nil {
-		return e != a.lock.Lock.entry() || a.inVain
+		return e != a.lock.Lock.entry() || a.closedInKernel
 	}
 	return w.hangs("sameAt", "open") && w.queued(a) == nil && w.turnOf(a, turnTaken) == nil
 }
 
-// circle returns those who wait in a circle with the acquire, from the one that has
-// what it waits for on, nil if there is none.
-func (w *world) circle(a *fuzzAcquire) []*fuzzAcquire {
-	var tried []*fuzzAcquire
+// cycle returns the acquires that wait in a cycle with a, nil if there is none.
+func (w *world) cycle(a *fuzzAcquire) []*fuzzAcquire {
+	var visited []*fuzzAcquire
 	var from func(b *fuzzAcquire) []*fuzzAcquire
 	from = func(b *fuzzAcquire) []*fuzzAcquire {
 		e := w.queued(b)
-		if e == nil || slices.Contains(tried, b) {
+		if e == nil || slices.Contains(visited, b) {
 			return nil
 		}
-		tried = append(tried, b)
+		visited = append(visited, b)
 		for _, h := range w.holds {
 			if h.Hold != e.hold || h.owner == nil {
 				continue
@@ -496,14 +491,14 @@ func (w *world) circle(a *fuzzAcquire) []*fuzzAcquire {
 	return from(a)
 }
 
-// checkCircle checks that the acquire has not waited in a circle for long.
-func (w *world) checkCircle(a *fuzzAcquire) {
-	circle := w.circle(a)
-	if circle == nil {
+// checkCycle checks that the acquire has not waited in a cycle for long.
+func (w *world) checkCycle(a *fuzzAcquire) {
+	cycle := w.cycle(a)
+	if cycle == nil {
 		return
 	}
-	since := w.troubled
-	for _, b := range circle {
+	since := w.watchDelayedAt
+	for _, b := range cycle {
 		for _, t := range []time.Time{b.arrived, w.changed[b.lock.path]} {
 			if t.After(since) {
 				since = t
@@ -511,17 +506,17 @@ func (w *world) checkCircle(a *fuzzAcquire) {
 		}
 	}
 	if waited := time.Since(since); waited > 3*deadlockAge {
-		w.fail("%s: has waited in a circle of %d for %v", a.what, len(circle), waited)
+		w.fail("%s: has waited in a cycle of %d for %v", a.what, len(cycle), waited)
 	}
 }
 
-// calling reports whether a call is under way that belongs to no file: then who
-// makes it may have the turn of any entry.
+// calling reports whether a call is under way that belongs to no file. Its caller may own the turn
+// of any entry.
 func (w *world) calling() bool {
 	return w.pausing > 0 || w.hangs("open", "sameAt", "close")
 }
 
-// hangs reports whether one of the calls does not return.
+// hangs reports whether one of the calls hangs.
 func (w *world) hangs(calls ...string) bool {
 	return slices.ContainsFunc(w.hanging, func(h hangingCall) bool { return slices.Contains(calls, h.call) })
 }
@@ -542,8 +537,8 @@ func (w *world) acquireDone(a *fuzzAcquire) {
 		if errors.Is(a.err, ErrDeadlock) {
 			w.turnedAway++
 		}
-		if a.looks && !a.slow && errors.Is(a.err, ErrBusy) && w.lost(l.Lock.entry(), l.path) {
-			w.fail("%s: refused because of a file that is lost", a.what)
+		if a.mustCheck && !a.slow && errors.Is(a.err, ErrBusy) && w.lost(l.Lock.entry(), l.path) {
+			w.fail("%s: refused because of a lost file", a.what)
 		}
 		w.explained(a.err, "acquire", l.path, func(err error) bool {
 			switch {
@@ -552,13 +547,13 @@ func (w *world) acquireDone(a *fuzzAcquire) {
 			case errors.Is(err, fs.ErrClosed):
 				return l.closed
 			case errors.Is(err, ErrReentrant):
-				return a.itself // at first, or where it was led since
+				return a.reenters // at its entry, or at one that it moved to
 			case errors.Is(err, ErrBusy):
-				return a.mode == trying && a.rivals
+				return a.mode == trying && a.mayBeBusy
 			case errors.Is(err, fs.ErrNotExist):
 				return a.gone
 			case errors.Is(err, ErrDeadlock):
-				return a.circle
+				return a.cycle
 			}
 			return false
 		})
@@ -566,7 +561,7 @@ func (w *world) acquireDone(a *fuzzAcquire) {
 		switch {
 		case a.cancelled:
 			want = ErrCancelled
-		case a.ctx != nil && a.ctx.Err() != nil: // which may have been noticed or not
+		case a.ctx != nil && a.ctx.Err() != nil: // the acquire may have noticed that or not
 		case a.closed:
 			want = fs.ErrClosed
 		case a.reentrant && !w.failedOnItsWay(a):
@@ -581,12 +576,12 @@ func (w *world) acquireDone(a *fuzzAcquire) {
 		return
 	}
 	switch {
-	case a.over || a.cancelled || a.ctx != nil && a.ctx.endedBefore(a.returned):
+	case a.contextEnded || a.cancelled || a.ctx != nil && a.ctx.endedBefore(a.returned):
 		w.fail("%s: succeeded, though its context had ended", a.what)
-	case a.closed || a.inVain:
-		w.fail("%s: succeeded, though closed", a.what)
+	case a.closed || a.closedInKernel:
+		w.fail("%s: succeeded, though its Lock was closed", a.what)
 	case a.reentrant:
-		w.fail("%s: succeeded, though held by itself", a.what)
+		w.fail("%s: succeeded, though its caller holds the lock", a.what)
 	}
 	e := a.hold.entry
 	f := e.file.(*fakeFile)
@@ -595,18 +590,18 @@ func (w *world) acquireDone(a *fuzzAcquire) {
 	n := e.counts.handedOver.Load()
 	handedOver := n > w.handedOver[e]
 	w.handedOver[e] = n
-	if !handedOver || w.taken[e].IsZero() || w.givenBack {
-		// In the latter cases, somebody may just have had it who did not want it.
-		w.taken[e] = a.returned
-	} else if had := a.returned.Sub(w.taken[e]); had >= sliceTime && !a.slow {
-		w.fail("%s: handed over, though the process has had the lock for %v", a.what, had)
+	if !handedOver || w.lockedAt[e].IsZero() || w.givenBack {
+		// In the latter cases, an acquire that failed may have been granted the lock.
+		w.lockedAt[e] = a.returned
+	} else if held := a.returned.Sub(w.lockedAt[e]); held >= sliceTime && !a.slow {
+		w.fail("%s: handed over, though the process has held the lock for %v", a.what, held)
 	}
 	w.holds = append(w.holds, &fuzzHold{a.hold, a.goroutine, f.inode})
 	w.log("%s: succeeds", a.what)
 	for _, b := range w.acquires {
 		sameFile := b.lock.path == l.path || a.arrival == e && b.lock.Lock.entry() == e
-		// One that fails may still be closing a file.
-		waits := b.mode != trying && !b.done.Load() && !w.hangs("close") && !b.behind
+		// An acquire that fails may still be closing a file.
+		waits := b.mode != trying && !b.done.Load() && !w.hangs("close") && !b.mayBeOvertaken
 		if b.seq < a.seq && waits && b.arrival == a.arrival && sameFile {
 			w.fail("%s overtook %s", a.what, b.what)
 		}
@@ -615,45 +610,44 @@ func (w *world) acquireDone(a *fuzzAcquire) {
 		age := a.returned.Sub(w.changed[l.path])
 		switch {
 		case handedOver && age > handOverCheckAge, !handedOver && a.waited, age > pathCheckAge:
-			w.fail("%s: got a file that was lost for %v", a.what, age)
+			w.fail("%s: got a file that has been lost for %v", a.what, age)
 		case !handedOver && f.inode.links == 0:
-			w.fail("%s: got a file without a name", a.what)
+			w.fail("%s: got a file without links", a.what)
 		}
 	}
 }
 
-// checkTurnedAway checks that who is told that the directory is gone is not the only
-// one who is.
+// checkTurnedAway checks that no waiter of the path still waits when the acquire was turned away
+// because the directory is missing.
 func (w *world) checkTurnedAway(a *fuzzAcquire) {
 	e := a.lock.Lock.entry()
 	if w.calling() || len(w.hanging) > 0 || !w.gone(a.lock.path) || w.lostFor(e, a.lock.path) <= pathCheckAge {
 		return
 	}
 	if a.mode == blocking && a.arrival != e {
-		return // it was told on a file that the others had left; they have a watch of their own
+		return // it waited for a file that the others had left, and they have a watch of their own
 	}
 	for _, b := range w.acquires {
 		if b.lock.path == a.lock.path && w.queued(b) == e {
-			w.fail("%s: still waits, though %s was told that the directory is gone", b.what, a.what)
+			w.fail("%s: still waits, though %s failed because the directory is missing", b.what, a.what)
 		}
 	}
 }
 
-// checkWait checks that the acquire does not wait for a file that it has to know
-// is lost.
+// checkWait checks that the acquire does not wait for a file that it must know to be lost.
 func (w *world) checkWait(a *fuzzAcquire) {
 	e := w.queued(a)
 	if e == nil || !w.lost(e, a.lock.path) {
 		return
 	}
-	if a.looks && !a.slow && w.changed[a.lock.path].Before(a.arrived) {
-		w.fail("%s: waits for a file that was lost when it came", a.what)
+	if a.mustCheck && !a.slow && w.changed[a.lock.path].Before(a.arrived) {
+		w.fail("%s: waits for a file that was lost when it arrived", a.what)
 	}
-	if a.mode == blocking && e != a.arrival && a.cameBack.IsZero() {
-		a.cameBack = time.Now()
+	if a.mode == blocking && e != a.arrival && a.requeuedAt.IsZero() {
+		a.requeuedAt = time.Now()
 	}
 	since := a.arrived
-	for _, t := range []time.Time{w.changed[a.lock.path], w.troubled, a.cameBack} {
+	for _, t := range []time.Time{w.changed[a.lock.path], w.watchDelayedAt, a.requeuedAt} {
 		if t.After(since) {
 			since = t
 		}
@@ -663,13 +657,12 @@ func (w *world) checkWait(a *fuzzAcquire) {
 	}
 }
 
-// checkParked checks that nobody has just begun to wait in the kernel for a file that
-// is lost.
+// checkParked checks that no thread has just begun to wait in the kernel for a lost file.
 func (w *world) checkParked(e *entry) {
 	was, known := w.turns[e]
 	w.turns[e] = e.turn
 	if !known || was == e.turn || was == turnPolled || !time.Now().Equal(w.began) {
-		return // nobody has, or at another time
+		return // no wait has begun, or it began at a different time
 	}
 	var path string
 	switch e.turn {
@@ -688,30 +681,30 @@ func (w *world) checkParked(e *entry) {
 		return
 	}
 	if age := w.lostFor(e, path); age > pathCheckAge {
-		w.fail("%s: somebody begins to wait in the kernel for a file that was lost %v ago", path, age)
+		w.fail("%s: a wait in the kernel begins for a file that was lost %v ago", path, age)
 	}
 }
 
-// check checks the state, in which everybody is where it can get.
+// check checks the state when all goroutines are blocked.
 func (w *world) check() {
 	calling := w.calling()
 	for id, e := range w.reg.entries {
 		if e.id != id || e.unusable || e.closed {
-			w.fail("%s: an entry that does not belong into the registry", e.file.(*fakeFile).path)
+			w.fail("%s: an entry that does not belong in the registry", e.file.(*fakeFile).path)
 		}
 		if len(e.locations) == 0 && e.turn == turnFree && e.pins == 0 {
-			w.fail("%s: an entry that nobody uses", e.file.(*fakeFile).path)
+			w.fail("%s: an unused entry", e.file.(*fakeFile).path)
 		}
 	}
 	for _, l := range w.slots {
 		if l == nil || l.closed {
 			continue
 		}
-		if !l.entry.has(l.lock) {
-			w.fail("%s: an open Lock that its entry does not know", l.path)
+		if !l.entry.isUsedBy(l.lock) {
+			w.fail("%s: the entry of an open Lock does not have the Lock", l.path)
 		}
 		if !l.entry.unusable && w.reg.entries[l.entry.id] != l.entry {
-			w.fail("%s: the entry of an open Lock that the registry does not know", l.path)
+			w.fail("%s: the registry does not have the entry of an open Lock", l.path)
 		}
 		w.checkStats(l)
 	}
@@ -747,23 +740,23 @@ func (w *world) check() {
 	for _, a := range w.acquires {
 		e := w.queued(a)
 		w.checkWait(a)
-		w.checkCircle(a)
+		w.checkCycle(a)
 		switch {
 		case w.hangs("close"):
-			// It may be closing the lost file that it comes from.
+			// It may be closing the lost file that it moved away from.
 		case a.tie && w.hangs("unlock"):
 			// It is giving back what it was granted.
 		case a.cancelled || a.closed || a.reentrant:
 			w.fail("%s: has not returned at once", a.what)
 		case e != nil && a.ctx != nil && a.ctx.Err() != nil:
 			w.fail("%s: is queued, though its context has ended", a.what)
-		case e != nil && w.itself(a):
-			w.fail("%s: waits for itself", a.what)
+		case e != nil && w.reenters(a):
+			w.fail("%s: waits for its own caller", a.what)
 		case e != nil && a.mode != trying:
 		case w.blocked(a) != nil:
 		case calling && a.mode != trying || len(w.hanging) > 0:
 		default:
-			w.fail("%s: is forgotten", a.what)
+			w.fail("%s: neither waits nor returns", a.what)
 		}
 	}
 	for _, task := range w.others {
@@ -776,12 +769,12 @@ func (w *world) check() {
 	}
 }
 
-// has reports whether the open Lock uses the entry.
-func (e *entry) has(l *lock) bool {
+// isUsedBy reports whether the open Lock uses the entry.
+func (e *entry) isUsedBy(l *lock) bool {
 	return slices.ContainsFunc(e.locations, func(loc *location) bool { return slices.Contains(loc.locks, l) })
 }
 
-// checkEntry checks what holds of an entry as long as no goroutine runs.
+// checkEntry checks the invariants of an entry when no goroutine runs.
 func (w *world) checkEntry(e *entry, calling bool) {
 	f := e.file.(*fakeFile)
 	bad := func(format string, args ...any) {
@@ -790,14 +783,14 @@ func (w *world) checkEntry(e *entry, calling bool) {
 	n := 0
 	for q := e.queue.sentinel.next; q != &e.queue.sentinel; q = q.next {
 		if n++; q.next.prev != q || q.prev.next != q {
-			bad("the queue is no ring")
+			bad("the queue is not a ring")
 		}
-		if !e.has(q.lock) || q.lock.closed || q.lock.entry() != e {
-			bad("somebody is queued who does not belong here")
+		if !e.isUsedBy(q.lock) || q.lock.closed || q.lock.entry() != e {
+			bad("a waiter is queued that does not belong here")
 		}
 	}
 	if n != e.queue.n {
-		bad("%d are in the queue", n)
+		bad("%d waiters are in the queue", n)
 	}
 	for i, loc := range e.locations {
 		samePath := func(other *location) bool { return other.path == loc.path }
@@ -811,45 +804,45 @@ func (w *world) checkEntry(e *entry, calling bool) {
 		}
 	}
 	if e.drained != nil && !e.drainingLocked() {
-		bad("somebody waits for the end of a draining that has ended")
+		bad("drained is set, but the draining has ended")
 	}
 
-	mine := f.inode.locked == f
-	if !mine {
-		delete(w.taken, e)
+	ours := f.inode.locked == f
+	if !ours {
+		delete(w.lockedAt, e)
 	}
 	if e.unusable && e.pins > 0 {
-		mine = false // until it is closed, which puts an end to that
+		ours = false // closing the file will release the lock
 	}
 	switch e.turn {
 	case turnFree:
-		if n > 0 || e.hold != nil || mine || f.inCall != "" {
-			bad("the turn is free, and somebody is waiting for it or has something")
+		if n > 0 || e.hold != nil || ours || f.inCall != "" {
+			bad("the turn is free, but there is a waiter, a hold, a lock or a call")
 		}
 	case turnTaken:
 		held := e.hold != nil && slices.ContainsFunc(w.holds, func(h *fuzzHold) bool { return h.Hold == e.hold })
 		switch {
-		case held && !mine:
+		case held && !ours:
 			bad("a hold without the lock")
 		case held && f.inCall != "":
 			bad("a call while the lock is held")
 		case !held && !calling && f.inCall == "":
-			bad("the turn is lost")
+			bad("the turn is taken, but no hold or call uses it")
 		}
 	case turnBlocked, turnParked:
 		switch {
 		case e.hold != nil || f.inCall != "block":
-			bad("who should wait in the kernel does not")
-		case !w.hangs("block", "blocked") && (f.inode.locked == nil || mine):
-			bad("the lock is free, and it still waits")
+			bad("no call waits in the kernel")
+		case !w.hangs("block", "blocked") && (f.inode.locked == nil || ours):
+			bad("the lock is free, and the call still waits")
 		}
 	case turnPolled:
 		if e.hold != nil || f.inCall != "" && f.inCall != "try" || n == 0 && !calling && f.inCall == "" {
-			bad("it should not poll")
+			bad("the poller should not poll")
 		}
 	case turnUnlocking:
 		if e.hold != nil || f.inCall != "unlock" && !calling {
-			bad("it should not be draining")
+			bad("the thread should not be draining")
 		}
 	}
 }
@@ -881,7 +874,7 @@ func (w *world) checkStats(l *fuzzLock) {
 		}
 	}
 	if bad {
-		w.fail("%s: impossible: %+v\nacquired %d, cancelled %d, moved %t, turned away %d, under way %d", l.path, s,
+		w.fail("%s: impossible Stats: %+v\nacquired %d, cancelled %d, moved %t, turned away %d, under way %d", l.path, s,
 			w.acquired[l.entry], w.cancelled[l.entry], w.moved, w.turnedAway, len(w.acquires))
 	}
 }

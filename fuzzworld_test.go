@@ -15,10 +15,9 @@ import (
 	"time"
 )
 
-// What happens in a schedule.
+// The events of a schedule follow.
 
-// world is the process under test, its surroundings, and what is known about
-// them: the reference model.
+// world is the process under test, its environment, and the reference model of both.
 type world struct {
 	*testing.T
 	k   *fakeKernel
@@ -38,23 +37,23 @@ type world struct {
 	mostThreads int32
 	again       *fuzzContext
 
-	// What is granted and given up by entry, for as long as no Lock has moved to
-	// another entry and taken counts along.
+	// acquired and cancelled count the outcomes by entry. They are exact until a Lock moves
+	// to a different entry, which moves counts, too.
 	acquired, cancelled map[*entry]uint64
 	granted             uint64 // in all
 	moved               bool
 	handedOver          map[*entry]uint64
-	// taken is when the kernel's lock was last taken, at the latest.
-	taken map[*entry]time.Time
-	// givenBack says that an acquire failed since the event, perhaps with the lock.
+	// The kernel's lock of an entry was last acquired at lockedAt or earlier.
+	lockedAt map[*entry]time.Time
+	// givenBack is set when an acquire has failed since the event, perhaps with the lock.
 	givenBack bool
-	// turnedAway counts who left a queue without having cancelled.
+	// turnedAway counts the waiters that left a queue without being cancelled.
 	turnedAway uint64
-	// changed is when a path was last given to another file.
+	// changed is when a path last got a different file.
 	changed map[string]time.Time
-	// mischiefs counts what was done to files.
-	mischiefs int
-	// began is when the event did, and turns whose turns it was before it.
+	// fileChanges counts the changes of files.
+	fileChanges int
+	// began is when the event began, and turns are the turns of all entries before it.
 	began time.Time
 	turns map[*entry]turn
 
@@ -65,11 +64,11 @@ type world struct {
 	slow    map[string]bool
 	hanging []hangingCall
 	pausing int
-	// troubled is when a watch was last perhaps kept from moving those who wait.
-	troubled time.Time
+	// watchDelayedAt is when a watch may last have been kept from moving waiters.
+	watchDelayedAt time.Time
 }
 
-// goroutine makes acquires, one after another.
+// goroutine makes acquires, one after the other.
 type goroutine struct {
 	id   uint64
 	work chan func()
@@ -80,7 +79,7 @@ type fuzzLock struct {
 	*Lock
 	closed bool
 
-	// When last looked at:
+	// The following are from the last check.
 	entry         *entry
 	before, stats Stats
 }
@@ -103,8 +102,7 @@ func (c *fuzzContext) endedBefore(t time.Time) bool {
 	return ok && deadline.Before(t)
 }
 
-// fuzzTask is a call that may take its time. The fields of its outcome are set
-// when done is.
+// fuzzTask is a call that may wait. The fields of its outcome are set when done is.
 type fuzzTask struct {
 	what   string
 	ctx    *fuzzContext
@@ -121,26 +119,29 @@ type fuzzAcquire struct {
 	goroutine *goroutine
 	mode      waitMode
 	hold      *Hold
-	returned  time.Time
-	slow      bool // some call did not return while it was under way
-	gone      bool // its directory did not exist at some time meanwhile
-	tie       bool // it was cancelled, but perhaps granted before it noticed
-	over      bool // its context was cancelled
-	inVain    bool // it was closed while it was in the kernel
-	rivals    bool // somebody else had or wanted the lock meanwhile
-	itself    bool // it had the lock itself meanwhile
-	waited    bool // it was queued
-	behind    bool // it was overtaken, as it may be
-	circle    bool // it waited in a circle
 	arrived   time.Time
-	cameBack  time.Time // from its own wait in the kernel, to queue elsewhere
+	returned  time.Time
+	// requeuedAt is when it was queued at a different entry, after its own wait in the kernel.
+	requeuedAt time.Time
 
-	// What is known beforehand.
+	// The following are set if the state was observed while the acquire was under way.
+	slow           bool // a call hung
+	gone           bool // its directory did not exist
+	tie            bool // it was cancelled, but perhaps granted before it noticed
+	contextEnded   bool // its context was cancelled
+	closedInKernel bool // its Lock was closed while it was in the kernel
+	mayBeBusy      bool // TryAcquire might return ErrBusy
+	reenters       bool // its own caller held the lock
+	waited         bool // it was queued
+	mayBeOvertaken bool
+	cycle          bool // it waited in a cycle
+
+	// The following are known beforehand.
 	reentrant, cancelled, closed bool
-	looks                        bool // at the path, before it is refused or waits
+	mustCheck                    bool // the path, before it is refused or waits
 }
 
-// fuzzError is what the kernel answers to a call that fails.
+// fuzzError is the error of a call that the kernel fails.
 type fuzzError struct {
 	call            string
 	seen, delivered bool
@@ -155,7 +156,7 @@ type hangingCall struct {
 
 var errNoMorePause = errors.New("paused already")
 
-// hook is the kernel's.
+// hook is the hook of the fake kernel.
 func (w *world) hook(call, path string) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -175,14 +176,14 @@ func (w *world) hook(call, path string) error {
 		<-h.goOn
 		w.mu.Lock()
 	}
-	looks := call == "sameAt" || call == "open"
-	if looks && w.pausing > 0 {
-		w.troubled = time.Now() // who pauses has the turn and goes first
+	checksPath := call == "sameAt" || call == "open"
+	if checksPath && w.pausing > 0 {
+		w.watchDelayedAt = time.Now() // the acquire that pauses has the turn and goes first
 	}
 	if err := w.failing[call]; err != nil {
 		delete(w.failing, call)
-		if looks {
-			w.troubled = time.Now()
+		if checksPath {
+			w.watchDelayedAt = time.Now()
 		}
 		err.seen = true
 		return err
@@ -190,7 +191,7 @@ func (w *world) hook(call, path string) error {
 	return nil
 }
 
-// goOn lets a call return that does not, and reports whether there was one.
+// goOn lets a call that hangs return, and reports whether there was one.
 func (w *world) goOn(which int) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -209,7 +210,7 @@ func (w *world) fail(format string, args ...any) {
 	w.Fatalf("%s\nafter\n%s", fmt.Sprintf(format, args...), w.history.String())
 }
 
-// log notes an event; with go test -v it is to be seen even if a panic is next.
+// log notes an event. With go test -v it is printed at once, even if a panic is next.
 func (w *world) log(format string, args ...any) {
 	line := fmt.Sprintf("%v: ", time.Since(bubbleStart)) + fmt.Sprintf(format, args...)
 	if testing.Verbose() {
@@ -218,7 +219,7 @@ func (w *world) log(format string, args ...any) {
 	w.history.WriteString("\t" + line + "\n")
 }
 
-// bubbleStart is when time starts in a bubble.
+// bubbleStart is the time at which a bubble's clock starts.
 var bubbleStart = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // start makes a call on a goroutine of its own. When it has returned, finish
@@ -261,7 +262,7 @@ func (w *world) close(slot int, l *fuzzLock) {
 				a.closed = true
 				w.turnedAway++
 			case w.blocked(a) != nil:
-				a.inVain = true
+				a.closedInKernel = true
 			}
 		}
 	})
@@ -336,13 +337,13 @@ func (w *world) acquire(slot, which int, mode waitMode, kind int) {
 	}
 	a.arrived = time.Now()
 	w.frozen(func() {
-		a.looks = w.looks(a)
-		// Of what was lost just now nobody knows when it will be noticed.
-		a.reentrant = w.itself(a) && !w.lost(e, l.path)
-		if a.looks {
-			a.reentrant = w.mine(a, func(h *fuzzHold) bool { return h.inode == w.k.files[l.path] })
+		a.mustCheck = w.mustCheck(a)
+		// It is not known when a file that was lost just now will be noticed.
+		a.reentrant = w.reenters(a) && !w.lost(e, l.path)
+		if a.mustCheck {
+			a.reentrant = w.callerHolds(a, func(h *fuzzHold) bool { return h.inode == w.k.files[l.path] })
 		}
-		a.rivals = w.rivals(l)
+		a.mayBeBusy = w.mayBeBusy(l)
 	})
 	a.finish = func(err error) { w.frozen(func() { w.acquireDone(a) }) }
 	w.acquires = append(w.acquires, a)
@@ -355,7 +356,7 @@ func (w *world) acquire(slot, which int, mode waitMode, kind int) {
 	}
 }
 
-// cancel ends a context, perhaps at the same time as something else happens.
+// cancel ends a context. With tie, the next event happens at the same time.
 func (w *world) cancel(which int, tie bool) {
 	var tasks []*fuzzTask
 	for _, a := range w.acquires {
@@ -376,7 +377,7 @@ func (w *world) cancel(which int, tie bool) {
 	w.frozen(func() {
 		for _, a := range w.acquires {
 			if task == &a.fuzzTask {
-				a.over = true
+				a.contextEnded = true
 				a.cancelled = a.cancelled || w.queued(a) != nil
 				a.tie = a.tie || tie
 			}
@@ -385,7 +386,7 @@ func (w *world) cancel(which int, tie bool) {
 	task.ctx.cancel(task.ctx.cause)
 }
 
-// hold picks a hold.
+// hold returns a live or a released hold, and its name.
 func (w *world) hold(which int, released bool) (h *fuzzHold, name string) {
 	from, name := w.holds, "hold"
 	if released {
@@ -422,9 +423,9 @@ func (w *world) checkHold(which int, again bool) {
 		return
 	}
 	lost := func() bool { return w.k.inode(h.Path()) != h.inode }
-	before, mischiefs := lost(), w.mischiefs
+	before, fileChanges := lost(), w.fileChanges
 	w.start("check "+name, nil, h.Check, func(err error) {
-		meanwhile := w.mischiefs > mischiefs // before it looked, or after
+		meanwhile := w.fileChanges > fileChanges // before its check, or after
 		if again || before && !meanwhile || err != nil {
 			w.explained(err, "check", h.Path(), func(err error) bool {
 				return again && errors.Is(err, ErrReleased) || (before || meanwhile) && errors.Is(err, ErrLost)
@@ -445,7 +446,7 @@ func (w *world) dup(which int, again bool) {
 		}
 		return err
 	}, func(err error) {
-		released := slices.Contains(w.released, h) // by now
+		released := slices.Contains(w.released, h) // when dup returns
 		if released || err != nil {
 			w.explained(err, "dup", h.Path(), func(err error) bool {
 				return released && errors.Is(err, ErrReleased)
@@ -480,28 +481,28 @@ func (w *world) foreign(which int, path string, wait bool) {
 			w.log("foreigner %d waits for %s", which, path)
 			go f.waitForLock()
 		} else if f.tryLock() {
-			w.log("foreigner %d has %s", which, path)
+			w.log("foreigner %d locks %s", which, path)
 		} else {
 			return
 		}
 		w.foreigners[which] = f
-	case w.has(f):
+	case w.isLockedBy(f):
 		w.log("foreigner %d unlocks %s", which, f.path)
 		f.release()
 		w.foreigners[which] = nil
 	}
 }
 
-// has reports whether another process has the lock that it wanted.
-func (w *world) has(f *fakeFile) (has bool) {
-	w.frozen(func() { has = f.inode.locked == f })
-	return has
+// isLockedBy reports whether another process holds the lock that it tried or waited for.
+func (w *world) isLockedBy(f *fakeFile) (locked bool) {
+	w.frozen(func() { locked = f.inode.locked == f })
+	return locked
 }
 
 func (w *world) gone(path string) bool { return w.k.gone[filepath.Dir(path)] }
 
-func (w *world) mischief(what, path int) {
-	w.mischiefs++
+func (w *world) changeFiles(what, path int) {
+	w.fileChanges++
 	p, to := fuzzPaths[path], fuzzPaths[(path+1)%numPaths]
 	names := []string{p}
 	dir := filepath.Dir(p)
@@ -524,7 +525,7 @@ func (w *world) mischief(what, path int) {
 	case what == fileRemoveDir && !w.k.gone[dir]:
 		w.log("remove %s", dir)
 		w.k.removeDir(dir)
-		names = fuzzPaths[:] // any that was there
+		names = fuzzPaths[:] // any of them may have been there
 	case what == fileMakeDir && w.k.gone[dir]:
 		w.log("make %s", dir)
 		w.k.makeDir(dir)
@@ -537,24 +538,24 @@ func (w *world) mischief(what, path int) {
 	}
 }
 
-// settle lets everybody get where it can get and checks what can be checked.
+// settle waits until all goroutines are blocked, and checks the state.
 func (w *world) settle() {
 	synctest.Wait()
 	w.frozen(func() {
 		for _, a := range w.acquires {
 			a.slow = a.slow || len(w.hanging) > 0
 			a.gone = a.gone || w.gone(a.lock.path)
-			a.rivals = a.rivals || w.rivals(a.lock)
-			a.itself = a.itself || w.itself(a)
+			a.mayBeBusy = a.mayBeBusy || w.mayBeBusy(a.lock)
+			a.reenters = a.reenters || w.reenters(a)
 			a.waited = a.waited || w.queued(a) != nil
-			a.behind = a.behind || w.leftBehind(a)
-			a.circle = a.circle || w.circle(a) != nil
-			// Who looks at the path first finds out later what is so then.
+			a.mayBeOvertaken = a.mayBeOvertaken || w.mayBeOvertaken(a)
+			a.cycle = a.cycle || w.cycle(a) != nil
+			// An acquire that checks the path first decides later, by the state then.
 			a.reentrant = a.reentrant && !w.hangs("sameAt", "open") &&
-				!(a.looks && (w.pausing > 0 || len(w.hanging) > 0))
+				!(a.mustCheck && (w.pausing > 0 || len(w.hanging) > 0))
 		}
 		if len(w.hanging) > 0 {
-			w.troubled = time.Now()
+			w.watchDelayedAt = time.Now()
 		}
 	})
 	for _, l := range w.slots {
@@ -564,13 +565,13 @@ func (w *world) settle() {
 			for _, a := range w.acquires {
 				if a.lock == l {
 					w.turnedAway++
-					a.circle = true // perhaps, for a moment
+					a.cycle = true // perhaps, for a moment
 				}
 			}
 		}
 	}
 	w.givenBack = false
-	// Those who failed first: whoever is left has not been overtaken by them.
+	// Failed acquires come first: they set givenBack, and have overtaken no other.
 	for _, succeeded := range []bool{false, true} {
 		for _, a := range w.acquires {
 			if a.done.Load() && (a.err == nil) == succeeded {
@@ -599,8 +600,8 @@ func (w *world) settle() {
 	w.frozen(w.check)
 }
 
-// end lets everything come to its end: nobody cancels any more, and everybody
-// who waits has to be served.
+// end releases all holds and lets all calls return. No acquire is cancelled any more, and every
+// waiter must get the lock.
 func (w *world) end() {
 	w.log("the end")
 	if w.noThreads {

@@ -11,51 +11,51 @@ import (
 	"time"
 )
 
-// The rules of pathCheck, as rows: what happens at which time, and what is trusted then.
+// pathCheck keeps its rules. Each step is an event, its time, and what is trusted then.
 func TestRulesOfPathChecks(t *testing.T) {
 	const ms = int64(time.Millisecond)
 	const bubble = -1 << 60
 	type step struct {
-		at     int64
-		do     func(c *pathCheck, t int64)
-		due    bool
-		vouch  bool // for change time 7
-		handed bool // due after a hand-over
+		at               int64
+		do               func(c *pathCheck, t int64)
+		due              bool
+		vouches          bool // for change time 7
+		dueAfterHandOver bool
 	}
-	look := func(c *pathCheck, t int64) {}
-	pass := func(c *pathCheck, t int64) { c.passed(t) }
-	note := func(ctime int64) func(c *pathCheck, t int64) {
+	none := func(c *pathCheck, t int64) {}
+	passed := func(c *pathCheck, t int64) { c.passed(t) }
+	noted := func(ctime int64) func(c *pathCheck, t int64) {
 		return func(c *pathCheck, t int64) { c.passed(t); c.noteCtime(ctime, t) }
 	}
 	for name, steps := range map[string][]step{
 		"a check is trusted for a time": {
-			{100 * ms, pass, false, false, false}, {101 * ms, look, false, false, false}, {101*ms + 1, look, false, false, true},
-			{110 * ms, look, false, false, true}, {110*ms + 1, look, true, false, true},
+			{100 * ms, passed, false, false, false}, {101 * ms, none, false, false, false}, {101*ms + 1, none, false, false, true},
+			{110 * ms, none, false, false, true}, {110*ms + 1, none, true, false, true},
 		},
-		"a check of the future is not": {{100 * ms, pass, false, false, false}, {100*ms - 1, look, true, false, true}},
-		"nor one of a bubble":          {{bubble, pass, false, false, false}, {100 * ms, look, true, false, true}},
-		"nor one from outside of it":   {{100 * ms, pass, false, false, false}, {bubble, look, true, false, true}},
+		"a check from the future is not trusted": {{100 * ms, passed, false, false, false}, {100*ms - 1, none, true, false, true}},
+		"nor one from inside a bubble":           {{bubble, passed, false, false, false}, {100 * ms, none, true, false, true}},
+		"nor one from outside a bubble":          {{100 * ms, passed, false, false, false}, {bubble, none, true, false, true}},
 		"a change time is trusted when its tick is over": {
-			{100 * ms, note(7), false, false, false}, {110*ms - 1, note(7), false, false, false}, {110 * ms, note(7), false, true, false},
-			{111 * ms, note(8), false, false, false}, {121 * ms, note(8), false, false, false},
+			{100 * ms, noted(7), false, false, false}, {110*ms - 1, noted(7), false, false, false}, {110 * ms, noted(7), false, true, false},
+			{111 * ms, noted(8), false, false, false}, {121 * ms, noted(8), false, false, false},
 		},
-		"that a check without it passed counts": {{100 * ms, note(7), false, false, false}, {110 * ms, pass, false, true, false}},
-		"that time passed does not":             {{100 * ms, note(7), false, false, false}, {110 * ms, look, false, false, true}},
-		"seen again, it begins again": {
-			{100 * ms, note(7), false, false, false}, {110 * ms, note(8), false, false, false}, {111 * ms, note(7), false, false, false},
-			{121 * ms, note(7), false, true, false},
+		"a later check that does not read the change time counts": {{100 * ms, noted(7), false, false, false}, {110 * ms, passed, false, true, false}},
+		"time that passes without a check does not":               {{100 * ms, noted(7), false, false, false}, {110 * ms, none, false, false, true}},
+		"a change time that comes back starts a new tick": {
+			{100 * ms, noted(7), false, false, false}, {110 * ms, noted(8), false, false, false}, {111 * ms, noted(7), false, false, false},
+			{121 * ms, noted(7), false, true, false},
 		},
-		"and so it does in a bubble": {
-			{100 * ms, note(7), false, false, false}, {bubble, note(7), false, false, false}, {200 * ms, note(7), false, false, false},
-			{210 * ms, note(7), false, true, false},
+		"a change time that is read in a bubble does, too": {
+			{100 * ms, noted(7), false, false, false}, {bubble, noted(7), false, false, false}, {200 * ms, noted(7), false, false, false},
+			{210 * ms, noted(7), false, true, false},
 		},
-		"no change time is never trusted": {{100 * ms, note(noCtime), false, false, false}, {120 * ms, note(noCtime), false, false, false}},
+		"noCtime is never trusted": {{100 * ms, noted(noCtime), false, false, false}, {120 * ms, noted(noCtime), false, false, false}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var c pathCheck
 			for i, s := range steps {
 				s.do(&c, s.at)
-				if got := [3]bool{c.due(s.at), c.vouches(7), c.dueAfterHandOver(s.at)}; got != [3]bool{s.due, s.vouch, s.handed} {
+				if got := [3]bool{c.due(s.at), c.vouches(7), c.dueAfterHandOver(s.at)}; got != [3]bool{s.due, s.vouches, s.dueAfterHandOver} {
 					t.Errorf("step %d: due %t, vouches %t, due after a hand-over %t", i, got[0], got[1], got[2])
 				}
 				if c.vouches(noCtime) {
@@ -67,7 +67,7 @@ func TestRulesOfPathChecks(t *testing.T) {
 }
 
 // The clock of a file system may stand still for a tick. A rename within the tick of the
-// file's last change does not show in the change time.
+// file's last change leaves the change time as it was, and is noticed nevertheless.
 func TestRenameWithinATickIsNoticed(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		for range 3 {
@@ -84,8 +84,9 @@ func TestRenameWithinATickIsNoticed(t *testing.T) {
 	})
 }
 
-// inTheAlarm returns an entry and when its test alarm has gone off.
-func inTheAlarm(t *testing.T, test func(e *entry, a *alarm, set func(interval time.Duration), rung func(want ...time.Duration))) {
+// withAlarm runs test with an alarm of an entry. Its set sets the alarm, and its wentOff
+// checks when the alarm has gone off.
+func withAlarm(t *testing.T, test func(e *entry, a *alarm, set func(interval time.Duration), wentOff func(want ...time.Duration))) {
 	synctest.Test(t, func(t *testing.T) {
 		e := &entry{}
 		e.queue.init()
@@ -108,32 +109,33 @@ func inTheAlarm(t *testing.T, test func(e *entry, a *alarm, set func(interval ti
 			mu.Lock()
 			defer mu.Unlock()
 			if !slices.Equal(at, want) {
-				t.Errorf("rung at %v, want %v", at, want)
+				t.Errorf("the alarm went off at %v, want %v", at, want)
 			}
 		})
 	})
 }
 
-func TestAlarmGoesOffOnceForAllWhoSetIt(t *testing.T) {
-	inTheAlarm(t, func(e *entry, a *alarm, set func(time.Duration), rung func(...time.Duration)) {
+// An alarm that is set several times goes off once. It can be set again after that.
+func TestAlarmThatIsSetTwiceGoesOffOnce(t *testing.T) {
+	withAlarm(t, func(e *entry, a *alarm, set func(time.Duration), wentOff func(...time.Duration)) {
 		for range 3 {
 			set(time.Second)
 			time.Sleep(time.Second / 4)
 		}
-		rung()
+		wentOff()
 		time.Sleep(time.Second)
-		rung(time.Second)
+		wentOff(time.Second)
 		set(time.Second)
 		time.Sleep(time.Second)
-		rung(time.Second, 2750*time.Millisecond)
+		wentOff(time.Second, 2750*time.Millisecond)
 	})
 }
 
-// The timer of a bubble that has ended never fires. The alarm is set again, and if the
-// old timer fires after all it neither rings nor puts the new one off.
+// The timer of a bubble that has ended never fires, and the alarm is set again. If the old
+// timer fires after all, the alarm does not go off, and the new timer stays.
 func TestAlarmThatNeverGoesOffIsReplaced(t *testing.T) {
 	for _, due := range []time.Duration{-time.Hour, time.Hour} {
-		inTheAlarm(t, func(e *entry, a *alarm, set func(time.Duration), rung func(...time.Duration)) {
+		withAlarm(t, func(e *entry, a *alarm, set func(time.Duration), wentOff func(...time.Duration)) {
 			set(time.Second)
 			time.Sleep(time.Second / 2)
 			e.mu.Lock()
@@ -141,20 +143,20 @@ func TestAlarmThatNeverGoesOffIsReplaced(t *testing.T) {
 			e.mu.Unlock()
 			set(time.Second)
 			time.Sleep(time.Second / 2)
-			rung() // the old one does not
+			wentOff() // the old one does not
 			e.mu.Lock()
 			if !a.isSet {
 				t.Error("the old timer cleared the alarm")
 			}
 			e.mu.Unlock()
 			time.Sleep(time.Second / 2)
-			rung(1500 * time.Millisecond)
+			wentOff(1500 * time.Millisecond)
 		})
 	}
 }
 
-// hangingCheck has a path check of a file that another process holds hang. Then goOn lets
-// it return.
+// hangingCheck makes the path checks of a file that another process holds hang until goOn is
+// called.
 func hangingCheck(e *engine) (f foreigner, first *acquiring, goOn func()) {
 	f = e.lockedElsewhere()
 	first = e.acquire(e.l)
@@ -163,8 +165,8 @@ func hangingCheck(e *engine) (f foreigner, first *acquiring, goOn func()) {
 	return f, first, goOn
 }
 
-// A server does not answer. Of all Locks of a path, one check hangs, and every acquire
-// that is cancelled returns.
+// A server does not answer. One check hangs for all Locks of a path, and every acquire that
+// is cancelled returns.
 func TestOneCheckOfAPathHangs(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		f, first, goOn := hangingCheck(e)
@@ -173,10 +175,10 @@ func TestOneCheckOfAPathHangs(t *testing.T) {
 		for range 100 {
 			line = append(line, e.acquire(e.open(fakePath)))
 		}
-		another := e.open(fakePath)
+		other := e.open(fakePath)
 		time.Sleep(time.Minute)
 		var tries []*acquiring
-		for _, l := range []*Lock{e.l, another} {
+		for _, l := range []*Lock{e.l, other} {
 			tries = append(tries, e.start(func(context.Context) (*Hold, error) { return l.TryAcquire() }))
 		}
 		time.Sleep(time.Minute)
@@ -186,7 +188,7 @@ func TestOneCheckOfAPathHangs(t *testing.T) {
 		}
 		e.k.setHook(nil)
 		goOn()
-		// Its result is old: it takes one more check to refuse them.
+		// The result is old. One more check is needed to refuse the tries.
 		for _, a := range tries {
 			a.failed(ErrBusy)
 		}
@@ -196,7 +198,8 @@ func TestOneCheckOfAPathHangs(t *testing.T) {
 	})
 }
 
-// A TryAcquire that joins a check does not make another after one that began later.
+// A TryAcquire that would be refused waits for two checks at most, even if both are too old
+// at their end.
 func TestRefusalTakesTwoChecksAtMost(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		f := e.lockedElsewhere()
@@ -248,8 +251,8 @@ func TestCancelWhileACheckHangs(t *testing.T) {
 	}
 }
 
-// There is a bound on the checks that hang, over all paths. Beyond it, paths are not
-// checked, and nothing else changes.
+// At most maxChecks path checks hang, over all paths. Beyond that, paths are not checked, and
+// nothing else changes.
 func TestChecksThatHangAreBounded(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		var line []*acquiring
@@ -277,7 +280,7 @@ func TestChecksThatHangAreBounded(t *testing.T) {
 		goOn()
 		synctest.Wait()
 		time.Sleep(watchInterval)
-		e.called("sameAt", before+maxChecks+len(locks)) // all of them come back
+		e.called("sameAt", before+maxChecks+len(locks)) // every path is checked again
 		for i, f := range others {
 			f.release()
 			e.release(line[i].got())
@@ -285,7 +288,7 @@ func TestChecksThatHangAreBounded(t *testing.T) {
 	})
 }
 
-// The search stays in the bubble in which the goroutines wait, whatever waits elsewhere.
+// A search for deadlocks in a bubble works while goroutines outside of the bubble wait, too.
 func TestSearchForDeadlocksStaysInItsBubble(t *testing.T) {
 	_, locks := manyPacks(t, 4)
 	outside := make(chan error)
@@ -335,8 +338,8 @@ func TestSearchForDeadlocksStaysInItsBubble(t *testing.T) {
 	}
 }
 
-// WaitDrained ends when the Lock moves away from the orphaned wait, as Stats shows
-// nothing then. That of a Lock that stays goes on.
+// WaitDrained returns when its Lock moves away from the orphaned wait, as Stats shows no
+// orphaned wait then. WaitDrained of a Lock that stays goes on.
 func TestWaitDrainedEndsWithAMove(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		e.k.link(fakePath, otherPath)
@@ -359,7 +362,7 @@ func TestWaitDrainedEndsWithAMove(t *testing.T) {
 	})
 }
 
-// What counts is how often the acquire moves in a row, not in its life.
+// An acquire that waits between its moves may move any number of times.
 func TestWaiterMovesAnyNumberOfTimes(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		f := e.lockedElsewhere()
@@ -377,7 +380,7 @@ func TestWaiterMovesAnyNumberOfTimes(t *testing.T) {
 	})
 }
 
-// The same for one that waits on its own thread.
+// An acquire that waits on its own thread between its moves may move any number of times, too.
 func TestBlockingAcquireMovesAnyNumberOfTimes(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		f := e.lockedElsewhere()
@@ -395,8 +398,8 @@ func TestBlockingAcquireMovesAnyNumberOfTimes(t *testing.T) {
 	})
 }
 
-// A file that was renamed away and back is the one that was there: an acquire that finds
-// that out goes on with its turn, and has checked the path.
+// A file that was renamed away and back is not lost. An acquire that finds this out keeps its
+// turn, and its check of the path counts.
 func TestFileThatComesBackCountsAsChecked(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		f := e.lockedElsewhere()

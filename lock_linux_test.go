@@ -24,9 +24,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The questions that servers are asked have the right answers on a file system that
-// is none.
-func TestQuestionsToServers(t *testing.T) {
+// The queries for servers return the right answers on a local file system.
+func TestServerQueriesOnALocalFileSystem(t *testing.T) {
 	for _, n := range []network{noNetwork, nfs, smb, otherNetwork} {
 		dir := filepath.Join(t.TempDir(), "pack")
 		if err := os.Mkdir(dir, 0o777); err != nil {
@@ -49,8 +48,8 @@ func TestQuestionsToServers(t *testing.T) {
 		if ok, err := f.try(); !ok || err != nil {
 			t.Fatal(ok, err)
 		}
-		if held, err := f.serverStillGrants(); !held || err != nil {
-			t.Errorf("network %d: held %v, %v", n, held, err)
+		if grants, err := f.serverStillGrants(); !grants || err != nil {
+			t.Errorf("network %d: still grants %v, %v", n, grants, err)
 		}
 		if linked, _, err := f.stat(); !linked || err != nil {
 			t.Errorf("network %d: linked %v, %v", n, linked, err)
@@ -94,23 +93,23 @@ func TestQuestionsToServers(t *testing.T) {
 	}
 }
 
-// What is dear to a server is asked once in expensiveCheckInterval.
-func TestDearQuestionsAreRare(t *testing.T) {
+// Expensive checks are allowed once in expensiveCheckInterval.
+func TestExpensiveChecksAreRare(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := new(osFile)
 		for _, row := range []struct {
 			after time.Duration
-			asks  bool
+			allow bool
 		}{{0, true}, {0, false}, {expensiveCheckInterval - 1, false}, {1, true}, {expensiveCheckInterval - 1, false}} {
 			time.Sleep(row.after)
-			if asks := f.allowExpensiveCheck(); asks != row.asks {
-				t.Errorf("%v later: %v, want %v", row.after, asks, row.asks)
+			if allow := f.allowExpensiveCheck(); allow != row.allow {
+				t.Errorf("%v later: %v, want %v", row.after, allow, row.allow)
 			}
 		}
 	})
 }
 
-// On a file system that does not count links, none is no sign.
+// On a file system that does not count links, a file without links counts as linked.
 func TestLinksThatAreNotCounted(t *testing.T) {
 	path := filepath.Join(t.TempDir(), FileName)
 	f, err := openFile(path)
@@ -127,6 +126,7 @@ func TestLinksThatAreNotCounted(t *testing.T) {
 	}
 }
 
+// directory returns the path up to its last element, without cleaning it.
 func TestDirectoryOfAPath(t *testing.T) {
 	for path, want := range map[string]string{
 		"/a/b/.grex-lock":     "/a/b",
@@ -144,9 +144,9 @@ func TestDirectoryOfAPath(t *testing.T) {
 	}
 }
 
-// Of a name, both directories are asked: a directory that another machine renamed is
-// remembered by its parent.
-func TestDirectoriesThatRememberAName(t *testing.T) {
+// The directories that must be refreshed for a path are its directory and that directory's
+// parent, because the client caches a directory that another machine renamed in its parent.
+func TestDirectoriesToRefreshForAPath(t *testing.T) {
 	for path, want := range map[string][]string{
 		"/srv/pack/.grex-lock": {"/srv", "/srv/pack"},
 		"/pack/.grex-lock":     {"/", "/pack"},
@@ -159,27 +159,29 @@ func TestDirectoriesThatRememberAName(t *testing.T) {
 	}
 }
 
-func TestCallIsRepeatedWhileAClientConnectsAgain(t *testing.T) {
+// A call that returns EAGAIN, because the client is reconnecting, is repeated up to maxAgain
+// times.
+func TestCallIsRepeatedWhileAClientReconnects(t *testing.T) {
 	for _, row := range []struct {
-		until int // so many EAGAIN
+		again int // how often it returns EAGAIN
 		then  error
 		calls int
 	}{{0, nil, 1}, {3, nil, 4}, {3, unix.EBADF, 4}, {maxAgain - 1, nil, maxAgain}, {maxAgain + 5, unix.EAGAIN, maxAgain}} {
 		calls := 0
 		err := whileEAGAIN(func() error {
-			if calls++; calls <= row.until {
+			if calls++; calls <= row.again {
 				return unix.EAGAIN
 			}
 			return row.then
 		})
 		if err != row.then || calls != row.calls {
-			t.Errorf("%d times EAGAIN: %v after %d calls, want %v after %d", row.until, err, calls, row.then, row.calls)
+			t.Errorf("%d times EAGAIN: %v after %d calls, want %v after %d", row.again, err, calls, row.then, row.calls)
 		}
 	}
 }
 
-// A server that cannot be asked, because this process can open no file, is an error: what
-// the client remembers must not be taken for its answer.
+// A check that cannot query the server, because this process can open no file, returns an
+// error. What the client caches must not be taken for the server's answer.
 func TestCheckWithoutDescriptorsIsAnError(t *testing.T) {
 	path := filepath.Join(t.TempDir(), FileName)
 	f, err := openFile(path)
@@ -210,33 +212,33 @@ func init() {
 	childRoles["lease"] = childLease
 }
 
-// childLease has a lease on a file and gives it up when it is asked to and has been
-// told that it may.
+// childLease holds a lease on a file. When the kernel breaks the lease, it waits for a line of
+// input and then gives up the lease.
 func childLease(args []string) error {
 	f, err := os.OpenFile(args[0], os.O_RDWR|os.O_CREATE, 0o666)
 	if err != nil {
 		return err
 	}
-	asked := make(chan os.Signal, 1)
-	signal.Notify(asked, unix.SIGIO)
+	breaks := make(chan os.Signal, 1)
+	signal.Notify(breaks, unix.SIGIO)
 	if _, err := unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_WRLCK); err != nil {
 		fmt.Println("no leases:", err)
 		return nil
 	}
 	fmt.Println("leased")
-	<-asked
-	fmt.Println("asked")
+	<-breaks
+	fmt.Println("breaking")
 	bufio.NewReader(os.Stdin).ReadString('\n')
 	_, err = unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_UNLCK)
 	return err
 }
 
-// Whoever has a lease on the sidecar is waited for, and is not an error.
+// Open waits while another process has a lease on the lock file. A lease is no error.
 func TestOpenWaitsForALease(t *testing.T) {
 	dir := t.TempDir()
 	child := childStart(t, "lease", filepath.Join(dir, FileName))
 	if line, err := child.stdout.ReadString('\n'); err != nil || line != "leased\n" {
-		t.Skipf("no lease is to be had here, whose end could be waited for: %s%v", line, err)
+		t.Skipf("no leases here: %s%v", line, err)
 	}
 	opened := make(chan error, 1)
 	go func() {
@@ -250,7 +252,7 @@ func TestOpenWaitsForALease(t *testing.T) {
 		}
 		opened <- err
 	}()
-	child.expect("asked")
+	child.expect("breaking")
 	select {
 	case err := <-opened:
 		t.Fatalf("opened under the lease: %v", err)
@@ -263,12 +265,13 @@ func TestOpenWaitsForALease(t *testing.T) {
 	child.finish()
 }
 
-func TestSidecarOfSomebodyElseInStickyDirectory(t *testing.T) {
-	// Where Linux denies O_CREAT on a file that is there: see openFD.
+// A lock file of another user in a sticky directory, on which Linux denies O_CREAT, can be
+// opened for writing and locked: see openFD.
+func TestLockFileOfAnotherUserInStickyDirectory(t *testing.T) {
 	const env = "PACKLOCK_TEST_STICKY"
 	if os.Getenv(env) == "" {
 		if os.Geteuid() != 0 {
-			t.Skip("only root can make a file somebody else's")
+			t.Skip("only root can give a file to another user")
 		}
 		dir := filepath.Join(t.TempDir(), "sticky")
 		mkdir(t, dir, 0o777|fs.ModeSticky)
@@ -277,7 +280,7 @@ func TestSidecarOfSomebodyElseInStickyDirectory(t *testing.T) {
 		if err := os.Chown(path, 1, 1); err != nil {
 			t.Fatal(err)
 		}
-		// The directory that t.TempDir makes its directories in is for one's own use.
+		// Only its owner can enter the directory in which t.TempDir makes its directories.
 		if err := os.Chmod(filepath.Dir(filepath.Dir(dir)), 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -286,8 +289,8 @@ func TestSidecarOfSomebodyElseInStickyDirectory(t *testing.T) {
 	unprivileged(t, func(t *testing.T) {
 		dir := os.Getenv(env)
 		path := filepath.Join(dir, FileName)
-		// Where fs.protected_regular is 0, or the file system knows nothing of
-		// it, the kernel has to be told to.
+		// If fs.protected_regular is 0, or does not apply to the file system, the kernel
+		// must be made to deny it.
 		if err := openToCreate(path); err == nil {
 			denyCreation(t)
 		}
@@ -311,11 +314,11 @@ func openToCreate(path string) error {
 	return err
 }
 
-// denyCreation has the kernel answer EACCES to each open of this process with
-// O_CREAT, for as long as it lives. One with O_TRUNC passes: so coverage is written.
+// denyCreation makes the kernel return EACCES from each open with O_CREAT, for the rest of this
+// process's life. An open with O_TRUNC passes, because coverage is written with it.
 func denyCreation(t *testing.T) {
 	t.Helper()
-	const call = 0 // where seccomp(2) has the number of the system call
+	const call = 0 // the offset of the system call's number in seccomp(2)'s data
 	flags := uint32(32)
 	if one := uint16(1); *(*byte)(unsafe.Pointer(&one)) == 0 {
 		flags += 4 // the lower half of a big-endian word
@@ -341,15 +344,15 @@ func denyCreation(t *testing.T) {
 		}
 	}
 	if err != nil {
-		t.Skipf("the kernel lets O_CREAT pass (fs.protected_regular is 0?), and seccomp, to deny it by hand, fails: %v", err)
+		t.Skipf("the kernel lets O_CREAT pass (fs.protected_regular is 0?), and seccomp, which would deny it, fails: %v", err)
 	}
 }
 
 func init() { childRoles["terminal"] = childTerminal }
 
-// A terminal in the place of a sidecar is turned away, and has not become that of
-// a process without one by then: it would die with the terminal.
-func TestTerminalInPlaceOfSidecarDoesNotBecomeOurs(t *testing.T) {
+// Open refuses a terminal in the place of the lock file. The terminal must not become the
+// controlling terminal of a process that has none, because the process would die with it.
+func TestTerminalInPlaceOfLockFileDoesNotBecomeOurs(t *testing.T) {
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
 	if err != nil {
 		t.Skipf("no terminals here: %v", err)
@@ -370,8 +373,7 @@ func TestTerminalInPlaceOfSidecarDoesNotBecomeOurs(t *testing.T) {
 	childStartCommand(t, cmd).finish()
 }
 
-// childTerminal is the role of a child in a session of its own: args is the
-// terminal.
+// childTerminal is the role of a child in a session of its own. args[0] is the terminal.
 func childTerminal(args []string) error {
 	if l, err := OpenFile(args[0]); !errors.Is(err, fs.ErrInvalid) {
 		return fmt.Errorf("OpenFile of a terminal: %v, %v", l, err)
@@ -379,7 +381,7 @@ func childTerminal(args []string) error {
 	switch tty, err := os.Open("/dev/tty"); {
 	case err == nil:
 		tty.Close()
-		return errors.New("the terminal is ours")
+		return errors.New("the terminal became this process's controlling terminal")
 	case !errors.Is(err, unix.ENXIO):
 		return fmt.Errorf("/dev/tty: %v, want ENXIO", err)
 	}
@@ -401,7 +403,7 @@ func holdersOf(t testing.TB, l *Lock) []Process {
 	return holders
 }
 
-// checkHolders checks the pids of the holders of l, which it returns.
+// checkHolders checks the pids of the holders of l, and returns the holders.
 func checkHolders(t testing.TB, l *Lock, pids ...int) []Process {
 	t.Helper()
 	holders := holdersOf(t, l)
@@ -418,11 +420,12 @@ func checkHolders(t testing.TB, l *Lock, pids ...int) []Process {
 	return holders
 }
 
+// Holders returns the holder's pid, name, arguments and start time.
 func TestHolderIsDescribed(t *testing.T) {
 	dir := t.TempDir()
 	l := openReal(t, dir)
 	before := time.Now()
-	// The role looks at its first argument only.
+	// The role uses its first argument only.
 	c := childStart(t, "hold", dir, "two words", "a\nline", "", strings.Repeat("long", 5000), "")
 	c.expect("locked")
 	p := checkHolders(t, l, c.cmd.Process.Pid)[0]
@@ -445,6 +448,7 @@ func TestHolderIsDescribed(t *testing.T) {
 	checkHolders(t, l)
 }
 
+// Holders returns this process while it holds the lock.
 func TestHolderIsThisProcess(t *testing.T) {
 	l := openReal(t, t.TempDir())
 	h := acquireReal(t, l)
@@ -453,6 +457,7 @@ func TestHolderIsThisProcess(t *testing.T) {
 	checkHolders(t, l)
 }
 
+// Holders does not return waiters, of this process or another one.
 func TestWaitersHoldNothing(t *testing.T) {
 	dir := t.TempDir()
 	l := openReal(t, dir)
@@ -461,16 +466,18 @@ func TestWaitersHoldNothing(t *testing.T) {
 	ctx, cancel := context.WithCancel(bounded(t))
 	defer cancel()
 	gone := queueUpToFail(ctx, t, l, 1, ErrCancelled)
-	until(t, "the own wait", func() bool { return l.Stats().Parked })
+	until(t, "this process to wait", func() bool { return l.Stats().Parked })
 	checkHolders(t, l, holder.cmd.Process.Pid)
-	cancel() // or the next holder may be this process, for ever
+	cancel() // or this process may be the next holder, and stay it
 	gone.Wait()
 	holder.kill()
 	waiter.expect("locked")
 	checkHolders(t, l, waiter.cmd.Process.Pid)
 }
 
-func TestHeirsHoldTheLockToo(t *testing.T) {
+// Holders returns the process that acquired the lock, and then a child that inherited its
+// descriptor. The child holds the lock after its parent's death.
+func TestInheritedDescriptorHoldsTheLockToo(t *testing.T) {
 	dir := t.TempDir()
 	l := openReal(t, dir)
 	c := childStart(t, "start", dir, "dup")
@@ -481,7 +488,7 @@ func TestHeirsHoldTheLockToo(t *testing.T) {
 	}
 	c.kill()
 	checkHolders(t, l, holders[1].PID)
-	c.stdin.Close() // and the heir exits
+	c.stdin.Close() // and the child exits
 	release(t, acquireReal(t, l))
 	checkHolders(t, l)
 }
@@ -500,7 +507,8 @@ func childShare(args []string) error {
 	return err
 }
 
-func TestThoseWhoShareTheLockHoldIt(t *testing.T) {
+// Holders returns all processes that hold a shared lock.
+func TestSharedLockHasSeveralHolders(t *testing.T) {
 	l := openReal(t, t.TempDir())
 	var pids []int
 	for range 2 {
@@ -519,7 +527,8 @@ func TestThoseWhoShareTheLockHoldIt(t *testing.T) {
 	}
 }
 
-func TestHoldersAreThoseOfTheFileAtThePath(t *testing.T) {
+// Holders returns the holders of the file that is at the path now.
+func TestHoldersAreOfTheFileAtThePath(t *testing.T) {
 	dir := t.TempDir()
 	l := openReal(t, dir)
 	childHolder(t, dir)
@@ -535,7 +544,7 @@ func TestHoldersAreThoseOfTheFileAtThePath(t *testing.T) {
 	checkHolders(t, l)
 }
 
-// publicDir returns a temporary directory that others may look into.
+// publicDir returns a temporary directory that other users can read.
 func publicDir(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -547,6 +556,7 @@ func publicDir(t *testing.T) string {
 	return dir
 }
 
+// Holders returns a holder of another user, with its arguments.
 func TestHolderOfAnotherUser(t *testing.T) {
 	const env = "PACKLOCK_TEST_OTHERS"
 	if os.Getenv(env) == "" {
@@ -566,8 +576,10 @@ func TestHolderOfAnotherUser(t *testing.T) {
 	})
 }
 
-func TestHeirOfAnotherUserIsNotNamed(t *testing.T) {
-	const env = "PACKLOCK_TEST_HEIRS"
+// A process of another user that inherited the lock, and is its only holder, is a Process
+// without a PID.
+func TestInheritorOfAnotherUserHasNoPID(t *testing.T) {
+	const env = "PACKLOCK_TEST_INHERITED"
 	if os.Getenv(env) == "" {
 		if os.Geteuid() != 0 {
 			t.Skip("only root has a process of another user")
@@ -580,14 +592,14 @@ func TestHeirOfAnotherUserIsNotNamed(t *testing.T) {
 	}
 	unprivileged(t, func(t *testing.T) {
 		if holders := holdersOf(t, openReal(t, os.Getenv(env))); len(holders) != 1 || !reflect.DeepEqual(holders[0], Process{}) {
-			t.Errorf("held by %+v, want a process that cannot be named", holders)
+			t.Errorf("held by %+v, want a process without a PID", holders)
 		}
 	})
 }
 
-// childHolders is the role of a child that prints the holders of the lock of
-// args[0], as seen in a mount namespace of its own, where args[1] is mounted on
-// /proc.
+// childHolders is the role of a child that prints the number of holders of the lock of
+// args[0], and whether it is one of them. It runs in a mount namespace of its own, where it
+// mounts args[1] on /proc.
 func childHolders(args []string) error {
 	err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "")
 	if err == nil {
@@ -614,14 +626,14 @@ func childHolders(args []string) error {
 	return err
 }
 
-// elsewhere runs childHolders in other namespaces, and returns what it prints.
-func elsewhere(t *testing.T, dir, proc string, flags uintptr, inherit ...*os.File) string {
+// holdersInNamespace runs childHolders in new namespaces, and returns what it prints.
+func holdersInNamespace(t *testing.T, dir, proc string, flags uintptr, inherit ...*os.File) string {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("only root makes namespaces with a /proc of their own everywhere")
 	}
 	if os.Getenv("TEST_EXEC") != "" {
-		t.Skip("an emulator passes the namespace on, but not its /proc")
+		t.Skip("an emulator makes the namespace, but not its /proc")
 	}
 	cmd, err := childCommand(bounded(t), "holders", dir, proc)
 	if err != nil {
@@ -639,16 +651,18 @@ func elsewhere(t *testing.T, dir, proc string, flags uintptr, inherit ...*os.Fil
 	return strings.TrimSpace(string(out))
 }
 
+// Holders returns ErrUnsupported where /proc is missing.
 func TestHoldersWithoutProcAreUnsupported(t *testing.T) {
-	if got := elsewhere(t, t.TempDir(), "tmpfs", unix.CLONE_NEWNS); got != "unsupported" {
+	if got := holdersInNamespace(t, t.TempDir(), "tmpfs", unix.CLONE_NEWNS); got != "unsupported" {
 		t.Errorf("%s, want unsupported", got)
 	}
 }
 
-func TestHolderOutsideThePIDNamespaceIsNotTold(t *testing.T) {
+// Holders does not return processes outside of this process's pid namespace.
+func TestHolderOutsideThePIDNamespaceIsMissing(t *testing.T) {
 	dir := t.TempDir()
 	h := acquireReal(t, openReal(t, dir))
-	if got := elsewhere(t, dir, "proc", unix.CLONE_NEWNS|unix.CLONE_NEWPID); got != "0 false" {
+	if got := holdersInNamespace(t, dir, "proc", unix.CLONE_NEWNS|unix.CLONE_NEWPID); got != "0 false" {
 		t.Errorf("%s, want 0 holders", got)
 	}
 	dup, err := h.Dup()
@@ -656,17 +670,18 @@ func TestHolderOutsideThePIDNamespaceIsNotTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer dup.Close()
-	if got := elsewhere(t, dir, "proc", unix.CLONE_NEWNS|unix.CLONE_NEWPID, dup); got != "1 true" {
-		t.Errorf("%s, want the heir alone, which is inside", got)
+	if got := holdersInNamespace(t, dir, "proc", unix.CLONE_NEWNS|unix.CLONE_NEWPID, dup); got != "1 true" {
+		t.Errorf("%s, want only the child that inherited the lock, which is inside", got)
 	}
 }
 
-func TestHolderInsideAnotherPIDNamespaceIsTold(t *testing.T) {
+// Holders returns processes in a pid namespace inside of this process's own.
+func TestHolderInsideANestedPIDNamespaceIsReturned(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root makes a pid namespace everywhere")
 	}
 	if os.Getenv("TEST_EXEC") != "" {
-		t.Skip("an emulator does not pass every flag of clone on")
+		t.Skip("an emulator does not support every flag of clone")
 	}
 	dir := t.TempDir()
 	cmd, err := childCommand(bounded(t), "hold", dir)
@@ -679,7 +694,7 @@ func TestHolderInsideAnotherPIDNamespaceIsTold(t *testing.T) {
 	checkHolders(t, openReal(t, dir), cmd.Process.Pid)
 }
 
-// What is below a file does not exist, and so no process holds it.
+// If the directory has been replaced by a file, there is no lock file, and no holder.
 func TestNoHoldersBelowAFile(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "pack")
 	l := openReal(t, dir)

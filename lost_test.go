@@ -11,10 +11,10 @@ import (
 	"time"
 )
 
-// The tests of this file show that a sidecar that is lost while somebody else has
-// its lock is noticed: by who tries, by who arrives and by who waits already.
+// The tests of this file show that a lost lock file is noticed while a different process
+// or goroutine holds its lock. A try, a new acquire and a waiter all notice it.
 
-// losses are the ways in which a sidecar is lost.
+// losses are the ways in which a lock file is lost.
 var losses = []struct {
 	name string
 	lose func(*fakeKernel)
@@ -24,20 +24,21 @@ var losses = []struct {
 	{"renamed", func(k *fakeKernel) { k.rename(fakePath, otherPath) }},
 }
 
-// inTheWay are those who have the old file, or the turn for it, when it is lost.
-var inTheWay = []struct {
+// obstacles are the ways in which the lock of the old file, or its turn, is taken
+// when the file is lost.
+var obstacles = []struct {
 	name    string
-	prepare func(e *engine) (letGo func())
+	prepare func(e *engine) (end func())
 }{
 	{"another process", func(e *engine) func() {
 		return e.lockedElsewhere().release
 	}},
-	{"another process, for which a thread is parked", func(e *engine) func() {
+	{"another process, with a thread parked behind it", func(e *engine) func() {
 		f := e.lockedElsewhere()
 		e.acquire(e.l).givesUp()
 		return f.release
 	}},
-	{"another process, for which a goroutine blocks", func(e *engine) func() {
+	{"another process, with a goroutine blocked behind it", func(e *engine) func() {
 		f := e.lockedElsewhere()
 		l := e.open(fakePath)
 		a := e.blocking(l)
@@ -47,28 +48,28 @@ var inTheWay = []struct {
 			closeLock(e, l)
 		}
 	}},
-	{"a goroutine", func(e *engine) func() {
+	{"a different goroutine", func(e *engine) func() {
 		h := e.heldByOtherGoroutine()
 		return func() { e.release(h) }
 	}},
-	{"its own goroutine", func(e *engine) func() {
+	{"the same goroutine", func(e *engine) func() {
 		h := e.try(e.l)
 		return func() { e.release(h) }
 	}},
 }
 
-// forEachLoss runs test for every loss and everybody who is in the way of it. When
-// it is called the last look is too old to be trusted.
+// forEachLoss runs test for every loss and every obstacle. When test is called, the last
+// path check is too old to be trusted.
 func forEachLoss(t *testing.T, test func(t *testing.T, e *engine)) {
 	for _, loss := range losses {
-		for _, way := range inTheWay {
-			t.Run(loss.name+" under "+way.name, func(t *testing.T) {
+		for _, obstacle := range obstacles {
+			t.Run(loss.name+" under "+obstacle.name, func(t *testing.T) {
 				onFake(t, func(t *testing.T, e *engine) {
-					letGo := way.prepare(e)
+					end := obstacle.prepare(e)
 					loss.lose(e.k)
 					time.Sleep(pathCheckAge + 1)
 					test(t, e)
-					letGo()
+					end()
 					synctest.Wait()
 				})
 			})
@@ -76,7 +77,8 @@ func forEachLoss(t *testing.T, test func(t *testing.T, e *engine)) {
 	}
 }
 
-func TestTryDoesNotCallALostFileBusy(t *testing.T) {
+// TryAcquire gets the lock of the new file at once.
+func TestTryIsNotBusyOnALostFile(t *testing.T) {
 	forEachLoss(t, func(t *testing.T, e *engine) {
 		h := e.try(e.l)
 		if err := h.Check(); err != nil {
@@ -86,10 +88,11 @@ func TestTryDoesNotCallALostFileBusy(t *testing.T) {
 	})
 }
 
+// Acquire gets the lock of the new file, at the next tick of the watch at the latest.
 func TestAcquireDoesNotWaitForALostFile(t *testing.T) {
 	forEachLoss(t, func(t *testing.T, e *engine) {
 		a := e.acquire(e.l)
-		time.Sleep(watchInterval) // behind a goroutine of its own process, it is the watch that looks
+		time.Sleep(watchInterval) // behind a goroutine of its own process, only the watch checks the path
 		h := a.got()
 		if err := h.Check(); err != nil {
 			t.Error(err)
@@ -98,6 +101,7 @@ func TestAcquireDoesNotWaitForALostFile(t *testing.T) {
 	})
 }
 
+// AcquireBlocking gets the lock of the new file, at the next tick of the watch at the latest.
 func TestAcquireBlockingDoesNotWaitForALostFile(t *testing.T) {
 	forEachLoss(t, func(t *testing.T, e *engine) {
 		a := e.blocking(e.l)
@@ -106,13 +110,12 @@ func TestAcquireBlockingDoesNotWaitForALostFile(t *testing.T) {
 	})
 }
 
-// Only who comes from outside of the process makes an arrival look: between
-// goroutines, the watch is enough.
-func TestArrivalThatFindsTheFileInPlaceWaits(t *testing.T) {
-	for _, way := range inTheWay[:4] {
-		t.Run(way.name, func(t *testing.T) {
+// An acquire waits as long as the file is in place. No path check moves it.
+func TestAcquireWaitsWhileTheFileIsInPlace(t *testing.T) {
+	for _, obstacle := range obstacles[:4] {
+		t.Run(obstacle.name, func(t *testing.T) {
 			onFake(t, func(t *testing.T, e *engine) {
-				letGo := way.prepare(e)
+				end := obstacle.prepare(e)
 				time.Sleep(pathCheckAge + 1)
 				if _, err := e.l.TryAcquire(); !errors.Is(err, ErrBusy) {
 					t.Errorf("%v, want ErrBusy", err)
@@ -121,7 +124,7 @@ func TestArrivalThatFindsTheFileInPlaceWaits(t *testing.T) {
 				time.Sleep(10 * watchInterval)
 				a.waits()
 				a.givesUp()
-				letGo()
+				end()
 				synctest.Wait()
 				if s := e.l.Stats(); s.Reopened != 0 {
 					t.Errorf("%+v", s)
@@ -131,9 +134,9 @@ func TestArrivalThatFindsTheFileInPlaceWaits(t *testing.T) {
 	}
 }
 
-// Who waits is served by the new file, in its order, and the thread that was parked
-// for them drains.
-func TestWhoWaitsMovesToTheNewFile(t *testing.T) {
+// Waiters get the lock of the new file, in their order. The thread that was parked for
+// them drains.
+func TestWaitersMoveToTheNewFile(t *testing.T) {
 	for _, loss := range losses {
 		t.Run(loss.name, func(t *testing.T) {
 			onFake(t, func(t *testing.T, e *engine) {
@@ -152,7 +155,7 @@ func TestWhoWaitsMovesToTheNewFile(t *testing.T) {
 					}
 					e.release(h)
 				}
-				e.descriptors(2) // the old one is still waited for
+				e.descriptors(2) // a thread still waits for the old file
 				old.release()
 				synctest.Wait()
 				e.descriptors(1)
@@ -163,8 +166,8 @@ func TestWhoWaitsMovesToTheNewFile(t *testing.T) {
 	}
 }
 
-// Those who wait for the new file already go first.
-func TestWhoMovesQueuesBehindThoseWhoWaitThere(t *testing.T) {
+// Goroutines that already wait for the new file go before the waiters that move there.
+func TestMovedWaitersQueueBehindTheNewFilesWaiters(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		old := e.lockedElsewhere()
 		moving := e.acquire(e.l)
@@ -185,11 +188,13 @@ func TestWhoMovesQueuesBehindThoseWhoWaitThere(t *testing.T) {
 	})
 }
 
-func TestDirectoryThatIsGoneEndsEveryWait(t *testing.T) {
-	for _, way := range inTheWay[:4] {
-		t.Run(way.name, func(t *testing.T) {
+// When the directory is missing, every acquire fails with fs.ErrNotExist. When it is back,
+// the lock works again.
+func TestMissingDirectoryEndsEveryWait(t *testing.T) {
+	for _, obstacle := range obstacles[:4] {
+		t.Run(obstacle.name, func(t *testing.T) {
 			onFake(t, func(t *testing.T, e *engine) {
-				letGo := way.prepare(e)
+				end := obstacle.prepare(e)
 				line := []*acquiring{e.acquire(e.l), e.acquire(e.l)}
 				e.k.removeDir(filepath.Dir(fakePath))
 				time.Sleep(watchInterval)
@@ -203,7 +208,7 @@ func TestDirectoryThatIsGoneEndsEveryWait(t *testing.T) {
 				time.Sleep(watchInterval)
 				late.failed(fs.ErrNotExist)
 				e.k.makeDir(filepath.Dir(fakePath))
-				letGo()
+				end()
 				synctest.Wait()
 				e.release(e.try(e.l))
 			})
@@ -211,8 +216,8 @@ func TestDirectoryThatIsGoneEndsEveryWait(t *testing.T) {
 	}
 }
 
-// An arrival that finds the directory gone tells those who wait.
-func TestDirectoryThatIsGoneIsToldByWhoArrives(t *testing.T) {
+// A new acquire that finds the directory missing ends the waits of all waiters.
+func TestNewAcquireReportsAMissingDirectoryToAllWaiters(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		f := e.lockedElsewhere()
 		first := e.acquire(e.l)
@@ -225,9 +230,9 @@ func TestDirectoryThatIsGoneIsToldByWhoArrives(t *testing.T) {
 	})
 }
 
-// The watch costs one look for all who wait, once in its time, and none where
-// somebody has just looked.
-func TestOneLookForAllWhoWait(t *testing.T) {
+// The watch checks the path once per watchInterval for all waiters together. It stops when
+// no waiter is left.
+func TestOnePathCheckForAllWaiters(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		f := e.lockedElsewhere()
 		samePath := e.open(fakePath)
@@ -242,16 +247,16 @@ func TestOneLookForAllWhoWait(t *testing.T) {
 			a.givesUp()
 		}
 		time.Sleep(10 * watchInterval)
-		e.called("sameAt", before+10) // nobody is left to look for
+		e.called("sameAt", before+10) // no waiter is left
 		closeLock(e, samePath)
 		f.release()
 		synctest.Wait()
 	})
 }
 
-// A server does not answer. Neither those who arrive meanwhile nor the watch hang,
-// each on a thread of its own, behind the one look that does.
-func TestOneHangsInALookForAll(t *testing.T) {
+// A server does not answer. New acquires and the watch share the one path check that
+// hangs, and start no others.
+func TestNewAcquiresShareACheckThatHangs(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		f := e.lockedElsewhere()
 		line := []*acquiring{e.acquire(e.l)}
@@ -278,8 +283,8 @@ func TestOneHangsInALookForAll(t *testing.T) {
 	})
 }
 
-// The watch hangs in a look as well, and whoever arrives queues up.
-func TestWatchThatHangsIsOne(t *testing.T) {
+// The watch hangs in one path check, and a new acquire queues up.
+func TestWatchHangsInOneCheckOnly(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		f := e.lockedElsewhere()
 		a := e.acquire(e.l)
@@ -298,7 +303,8 @@ func TestWatchThatHangsIsOne(t *testing.T) {
 	})
 }
 
-// Who has the turn looks for itself and is first, whoever else finds the file lost.
+// An acquire that owns the turn checks the path itself and goes first, even if the watch
+// would find the file lost before.
 func TestWatchDoesNotOvertakeAnAcquireUnderWay(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		goOn := e.holdUp("try")
@@ -318,9 +324,9 @@ func TestWatchDoesNotOvertakeAnAcquireUnderWay(t *testing.T) {
 	})
 }
 
-// A goroutine blocks in the kernel for the old file while everybody else moves, and
-// the new file is lost, too: it comes along when the kernel answers.
-func TestWhoBlocksFollowsItsLock(t *testing.T) {
+// A goroutine blocks in the kernel on the old file while its Lock moves, and the new file
+// is lost, too. It follows when the kernel grants it the lock.
+func TestBlockingAcquireFollowsItsLock(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		old := e.lockedElsewhere()
 		blocked := e.blocking(e.l)
@@ -365,11 +371,11 @@ func TestErrorOfACheckForWaiters(t *testing.T) {
 	})
 }
 
-// The time of its last change tells of a rename at once.
+// A rename changes the file's change time, and the next acquire notices it.
 func TestRenameIsNoticedAtOnce(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		e.release(e.try(e.l))
-		e.k.link(fakePath, otherPath) // that changes it, too, and costs path checks
+		e.k.link(fakePath, otherPath) // this changes the change time, too, and costs path checks
 		e.release(e.try(e.l))
 		e.called("sameAt", 2)
 		e.settleCtime()
@@ -385,7 +391,7 @@ func TestRenameIsNoticedAtOnce(t *testing.T) {
 	})
 }
 
-// Nobody is left for whom a poller could poll.
+// A poller stops when its waiters have moved to the new file.
 func TestPollerOfALostFileStops(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		f := e.lockedElsewhere()
@@ -401,9 +407,9 @@ func TestPollerOfALostFileStops(t *testing.T) {
 	})
 }
 
-// The one that was in the way lets go while somebody else moves on: nobody is left to
-// close the old file but who moves.
-func TestLostFileIsClosedByWhoMoves(t *testing.T) {
+// The holder of the old file releases it while an acquire moves away. Then that acquire
+// closes the old file.
+func TestAcquireThatMovesClosesTheLostFile(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		h := e.heldByOtherGoroutine()
 		e.k.replace(fakePath)
@@ -414,10 +420,8 @@ func TestLostFileIsClosedByWhoMoves(t *testing.T) {
 	})
 }
 
-// A file is waited for by two names, of which one is lost, or both are.
-
-// twoNames has the lock of a file with two names be another process's, and one wait
-// for it by each.
+// twoNames makes a file with two names whose lock another process holds, and one wait by
+// each name.
 func twoNames(e *engine) (one, other *acquiring, end func()) {
 	e.Helper()
 	e.k.link(fakePath, otherPath)
@@ -430,7 +434,8 @@ func twoNames(e *engine) (one, other *acquiring, end func()) {
 	}
 }
 
-func TestWatchLooksAtEveryName(t *testing.T) {
+// Both names are lost, and the watch notices both.
+func TestWatchChecksEveryName(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		one, other, end := twoNames(e)
 		e.k.unlink(fakePath)
@@ -447,7 +452,8 @@ func TestWatchLooksAtEveryName(t *testing.T) {
 	})
 }
 
-func TestDirectoryThatIsGoneIsNoMatterByAnotherName(t *testing.T) {
+// The directory of one name is missing. The wait by the other name goes on.
+func TestMissingDirectoryOfOneNameDoesNotAffectTheOther(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		one, other, end := twoNames(e)
 		e.k.removeDir(filepath.Dir(fakePath))
@@ -460,7 +466,7 @@ func TestDirectoryThatIsGoneIsNoMatterByAnotherName(t *testing.T) {
 	})
 }
 
-// When nobody waits any more the watch ends, and begins anew with who waits next.
+// The watch ends with the last wait, and begins again with the next one.
 func TestWatchEndsWithTheWait(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		f := e.lockedElsewhere()
@@ -470,7 +476,7 @@ func TestWatchEndsWithTheWait(t *testing.T) {
 			entry.mu.Lock()
 			defer entry.mu.Unlock()
 			if entry.pathAlarm.isSet != want {
-				t.Fatalf("watched: %t", !want)
+				t.Fatalf("path alarm set: %t, want %t", !want, want)
 			}
 		}
 		for range 2 {
@@ -493,8 +499,9 @@ func TestWatchEndsWithTheWait(t *testing.T) {
 	})
 }
 
-// Who has waited for long and parks anew does not put off the watch for the others.
-func TestWatchIsNotPutOffByWhoParks(t *testing.T) {
+// A waiter that has waited for long and parks again does not postpone the watch for the
+// others.
+func TestParkingDoesNotPostponeTheWatch(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		e.k.link(fakePath, otherPath)
 		l := e.open(otherPath)
@@ -508,7 +515,7 @@ func TestWatchIsNotPutOffByWhoParks(t *testing.T) {
 		time.Sleep(2*watchInterval + watchInterval/2)
 		e.k.unlink(otherPath)
 		for _, a := range line[:3] {
-			// Another process is next, and has it for less than a watchInterval.
+			// Another process is next, and holds the lock for less than a watchInterval.
 			next := e.k.foreigner(t, fakePath)
 			go next.waitForLock()
 			synctest.Wait()
@@ -531,7 +538,8 @@ func TestWatchIsNotPutOffByWhoParks(t *testing.T) {
 	})
 }
 
-// A watch that began in a bubble of testing/synctest never comes by after its end.
+// A timer that was started in a bubble of testing/synctest never fires after the bubble's
+// end. The watch does not rely on it.
 func TestWatchOfABubbleIsNotReliedOnOutside(t *testing.T) {
 	l, err := newRegistry(newFakeKernel()).openFile(fakePath)
 	if err != nil {
@@ -551,7 +559,7 @@ func TestWatchOfABubbleIsNotReliedOnOutside(t *testing.T) {
 		e.mu.Lock()
 		for _, a := range []*alarm{&e.pathAlarm, &e.deadlockAlarm} {
 			if until := time.Duration(a.due - now()); !a.isSet || until <= 0 || until > watchInterval {
-				t.Errorf("an alarm goes off in %v, set: %t", until, a.isSet)
+				t.Errorf("an alarm is due in %v, set: %t", until, a.isSet)
 			}
 		}
 		e.mu.Unlock()
@@ -564,9 +572,8 @@ func TestWatchOfABubbleIsNotReliedOnOutside(t *testing.T) {
 	closeLock(t, l)
 }
 
-// A timer that will never fire, having been made in a bubble that has ended, keeps
-// nobody from being looked after.
-func TestWatchThatNeverComesIsReplaced(t *testing.T) {
+// A timer that never fires, because its bubble has ended, does not stop the watch.
+func TestAlarmsWhoseTimersNeverFireAreReplaced(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		f := e.lockedElsewhere()
 		entry := e.l.entry()
@@ -587,8 +594,8 @@ func TestWatchThatNeverComesIsReplaced(t *testing.T) {
 	})
 }
 
-// Who waits on after a long wait does not put the watch off: it comes at its time.
-func TestWatchIsOnTimeForWhoHasWaitedForLong(t *testing.T) {
+// A waiter that has waited for long and moves to a new file does not postpone the watch.
+func TestWatchIsOnTimeAfterALongWait(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		f := e.lockedElsewhere()
 		a := e.acquire(e.l)
@@ -611,32 +618,30 @@ func TestWatchIsOnTimeForWhoHasWaitedForLong(t *testing.T) {
 	})
 }
 
-// movedAway has the directory of the sidecar be renamed. Only a look at the path
-// shows that.
-func (e *engine) movedAway() error {
+// renameDir renames the directory of the lock file. Only a path check notices that.
+func (e *engine) renameDir() error {
 	e.k.mu.Lock()
 	defer e.k.mu.Unlock()
 	delete(e.k.files, fakePath)
 	return nil
 }
 
-// takenAway has another process take the lock before.
-func (e *engine) takenAway() error {
+// lockAndRenameDir is renameDir after another process has acquired the lock.
+func (e *engine) lockAndRenameDir() error {
 	e.Helper()
 	e.lockedElsewhere()
-	return e.movedAway()
+	return e.renameDir()
 }
 
-// longerThanTrusted lets so much time pass that a look from before is not trusted
-// any more.
+// longerThanTrusted sleeps until an earlier path check is no longer trusted.
 func longerThanTrusted() error {
 	time.Sleep(pathCheckAge + 1)
 	return nil
 }
 
-// A look takes its time. What it saw is as old as its beginning.
-func TestLookIsAsOldAsItsBeginning(t *testing.T) {
-	for call, look := range map[string]func(e *engine){
+// A path check that takes long counts from its beginning.
+func TestCheckIsAsOldAsItsBeginning(t *testing.T) {
+	for call, check := range map[string]func(e *engine){
 		"open": func(e *engine) {
 			closeLock(e, e.l)
 			e.l = e.open(fakePath)
@@ -648,19 +653,19 @@ func TestLookIsAsOldAsItsBeginning(t *testing.T) {
 	} {
 		onFake(t, func(t *testing.T, e *engine) {
 			e.beforeNext(call, longerThanTrusted)
-			look(e)
-			e.takenAway()
+			check(e)
+			e.lockAndRenameDir()
 			e.works()
 		})
 	}
 }
 
-// So it is when a lost sidecar is reopened.
+// The open of the new file that takes a lost one's place counts from its beginning, too.
 func TestReopeningIsAsOldAsItsBeginning(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		e.k.unlink(fakePath)
 		e.beforeNext("open", func() error {
-			e.beforeNext("try", e.takenAway) // what was reopened
+			e.beforeNext("try", e.lockAndRenameDir) // of the new file
 			return longerThanTrusted()
 		})
 		e.release(e.try(e.l))
@@ -669,9 +674,9 @@ func TestReopeningIsAsOldAsItsBeginning(t *testing.T) {
 	})
 }
 
-// The time of a file's last change is that of a clock that ticks a few hundred
-// times a second. A deletion shows in the link count all the same.
-func TestDeletionWithinATickOfTheClockForFiles(t *testing.T) {
+// A deletion within a tick of the file system's clock leaves the change time as it was.
+// The link count shows it.
+func TestDeletionWithinATickIsNoticed(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		e.works()
 		inode := e.k.inode(fakePath)
@@ -681,12 +686,12 @@ func TestDeletionWithinATickOfTheClockForFiles(t *testing.T) {
 	})
 }
 
-// A look that was young enough when the kernel was asked is not when it answers.
-func TestLookIsTooOldAfterASlowTry(t *testing.T) {
+// A path check that was recent enough when a slow try began is too old when it returns.
+func TestCheckIsTooOldAfterASlowTry(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		e.works()
 		e.beforeNext("try", func() error {
-			e.movedAway()
+			e.renameDir()
 			return longerThanTrusted()
 		})
 		h := e.try(e.l)
@@ -697,20 +702,20 @@ func TestLookIsTooOldAfterASlowTry(t *testing.T) {
 	})
 }
 
-// A Lock that is taken into a bubble of testing/synctest, or out of it, was looked
-// at on another clock, be it in the future.
-func TestLookOnAnotherClockIsNotTrusted(t *testing.T) {
+// A Lock that is taken into a bubble of testing/synctest, or out of it, has path checks
+// from a different clock. They are not trusted, even if they are in the future.
+func TestCheckOnADifferentClockIsNotTrusted(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		other := e.open(fakePath)
 		e.works()
 		e.l.location.Load().passed(now() + int64(time.Hour))
-		e.movedAway()
+		e.renameDir()
 		e.works()
 
 		h := e.try(other)
 		next := e.acquire(e.l)
 		e.l.location.Load().passed(now() + int64(time.Hour))
-		e.movedAway()
+		e.renameDir()
 		e.release(h)
 		if err := next.got().Check(); err != nil {
 			t.Error(err)
@@ -720,9 +725,8 @@ func TestLookOnAnotherClockIsNotTrusted(t *testing.T) {
 	})
 }
 
-// It has not seen what the file says of itself either, which the next acquire would
-// take for confirmed.
-func TestFailedLookConfirmsNothing(t *testing.T) {
+// A path check that failed does not confirm the file's change time for the next acquire.
+func TestFailedCheckConfirmsNoChangeTime(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		e.release(e.try(e.l))
 		e.k.rename(fakePath, otherPath)
@@ -736,13 +740,13 @@ func TestFailedLookConfirmsNothing(t *testing.T) {
 	})
 }
 
-// A look that failed, or after which the file could not be reopened, has seen
-// nothing: the next acquire looks again.
-func TestFailedLookIsNone(t *testing.T) {
+// A path check that failed, or after which the new file could not be opened, does not
+// count. The next acquire checks again.
+func TestFailedCheckDoesNotCount(t *testing.T) {
 	for _, call := range []string{"sameAt", "open"} {
 		onFake(t, func(t *testing.T, e *engine) {
 			e.makeCheckDue("sameAt")
-			e.takenAway()
+			e.lockAndRenameDir()
 			e.failNext(call, errBroken)
 			checkTry(t, e.l, errBroken)
 			e.works()

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// The tests of this file are about network file systems, on the fake kernel: what
-// was seen on real ones stands in docs/filesystems.md.
+// The tests of this file are about network file systems, on the fake kernel.
+// docs/filesystems.md describes what was observed on real ones.
 
 // onRemote is onFake on a network file system.
 func onRemote(t *testing.T, test func(t *testing.T, e *engine)) {
@@ -19,17 +19,17 @@ func onRemote(t *testing.T, test func(t *testing.T, e *engine)) {
 	onKernel(t, true, test)
 }
 
-// replaceUnseen puts another file in the place of the sidecar, of which neither the
-// link count nor the time of the last change tells: the client remembers both, or
-// the server has renamed the deleted file.
+// replaceUnseen replaces the lock file. Neither the link count nor the change time shows it,
+// because the client caches both, or the server has renamed the deleted file.
 func (e *engine) replaceUnseen() {
 	e.k.mu.Lock()
 	defer e.k.mu.Unlock()
 	e.k.createLocked(fakePath)
 }
 
-// There an acquire from the kernel asks for the name however young the last look is.
-func TestRemoteSidecarIsLookedAtByEveryAcquire(t *testing.T) {
+// On a network, each acquire from the kernel checks the path, however recent the last check
+// is.
+func TestRemoteLockFileIsCheckedByEveryAcquire(t *testing.T) {
 	onRemote(t, func(t *testing.T, e *engine) {
 		for n := range uint64(3) {
 			h := e.try(e.l)
@@ -45,8 +45,8 @@ func TestRemoteSidecarIsLookedAtByEveryAcquire(t *testing.T) {
 	})
 }
 
-// What the link count tells is true at once, even if the name is still remembered.
-func TestRemoteSidecarWithoutANameIsLost(t *testing.T) {
+// A file without links is lost, even if the client still caches its name.
+func TestRemoteLockFileWithoutLinksIsLost(t *testing.T) {
 	onRemote(t, func(t *testing.T, e *engine) {
 		old := e.k.inode(fakePath)
 		e.k.mu.Lock()
@@ -62,8 +62,8 @@ func TestRemoteSidecarWithoutANameIsLost(t *testing.T) {
 	})
 }
 
-// A server does not know a file any more that another machine has deleted. Whatever
-// call is told so, the file is lost, and it is no error.
+// A server no longer knows a file that another machine has deleted. A try and a wait in the
+// kernel that find this out lose the file, and return no error.
 func TestStaleFileIsLost(t *testing.T) {
 	onRemote(t, func(t *testing.T, e *engine) {
 		stale := func(call string) {
@@ -92,9 +92,8 @@ func TestStaleFileIsLost(t *testing.T) {
 	})
 }
 
-// What is told of a stale file has given up: the turn goes on to the next, or to
-// nobody.
-func TestStaleFileWithNobodyLeft(t *testing.T) {
+// A file is found stale by a parked thread without a waiter. Its turn becomes free.
+func TestStaleFileWithNoWaiterLeft(t *testing.T) {
 	onRemote(t, func(t *testing.T, e *engine) {
 		f := e.lockedElsewhere()
 		e.acquire(e.l).givesUp()
@@ -107,7 +106,9 @@ func TestStaleFileWithNobodyLeft(t *testing.T) {
 	})
 }
 
-func TestCancelWinsOverAStaleFile(t *testing.T) {
+// A waiter is cancelled while the kernel finds the file stale. The next waiter still gets the
+// lock.
+func TestCancelWhileAFileIsFoundStale(t *testing.T) {
 	onRemote(t, func(t *testing.T, e *engine) {
 		f := e.lockedElsewhere()
 		a, b := e.acquire(e.l), e.acquire(e.l)
@@ -126,7 +127,7 @@ func TestCancelWinsOverAStaleFile(t *testing.T) {
 	})
 }
 
-// waysToWait are those in which an acquire may.
+// waysToWait are the ways in which an acquire may wait.
 var waysToWait = []struct {
 	what    string
 	acquire func(e *engine) *acquiring
@@ -135,9 +136,9 @@ var waysToWait = []struct {
 	{"blocks", func(e *engine) *acquiring { return e.blocking(e.l) }},
 }
 
-// On SMB the name of a deleted file cannot be used as long as the file is open: if it
-// is open by this process alone, it is closed for that.
-func TestDeletedFileThatKeepsItsName(t *testing.T) {
+// On SMB, the name of a deleted file cannot be used while the file is open. If only this
+// process has it open, this process closes it, and the next file takes its place.
+func TestDeletePendingFileIsClosed(t *testing.T) {
 	onRemote(t, func(t *testing.T, e *engine) {
 		e.k.unlink(fakePath)
 		e.before("open", func() error {
@@ -149,7 +150,7 @@ func TestDeletedFileThatKeepsItsName(t *testing.T) {
 		e.release(e.try(e.l))
 		e.stats(Stats{Acquired: 1, Reopened: 1})
 
-		// And if another has it, too, it is an error, and the next acquire tries again.
+		// If another process has it open, too, that is an error. The next acquire tries again.
 		e.k.unlink(fakePath)
 		e.fail("open", errDeletePending)
 		for range 2 {
@@ -161,13 +162,13 @@ func TestDeletedFileThatKeepsItsName(t *testing.T) {
 	})
 }
 
-// And if others have it open, who may wait does so for a moment, in which they may close
-// it. Those who queue behind do not have to wait for another one.
-func TestNameThatOthersKeepForAMoment(t *testing.T) {
+// If other processes have the deleted file open, an acquire that may wait gives them
+// deletePendingTimeout to close it. Waiters behind it share that time.
+func TestAcquireWaitsForADeletePendingName(t *testing.T) {
 	for _, row := range waysToWait {
 		t.Run(row.what, func(t *testing.T) {
 			onRemote(t, func(t *testing.T, e *engine) {
-				e.keepsName(deletePendingTimeout / 2)
+				e.deletePendingFor(deletePendingTimeout / 2)
 				a, b := row.acquire(e), row.acquire(e)
 				time.Sleep(deletePendingTimeout/2 - 1)
 				a.waits()
@@ -178,7 +179,7 @@ func TestNameThatOthersKeepForAMoment(t *testing.T) {
 				e.stats(Stats{Acquired: 2, Contended: 2, Reopened: 1})
 			})
 			onRemote(t, func(t *testing.T, e *engine) {
-				e.keepsName(time.Hour)
+				e.deletePendingFor(time.Hour)
 				a, b := row.acquire(e), row.acquire(e)
 				time.Sleep(deletePendingTimeout - 1)
 				a.waits()
@@ -186,7 +187,7 @@ func TestNameThatOthersKeepForAMoment(t *testing.T) {
 				time.Sleep(deletePendingTimeout / 100)
 				a.failed(errDeletePending)
 				b.failed(errDeletePending)
-				// It counts for each anew, if it comes anew.
+				// A later acquire waits for the full time again.
 				c := row.acquire(e)
 				time.Sleep(deletePendingTimeout - 1)
 				c.waits()
@@ -197,8 +198,8 @@ func TestNameThatOthersKeepForAMoment(t *testing.T) {
 	}
 }
 
-// keepsName deletes the sidecar, and has it keep its name for so long.
-func (e *engine) keepsName(long time.Duration) {
+// deletePendingFor deletes the lock file, whose name then cannot be used for that long.
+func (e *engine) deletePendingFor(long time.Duration) {
 	e.k.unlink(fakePath)
 	start := time.Now()
 	e.before("open", func() error {
@@ -209,10 +210,11 @@ func (e *engine) keepsName(long time.Duration) {
 	})
 }
 
-func TestAllOfThemWaitForAName(t *testing.T) {
+// AcquireAll waits for the name of a deleted file, too.
+func TestAllWaitsForADeletePendingName(t *testing.T) {
 	onRemote(t, func(t *testing.T, e *engine) {
 		other := e.open(otherPath)
-		e.keepsName(deletePendingTimeout / 2)
+		e.deletePendingFor(deletePendingTimeout / 2)
 		all, err := AcquireAll(t.Context(), e.l, other)
 		if err != nil {
 			t.Fatal(err)
@@ -223,9 +225,9 @@ func TestAllOfThemWaitForAName(t *testing.T) {
 	})
 }
 
-// Who is cancelled while it waits for the name, even at the last moment, closed, or
-// has a context that panics, ends as ever, and who is next goes on.
-func TestEndOfWaitingForAName(t *testing.T) {
+// An acquire that waits for the name of a deleted file can be cancelled, even at the last
+// moment, its Lock can be closed, and its context may panic. The next acquire goes on.
+func TestEndOfTheWaitForADeletePendingName(t *testing.T) {
 	for _, row := range []struct {
 		what string
 		when time.Duration
@@ -240,7 +242,7 @@ func TestEndOfWaitingForAName(t *testing.T) {
 			onRemote(t, func(t *testing.T, e *engine) {
 				second := e.open(fakePath)
 				const long = deletePendingTimeout + deletePendingTimeout/50
-				e.keepsName(long)
+				e.deletePendingFor(long)
 				a := e.acquire(e.l)
 				time.Sleep(row.when)
 				b := e.acquire(second)
@@ -254,7 +256,7 @@ func TestEndOfWaitingForAName(t *testing.T) {
 	}
 	t.Run("panics", func(t *testing.T) {
 		onRemote(t, func(t *testing.T, e *engine) {
-			e.keepsName(deletePendingTimeout / 2)
+			e.deletePendingFor(deletePendingTimeout / 2)
 			func() {
 				defer func() {
 					if recover() == nil {
@@ -269,12 +271,12 @@ func TestEndOfWaitingForAName(t *testing.T) {
 	})
 }
 
-// And if another process has its lock, nobody can have another file: who comes waits
-// for that one, and goes on with the new file when it is gone.
-func TestDeletedFileThatKeepsItsNameUnderAHungHolder(t *testing.T) {
+// If another process holds the lock of the deleted file, no other file can take its place. An
+// acquire waits for that lock, and goes on with the new file when the holder is gone.
+func TestDeletePendingFileOfAHungHolder(t *testing.T) {
 	for _, row := range waysToWait {
 		for _, late := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%s, comes later: %v", row.what, late), func(t *testing.T) {
+			t.Run(fmt.Sprintf("%s, begins later: %v", row.what, late), func(t *testing.T) {
 				onRemote(t, func(t *testing.T, e *engine) {
 					f := e.lockedElsewhere()
 					old := e.k.inode(fakePath)
@@ -317,8 +319,8 @@ func TestDeletedFileThatKeepsItsNameUnderAHungHolder(t *testing.T) {
 	}
 }
 
-// The server has dropped the lock of a machine that it did not hear from: who asks
-// learns that, and it is not handed over.
+// The server has dropped the lock of a machine that it did not hear from. Check returns
+// ErrLost, and the lock is not handed over.
 func TestLockThatTheServerDropped(t *testing.T) {
 	onRemote(t, func(t *testing.T, e *engine) {
 		h := e.try(e.l)
@@ -331,7 +333,7 @@ func TestLockThatTheServerDropped(t *testing.T) {
 			t.Errorf("%v, want ErrLost", err)
 		}
 		time.Sleep(handOverCheckAge + 1)
-		// Within the slice: from its start, the lock would be handed over.
+		// At the start of the slice, the lock would be handed over.
 		entry := h.entry
 		entry.mu.Lock()
 		entry.hold = nil
@@ -348,7 +350,8 @@ func TestLockThatTheServerDropped(t *testing.T) {
 	})
 }
 
-func TestErrorOfAskingTheServer(t *testing.T) {
+// An error of a query to the server is returned by Check, and by the acquire.
+func TestErrorOfAServerQuery(t *testing.T) {
 	onRemote(t, func(t *testing.T, e *engine) {
 		h := e.try(e.l)
 		e.failNext("serverStillGrants", errBroken)
@@ -364,7 +367,8 @@ func TestErrorOfAskingTheServer(t *testing.T) {
 	})
 }
 
-// A server no longer knows the file: it is lost, and no error, whichever call says so.
+// A server no longer knows the file. The file is lost, and that is no error, whichever call
+// reports it.
 func TestFileThatAServerForgotIsLost(t *testing.T) {
 	for _, row := range []struct {
 		call    string
@@ -395,8 +399,9 @@ func TestFileThatAServerForgotIsLost(t *testing.T) {
 	}
 }
 
-// On a network, whoever gets the lock from the kernel has the server asked.
-func TestRemoteFileIsLookedAtWithEachLock(t *testing.T) {
+// On a network, each acquire from the kernel queries the server. It returns the error of a
+// query.
+func TestEveryRemoteAcquireQueriesTheServer(t *testing.T) {
 	onRemote(t, func(t *testing.T, e *engine) {
 		for range 3 {
 			e.release(e.try(e.l))
@@ -417,8 +422,9 @@ func TestRemoteFileIsLookedAtWithEachLock(t *testing.T) {
 	})
 }
 
-// Who is handed the lock asks whether the server still has it, once in a while.
-func TestHandOverAsksTheServer(t *testing.T) {
+// An acquire that the lock is handed over to queries from time to time whether the server
+// still grants it.
+func TestHandOverQueriesTheServer(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		e.release(e.try(e.l))
 		e.settleCtime()
@@ -432,9 +438,9 @@ func TestHandOverAsksTheServer(t *testing.T) {
 	})
 }
 
-// A thread is parked on a file whose directory is gone from the server: the file
-// stays open under it, whoever finds that out.
-func TestRemoteDirectoryThatIsGoneEndsEveryWait(t *testing.T) {
+// A thread is parked on a file whose directory was deleted on the server. The waiters fail
+// with fs.ErrNotExist, and the parked thread keeps the file open.
+func TestMissingRemoteDirectoryEndsEveryWait(t *testing.T) {
 	onRemote(t, func(t *testing.T, e *engine) {
 		f := e.lockedElsewhere()
 		a := e.acquire(e.l)

@@ -15,45 +15,47 @@ import (
 	"time"
 )
 
-func TestLooksAtThePath(t *testing.T) {
+// An acquire checks the path when the last check is older than pathCheckAge, and after a
+// wait. A hand-over needs no check while the last one is recent.
+func TestChecksThePath(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
-		looks := func(want int) {
+		checks := func(want int) {
 			t.Helper()
 			e.called("sameAt", want)
 		}
 		e.release(e.try(e.l))
-		looks(1) // to have something to compare with
+		checks(1) // the first check
 		e.settleCtime()
-		looks(2)
+		checks(2)
 		time.Sleep(pathCheckAge)
 		e.release(e.try(e.l))
-		looks(2)
+		checks(2)
 		time.Sleep(time.Nanosecond)
 		e.release(e.try(e.l))
-		looks(3)
+		checks(3)
 		e.release(e.try(e.l))
-		looks(3)
+		checks(3)
 
 		f := e.lockedElsewhere()
 		a, b := e.acquire(e.l), e.acquire(e.l)
 		f.release()
 		h := a.got()
-		looks(4) // after a wait
+		checks(4) // after a wait
 		e.release(h)
 		h = b.got()
-		looks(4) // a hand-over, at once
+		checks(4) // a hand-over, at once
 		c := e.acquire(e.l)
 		time.Sleep(sliceTime - 1)
 		e.release(h)
 		h = c.got()
-		looks(4)
+		checks(4)
 		e.release(h)
 	})
 }
 
-// What is handed over from Lock to Lock is looked at as often as what one Lock has: a
-// look counts for all of the same path, and for none of another.
-func TestLookCountsForAllLocksOfThePath(t *testing.T) {
+// A path check counts for all Locks of the same path, and for none of a different path.
+// Hand-overs between Locks need as many checks as those of one Lock.
+func TestCheckCountsForAllLocksOfThePath(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		samePath := e.open(fakePath)
 		e.k.link(fakePath, otherPath)
@@ -65,20 +67,21 @@ func TestLookCountsForAllLocksOfThePath(t *testing.T) {
 		h := e.try(samePath)
 		e.called("sameAt", 2)
 		for _, row := range []struct {
-			l     *Lock
-			looks int
+			l      *Lock
+			checks int
 		}{{samePath, 3}, {e.l, 3}, {alias, 4}, {alias, 4}, {samePath, 4}} {
 			a := e.acquire(row.l)
 			e.release(h)
 			h = a.got()
-			e.called("sameAt", row.looks)
+			e.called("sameAt", row.checks)
 		}
 		e.release(h)
 	})
 }
 
-// Who left a file that another process had looks at the next one as anybody does.
-func TestNextFileIsLookedAt(t *testing.T) {
+// An acquire that left a lost file, which another process held, checks the path of the
+// next file, too.
+func TestPathOfTheNextFileIsChecked(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		first := e.lockedElsewhere()
 		time.Sleep(pathCheckAge + 1)
@@ -98,11 +101,10 @@ func TestNextFileIsLookedAt(t *testing.T) {
 	})
 }
 
-// The look that was young enough when the kernel was asked is not when it
-// answers.
-func TestSlowTryTrustsNoOldLook(t *testing.T) {
+// A path check that was recent enough when a slow try began is too old when it returns.
+func TestSlowTryTrustsNoOldCheck(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
-		e.release(e.try(e.l)) // looks
+		e.release(e.try(e.l)) // checks the path
 		e.beforeNext("try", func() error {
 			time.Sleep(time.Second)
 			e.k.replaceDir(filepath.Dir(fakePath), filepath.Dir(otherPath))
@@ -116,8 +118,8 @@ func TestSlowTryTrustsNoOldLook(t *testing.T) {
 	})
 }
 
-// What the kernel granted and a cancelled waiter gave back is verified by the
-// one who gets it, however short the wait was.
+// A cancelled waiter gives back a lock that the kernel granted. The next waiter verifies it,
+// however short the wait was.
 func TestGrantThatWasGivenBackIsVerified(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		next := e.grantedAfterCancel(func(*entry) {
@@ -130,9 +132,9 @@ func TestGrantThatWasGivenBackIsVerified(t *testing.T) {
 	})
 }
 
-// In a bubble of testing/synctest the clock is another, and channels may not leave
-// it. Whoever takes a Lock into one, and out of it again, still queues, and still
-// notices that the directory was moved away.
+// A Lock works inside a bubble of testing/synctest and outside of it again, though the clock
+// is different there and channels must not leave the bubble. Waiters queue, and acquires
+// notice that the directory was moved away.
 func TestLockIsUsableInsideABubble(t *testing.T) {
 	k := newFakeKernel()
 	l, err := newRegistry(k).openFile(fakePath)
@@ -147,7 +149,7 @@ func TestLockIsUsableInsideABubble(t *testing.T) {
 		}
 		return h
 	}
-	release(t, try(t)) // the look that is not to be trusted
+	release(t, try(t)) // a path check that must not be trusted
 	usable := func(t *testing.T) {
 		t.Helper()
 		k.replaceDir(filepath.Dir(fakePath), filepath.Dir(otherPath))
@@ -168,7 +170,9 @@ func TestLockIsUsableInsideABubble(t *testing.T) {
 	closeLock(t, l)
 }
 
-func TestTryOnALostSidecar(t *testing.T) {
+// TryAcquire moves to the file that is at the path now, and returns ErrBusy if the lock of
+// that file is held.
+func TestTryOnALostLockFile(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		e.k.unlink(fakePath)
 		f := e.lockedElsewhere()
@@ -189,12 +193,14 @@ func TestTryOnALostSidecar(t *testing.T) {
 	})
 }
 
-func TestSidecarDeletedWhileIdle(t *testing.T) {
+// The lock file is deleted while no lock is held. The next acquire creates and locks a new
+// one.
+func TestLockFileDeletedWhileIdle(t *testing.T) {
 	skipUndeletable(t)
 	dir := t.TempDir()
 	l, same := openReal(t, dir), openReal(t, dir)
 	for n := range uint64(3) {
-		release(t, acquireReal(t, l)) // that looks at the path, so that the next one need not
+		release(t, acquireReal(t, l)) // it checks the path, and the next one trusts the check
 		remove(t, l.Path())
 		for _, l := range []*Lock{l, same} {
 			h, err := l.TryAcquire()
@@ -210,7 +216,9 @@ func TestSidecarDeletedWhileIdle(t *testing.T) {
 	}
 }
 
-func TestSidecarReplacedWhileIdle(t *testing.T) {
+// The lock file is replaced while no lock is held. The next acquire locks the replacement
+// and leaves its content as it is.
+func TestLockFileReplacedWhileIdle(t *testing.T) {
 	skipUndeletable(t)
 	dir := t.TempDir()
 	l := openReal(t, dir)
@@ -233,9 +241,9 @@ func TestSidecarReplacedWhileIdle(t *testing.T) {
 	}
 }
 
-// A file that was moved away still has a link, and it is only the path that
-// gives it away. An acquire without a wait looks there now and then.
-func TestSidecarMovedAwayIsNoticedSoon(t *testing.T) {
+// A file that was moved away still has a link, and only a path check notices the move. An
+// acquire that does not wait checks the path from time to time.
+func TestLockFileMovedAwayIsNoticedSoon(t *testing.T) {
 	skipUndeletable(t)
 	dir := t.TempDir()
 	l := openReal(t, dir)
@@ -243,7 +251,7 @@ func TestSidecarMovedAwayIsNoticedSoon(t *testing.T) {
 	if err := os.Rename(l.Path(), filepath.Join(dir, "moved")); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "an acquire to look at the path", func() bool {
+	until(t, "an acquire to check the path", func() bool {
 		h := acquireReal(t, l)
 		defer release(t, h)
 		return h.Check() == nil
@@ -253,7 +261,8 @@ func TestSidecarMovedAwayIsNoticedSoon(t *testing.T) {
 	}
 }
 
-func TestSidecarMovedAwayDuringWaitIsNoticed(t *testing.T) {
+// An acquire that waited notices that the lock file was moved away meanwhile.
+func TestLockFileMovedAwayDuringWaitIsNoticed(t *testing.T) {
 	skipUndeletable(t)
 	dir := t.TempDir()
 	l := openReal(t, dir)
@@ -272,7 +281,9 @@ func TestSidecarMovedAwayDuringWaitIsNoticed(t *testing.T) {
 	wg.Wait()
 }
 
-func TestSidecarDeletedWhileHeld(t *testing.T) {
+// The lock file is deleted while its lock is held. Check returns ErrLost, and the next
+// acquire locks the new file.
+func TestLockFileDeletedWhileHeld(t *testing.T) {
 	skipUndeletable(t)
 	dir := t.TempDir()
 	l := openReal(t, dir)
@@ -283,7 +294,7 @@ func TestSidecarDeletedWhileHeld(t *testing.T) {
 	remove(t, l.Path())
 	checkPathError(t, h.Check(), "check", l.Path(), ErrLost)
 
-	other := childHolder(t, dir) // has the new file
+	other := childHolder(t, dir) // holds the new file
 	checkPathError(t, h.Check(), "check", l.Path(), ErrLost)
 	release(t, h)
 	checkBusy(t, l)
@@ -293,9 +304,9 @@ func TestSidecarDeletedWhileHeld(t *testing.T) {
 	release(t, h)
 }
 
-// The sidecar is replaced while a queue waits for the old one: all go on, in
-// their order, with the new one.
-func TestOrphanWithAQueue(t *testing.T) {
+// The lock file is replaced while a queue waits for the old one. All waiters go on with the
+// new file, in their order.
+func TestLostFileWithAQueue(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		old := e.k.foreigner(t, fakePath)
 		old.lock(t)
@@ -317,7 +328,7 @@ func TestOrphanWithAQueue(t *testing.T) {
 				t.Error(err)
 			}
 			if replaced.tryLock() {
-				t.Error("the hold is of another file")
+				t.Error("the hold is of a different file")
 			}
 			for _, behind := range line[i+1:] {
 				behind.waits()
@@ -336,8 +347,9 @@ func TestOrphanWithAQueue(t *testing.T) {
 	})
 }
 
-// Somebody in the process has opened the new file already, and waits there.
-func TestOrphanJoinsTheQueueOfTheNewFile(t *testing.T) {
+// A different Lock of this process has opened the new file already, and a goroutine waits
+// there. The waiters of the lost file queue behind it.
+func TestQueueOfALostFileJoinsTheNewFilesQueue(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		h := e.try(e.l)
 		a, b := e.acquire(e.l), e.acquire(e.l)
@@ -361,7 +373,9 @@ func TestOrphanJoinsTheQueueOfTheNewFile(t *testing.T) {
 	})
 }
 
-func TestSidecarDeletedWhileOthersQueue(t *testing.T) {
+// The lock file is deleted while goroutines of two Locks queue behind another process. They
+// move to the new file and keep their order.
+func TestLockFileDeletedWhileOthersQueue(t *testing.T) {
 	skipUndeletable(t)
 	dir := t.TempDir()
 	l, same := openReal(t, dir), openReal(t, dir)
@@ -376,7 +390,7 @@ func TestSidecarDeletedWhileOthersQueue(t *testing.T) {
 		})
 	})
 	remove(t, l.Path())
-	other := childHolder(t, dir) // has the new file
+	other := childHolder(t, dir) // holds the new file
 
 	old.finish()
 	until(t, "the queue to move on to the new file", func() bool {
@@ -384,20 +398,20 @@ func TestSidecarDeletedWhileOthersQueue(t *testing.T) {
 		return stats.Reopened == 1 && stats.Parked && stats.Waiting == n
 	})
 	if stats := same.Stats(); stats.Acquired != 0 || stats.KernelWaits != 2 {
-		t.Errorf("got %+v, want nobody served before the new file is free", stats)
+		t.Errorf("got %+v, want no acquire to succeed before the new file is free", stats)
 	}
 	other.finish()
 	wg.Wait()
 	if len(order) != n || !slices.IsSorted(order) {
-		t.Errorf("%d goroutines queued and were served in the order %v", n, order)
+		t.Errorf("%d goroutines queued and acquired the lock in the order %v", n, order)
 	}
 	if stats := same.Stats(); stats.Reopened != 1 || stats.Acquired != n {
 		t.Errorf("got %+v, want 1 reopened and %d acquired", stats, n)
 	}
 }
 
-// A file with two names loses one: those who came by the other stay.
-func TestOrphanByOneOfTwoNames(t *testing.T) {
+// A file with two names loses one. Locks and waiters of the other name stay.
+func TestFileLostByOneOfTwoNames(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		e.k.link(fakePath, otherPath)
 		other := e.open(otherPath)
@@ -407,7 +421,7 @@ func TestOrphanByOneOfTwoNames(t *testing.T) {
 		e.k.unlink(fakePath)
 		time.Sleep(time.Second)
 		e.release(h)
-		// Both files are locked now, each by the first who waited by its name.
+		// Both files are locked now, each by the first waiter of its name.
 		first, second := line[0].got(), line[1].got()
 		line[2].waits()
 		line[3].waits()
@@ -429,8 +443,8 @@ func TestOrphanByOneOfTwoNames(t *testing.T) {
 	})
 }
 
-// The file is renamed away and back while it is being looked for.
-func TestOrphanThatComesBack(t *testing.T) {
+// The file is renamed away and back during the check. It is not lost.
+func TestLostFileThatComesBack(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		time.Sleep(time.Second)
 		e.k.rename(fakePath, otherPath)
@@ -443,9 +457,9 @@ func TestOrphanThatComesBack(t *testing.T) {
 	})
 }
 
-// A file system that does not know link counts, or gives a file a new identity
-// each time.
-func TestOddFileSystems(t *testing.T) {
+// The lock works on a file system without link counts. If a file system gives a file a new
+// identity each time, the acquire returns ErrLost in the end.
+func TestUnusualFileSystems(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		e.k.files[fakePath].links = 0
 		e.release(e.try(e.l))
@@ -463,7 +477,9 @@ func TestOddFileSystems(t *testing.T) {
 	})
 }
 
-func TestOrphanWhoseDirectoryIsGone(t *testing.T) {
+// The directory is deleted under a hold. The hold's Check returns ErrLost, and all acquires
+// fail with fs.ErrNotExist.
+func TestLostFileWhoseDirectoryIsMissing(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		h := e.try(e.l)
 		line := []*acquiring{e.acquire(e.l), e.acquire(e.l)}
@@ -482,7 +498,9 @@ func TestOrphanWhoseDirectoryIsGone(t *testing.T) {
 	})
 }
 
-func TestDirectoryGone(t *testing.T) {
+// When the directory is deleted, acquires fail with fs.ErrNotExist and do not create it.
+// When it is back, the lock works again.
+func TestMissingDirectory(t *testing.T) {
 	skipUndeletable(t)
 	dir := filepath.Join(t.TempDir(), "pack")
 	l := openReal(t, dir)
@@ -510,15 +528,17 @@ func TestDirectoryGone(t *testing.T) {
 	release(t, h)
 }
 
-func TestSidecarIsNeverWritten(t *testing.T) {
+// Acquires and releases leave the content and the modification time of the lock file as
+// they were.
+func TestLockFileIsNeverWritten(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, FileName)
-	const content = "somebody's notes"
+	const content = "a user's notes"
 	if err := os.WriteFile(path, []byte(content), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	long := time.Now().Add(-time.Hour).Truncate(time.Second)
-	if err := os.Chtimes(path, long, long); err != nil {
+	old := time.Now().Add(-time.Hour).Truncate(time.Second)
+	if err := os.Chtimes(path, old, old); err != nil {
 		t.Fatal(err)
 	}
 	l := openReal(t, dir)
@@ -536,16 +556,16 @@ func TestSidecarIsNeverWritten(t *testing.T) {
 	}
 	closeLock(t, l)
 	if got, err := os.ReadFile(path); err != nil || string(got) != content {
-		t.Errorf("the sidecar has %q (%v), want %q", got, err, content)
+		t.Errorf("the lock file has %q (%v), want %q", got, err, content)
 	}
-	if info, err := os.Stat(path); err != nil || !info.ModTime().Equal(long) {
-		t.Errorf("the sidecar is %v (%v), want it modified at %v", info, err, long)
+	if info, err := os.Stat(path); err != nil || !info.ModTime().Equal(old) {
+		t.Errorf("the lock file is %v (%v), want it modified at %v", info, err, old)
 	}
 }
 
-// lostTo has the sidecar be lost, and returns a Lock on the file that took its
-// place with a hold of it that belongs to no goroutine.
-func (e *engine) lostTo() (fresh *Lock, h *Hold) {
+// loseFile deletes the lock file. It returns a Lock on the file that took its place, with a
+// hold of it that belongs to no goroutine.
+func (e *engine) loseFile() (fresh *Lock, h *Hold) {
 	e.Helper()
 	e.k.unlink(fakePath)
 	fresh = e.open(fakePath)
@@ -559,27 +579,28 @@ func (e *engine) acquireUnder(h *Hold) *acquiring {
 	return e.start(func(ctx context.Context) (*Hold, error) { return e.l.Acquire(h.Context(ctx)) })
 }
 
-// Who comes by a lost sidecar, with a context that runs under a hold of the new
-// one, would wait for itself. It need not have waited before, nor be the
-// goroutine that has the hold.
-func TestReentryByContextOnALostSidecar(t *testing.T) {
+// An acquire by a lost lock file whose context runs under a hold of the new file would wait
+// for itself, and fails with ErrReentrant. It did not wait before, and its goroutine does
+// not own the hold.
+func TestReentryByContextOnALostLockFile(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
-		fresh, h := e.lostTo()
+		fresh, h := e.loseFile()
 		e.acquireUnder(h).failed(ErrReentrant)
 		e.release(h)
 		closeLock(e, fresh)
 	})
 }
 
-// The same of who was queued at the lost sidecar, behind another who noticed.
-func TestReentryByContextOfAWaiterOnALostSidecar(t *testing.T) {
+// A waiter of the lost file may be queued behind the waiter that notices the loss. It fails
+// with ErrReentrant, too, if its context runs under a hold of the new file.
+func TestReentryByContextOfAWaiterOnALostLockFile(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		old := e.try(e.l)
 		first := e.acquire(e.l)
-		fresh, h := e.lostTo()
+		fresh, h := e.loseFile()
 		second := e.acquireUnder(h)
 		second.waits()
-		time.Sleep(sliceTime) // so that the next one looks
+		time.Sleep(sliceTime) // so that the next waiter checks the path
 		e.release(old)
 		second.failed(ErrReentrant)
 		first.waits()
@@ -589,16 +610,16 @@ func TestReentryByContextOfAWaiterOnALostSidecar(t *testing.T) {
 	})
 }
 
-// A waiter is used for one acquire after another. What an earlier one ran under
-// is nothing to the later one.
+// A waiter struct is reused by later acquires. The holds that an earlier acquire ran under
+// have no effect on a later one.
 func TestWaiterForgetsTheContextOfAnEarlierAcquire(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		old := e.try(e.l)
 		first := e.acquire(e.l)
-		fresh, h := e.lostTo()
+		fresh, h := e.loseFile()
 		e.reg.waiters.New = func() any { return &waiter{marks: &mark{hold: h}} }
 		second := e.acquire(e.l)
-		time.Sleep(sliceTime) // so that the next one looks
+		time.Sleep(sliceTime) // so that the next waiter checks the path
 		e.release(old)
 		first.waits()
 		second.waits()
@@ -609,8 +630,8 @@ func TestWaiterForgetsTheContextOfAnEarlierAcquire(t *testing.T) {
 	})
 }
 
-// The history of a sidecar goes on with those who leave it last. Those who came
-// by another name, and stay, keep it.
+// The counts of a lost file move with the last Locks that leave it. Locks of a different
+// name that stay keep the counts.
 func TestCountsStayWithTheOtherName(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		e.k.link(fakePath, otherPath)
@@ -629,9 +650,9 @@ func TestCountsStayWithTheOtherName(t *testing.T) {
 	})
 }
 
-// A file that would not unlock is opened anew like a lost one. But it was not
-// lost, and is not counted so.
-func TestFileThatWouldNotUnlockIsNotCountedAsLost(t *testing.T) {
+// A file that fails to unlock is replaced, like a lost one. It was not lost and is not
+// counted as lost.
+func TestFileThatFailsToUnlockIsNotCountedAsLost(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		h := e.try(e.l)
 		e.failNext("unlock", errBroken)
@@ -643,9 +664,9 @@ func TestFileThatWouldNotUnlockIsNotCountedAsLost(t *testing.T) {
 	})
 }
 
-// Who has found the entry of a Lock and waits for its mutex, while the Lock
-// moves to another entry, follows.
-func TestEntryIsLookedUpAgainAfterTheWaitForItsMutex(t *testing.T) {
+// A goroutine waits for the mutex of a Lock's entry while the Lock moves to a different
+// entry. It then locks the mutex of the new entry.
+func TestEntryIsLoadedAgainAfterTheWaitForItsMutex(t *testing.T) {
 	reg := newRegistry(newFakeKernel())
 	l, err := reg.openFile(fakePath)
 	if err != nil {
@@ -671,14 +692,14 @@ func TestEntryIsLookedUpAgainAfterTheWaitForItsMutex(t *testing.T) {
 	l.location.Store(to)
 	from.entry.mu.Unlock()
 	if <-got != to.entry {
-		t.Error("the entry that the Lock has left")
+		t.Error("got the entry that the Lock has left")
 	}
 	l.location.Store(from)
 	closeLock(t, l)
 	closeLock(t, other)
 }
 
-// stacks describes what every goroutine is doing.
+// stacks returns the stack trace of every goroutine.
 func stacks() []string {
 	buf := make([]byte, 1<<20)
 	return strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n")
