@@ -19,7 +19,7 @@ type osKernel struct{}
 type osFile struct {
 	fd       int
 	identity fileID
-	// readOnly is why the descriptor could not be opened for writing, or nil.
+	// readOnly is the error of opening the file for writing, nil if it succeeded.
 	readOnly    error
 	network     network
 	countsLinks bool // the file system does

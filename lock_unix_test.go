@@ -168,7 +168,7 @@ func TestConflictIsNoError(t *testing.T) {
 }
 
 // NFSv4 locks only a descriptor that is open for writing, and fails with EBADF on a
-// different one. Then the error is why the file could not be opened for writing.
+// different one. Then the error is that of opening the file for writing.
 func TestReadOnlyDescriptorThatCannotBeLocked(t *testing.T) {
 	f := &osFile{fd: -1, readOnly: unix.EACCES}
 	_, err := f.try()

@@ -2,9 +2,9 @@ package packlock
 
 import "time"
 
-// A watch looks after the waiters in an entry's queue with two alarms, each set while
-// there is something to do: one checks the paths (location.go), the other looks for
-// deadlocks (deadlock.go). Both are set by the first waiter that needs them. An alarm
+// A watch serves the waiters in an entry's queue with two alarms, each set while there is
+// something to do: one checks the paths (location.go), the other searches for deadlocks
+// (deadlock.go). Both are set by the first waiter that needs them. An alarm
 // that goes off is set again at most once, at the end, so that none pile up when the
 // process is stopped or overloaded.
 
@@ -49,7 +49,7 @@ func (a *alarm) setLocked(e *entry, t int64, interval time.Duration, ring func(*
 	})
 }
 
-// watchLocked has the waiters of e looked after from about time t on.
+// watchLocked sets the alarms for a waiter of e, at about time t.
 func (e *entry) watchLocked(t int64) {
 	e.pathAlarm.setLocked(e, t, watchInterval, (*entry).checkPaths)
 	e.deadlockAlarm.setLocked(e, t, deadlockAge, (*entry).findDeadlocks)
