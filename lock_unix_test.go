@@ -47,8 +47,8 @@ func init() {
 	}
 }
 
-// unprivileged runs the rest of a test, which is about permissions, as a user to whom
-// permissions apply. If the test runs as root, that is in a child process with a
+// unprivileged runs the rest of a test, which is about permissions, as a user without
+// privileges. If the test runs as root, that is in a child process with a
 // different user id.
 func unprivileged(t *testing.T, rest func(t *testing.T)) {
 	t.Helper()
