@@ -16,6 +16,7 @@ type Process struct {
 	Args    []string  // its command line, whole and unshortened; nil if not known
 	Started time.Time // on the clock of time.Now, to hundredths of a second; zero if not known
 	Self    bool      // it is this process
+	Stopped bool      // by a signal, as after Ctrl-Z: it releases nothing until it is continued
 }
 
 // holders is Lock.Holders.

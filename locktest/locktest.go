@@ -1,11 +1,10 @@
-// Package locktest finds out what a file lock does: that of a file system, or
-// that of a library.
+// Package locktest tests file locks: those of a file system, or those of a library.
 //
 // # Test my file system
 //
-// Check has processes lock a scratch file in a directory, and says whether the
-// lock excludes, wakes, and is let go when its holder dies. Without a program of
-// your own: packlock doctor DIR.
+// Check has processes lock a scratch file in a directory. It reports whether the lock
+// excludes, wakes its waiters, and is released when its holder dies. The command
+// packlock doctor DIR does the same.
 //
 //	func main() {
 //		locktest.Child() // the processes are this program, run again
@@ -18,8 +17,8 @@
 //
 // # Test my lock library
 //
-// Run is a subtest for each property that a lock can have. What the library
-// claims is checked. What it does not claim is found out, and logged.
+// Run has a subtest for each property that a lock can have. A property that the library
+// claims is checked. The others are tested and logged.
 //
 //	func TestMain(m *testing.M) { locktest.Main(m) }
 //
@@ -35,14 +34,14 @@
 //
 // # How it tests
 //
-// Every lock is taken in a child process, which the test can kill. The children
+// Every lock is acquired in a child process, which the test can kill. The children
 // are the test binary or the command itself, run again: see Main and Child. If
 // the environment variable TEST_EXEC is set, its words are put in front of their
 // command line, for an emulator.
 //
-// Each step has a time limit, and what did not end in time is named. The limits
-// are generous. How long something took is reported and is never the reason to
-// fail, so that a slow or busy machine gives no false alarm.
+// Each step has a time limit, and the report names a step that did not end in time. The
+// limits are generous. The report has the times that steps took, but they are never the
+// reason to fail, so that a slow or busy machine gives no false alarm.
 package locktest
 
 // Where things are:
@@ -64,22 +63,21 @@ import (
 	"os"
 )
 
-// A Locker is one handle on the lock file at a path, as a program would have it.
-// It is used by one goroutine at a time, but that Lock may be under way on
-// several Lockers at once.
+// A Locker is one handle on the lock file at a path. A test uses it from one goroutine at
+// a time, but it may call Lock on several Lockers at once.
 type Locker interface {
-	// Lock waits until the lock is the Locker's. It may ignore ctx, and then
-	// does not claim Cancels.
+	// Lock waits until it holds the lock. It may ignore ctx, and then does not claim
+	// Cancels.
 	Lock(ctx context.Context) error
 
-	// TryLock takes the lock and reports true, or reports false if somebody
-	// else has it. Without such a thing, the error is an
-	// errors.ErrUnsupported, and what needs it is tested with Lock.
+	// TryLock acquires the lock and returns true, or returns false if another handle
+	// holds it. A library without it returns an errors.ErrUnsupported. Then the test
+	// uses Lock.
 	TryLock() (bool, error)
 
 	Unlock() error
 
-	// Close gives up the handle, and the lock if the handle has it.
+	// Close closes the handle. It releases the lock if the handle holds it.
 	Close() error
 }
 
@@ -87,47 +85,47 @@ type Locker interface {
 type Dupper interface {
 	Locker
 
-	// Dup returns a file for exec.Cmd's ExtraFiles. A child that has it
-	// keeps the lock, also if this process is killed, until it closes it.
+	// Dup returns a file for exec.Cmd's ExtraFiles. A child that inherits it keeps the
+	// lock until the child closes it, even if this process is killed.
 	Dup() (*os.File, error)
 }
 
-// A Checker is a Locker that can tell whether the file that it has locked is
-// still the one at its path.
+// A Checker is a Locker that can check whether the locked file is still the one at its
+// path.
 type Checker interface {
 	Locker
 	Check() error
 }
 
-// A Lib is what is tested, and what it claims.
+// A Lib is a library to be tested, with the properties that it claims.
 type Lib struct {
 	Name   string
 	Open   func(path string) (Locker, error) // of a file in an existing directory
 	Claims Claims
 }
 
-// Claims is a set of properties. One that is claimed and not found is a failure.
-// One that is not claimed is found out and reported.
+// Claims is a set of properties. A test fails if the library claims a property that it
+// lacks. It reports whether the library has the others.
 //
-// Some properties are not there to be claimed, because what lacks them is no
-// lock: it excludes other processes, who waits gets it when it is free, and it is
-// let go by Close, by the end of the process and by SIGKILL.
+// Some properties cannot be claimed, because every lock must have them. It excludes other
+// processes. A waiter acquires it when it is free. Close, the end of the process and
+// SIGKILL release it.
 type Claims uint
 
 const (
 	ExcludesHandles        Claims = 1 << iota // two handles of one process exclude each other
 	OneLockByAnyPath                          // also by "..", symbolic links to the directory, and hard links
 	TryNeverWaits                             // TryLock
-	NotInherited                              // a process that the holder starts does not have the lock
-	HandsOver                                 // unless it is given the file of Dup
-	Cancels                                   // Lock returns an error of its ctx when that ends, and takes nothing
-	CancelLeavesNothing                       // no threads, files or goroutines for each cancelled Lock
-	NoThreadPerWaiter                         // goroutines that wait do without a thread each
+	NotInherited                              // a process that the holder starts does not hold the lock
+	HandsOver                                 // unless it gets the file of Dup
+	Cancels                                   // Lock returns an error of its ctx when that ends, and does not acquire the lock
+	CancelLeavesNothing                       // no threads, files or goroutines remain for each cancelled Lock
+	NoThreadPerWaiter                         // waiting goroutines need no thread each
 	FirstComeFirstServed                      // among the handles of a process
-	NoPolling                                 // who waits does not ask again and again
+	NoPolling                                 // a waiter does not try again and again
 	NoticesLoss                               // of the lock file: deleted, replaced, renamed
-	RefusesOddFiles                           // what is no regular file
-	SecondUnlockIsHarmless                    // to others
+	RefusesOddFiles                           // files that are not regular
+	SecondUnlockIsHarmless                    // to other holders
 
 	end
 )

@@ -28,8 +28,8 @@ var (
 	awaited    *role // of this process, until Run is called for it
 )
 
-// Main runs the tests of m and exits. It is for TestMain, which has to call it if
-// a test calls Run or Check:
+// Main runs the tests of m and exits. TestMain must call it if a test calls Run or
+// Check:
 //
 //	func TestMain(m *testing.M) { locktest.Main(m) }
 func Main(m interface{ Run() int }) {
@@ -42,9 +42,9 @@ func Main(m interface{ Run() int }) {
 	os.Exit(status)
 }
 
-// Child is for a command that calls Check or Test, which it has to call at its
-// start. If this process is a child of a check, Child does not return. The libs
-// are those that Test is called for.
+// Child must be called at the start of a command that calls Check or Test. If this process
+// is a child of a check, Child does not return. The libs are those that Test is called
+// for.
 func Child(libs ...Lib) {
 	ready = true
 	registered = append(registered, libs...)

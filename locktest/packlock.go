@@ -8,8 +8,8 @@ import (
 	"packlock"
 )
 
-// Packlock is the library of this module, which claims everything. Check tests a
-// file system by it.
+// Packlock returns the library of this module, which claims everything. Check tests file
+// systems with it.
 func Packlock() Lib {
 	return Lib{Name: "packlock", Open: openPacklock, Claims: AllClaims}
 }

@@ -9,7 +9,7 @@ import (
 	"packlock/internal/fsinfo"
 )
 
-// A Report is what was found out.
+// A Report is the result of Check or Test.
 type Report struct {
 	Directory  string     `json:"directory"`
 	System     string     `json:"system"` // GOOS/GOARCH
@@ -17,40 +17,40 @@ type Report struct {
 	Library    string     `json:"library,omitempty"` // of Test
 	Checks     []Result   `json:"checks"`
 	Trusted    bool       `json:"trusted"`           // nothing failed
-	Verdict    string     `json:"verdict,omitempty"` // that in words
+	Verdict    string     `json:"verdict,omitempty"` // Trusted in words
 }
 
-// FileSystem is what the system tells about the file system of a directory.
+// FileSystem describes the file system of a directory.
 type FileSystem struct {
-	Type    string   `json:"type"` // "" if not to be had
+	Type    string   `json:"type"` // "" if not known
 	Source  string   `json:"source,omitempty"`
 	Mount   string   `json:"mount,omitempty"`
 	Options []string `json:"options,omitempty"`
 }
 
-// String returns a line about it, with those options that have to do with locks.
+// String returns one line with the type, the mount and the options that concern locks.
 func (f FileSystem) String() string {
 	return fsinfo.FileSystem{Type: f.Type, Source: f.Source, Mount: f.Mount, Options: f.Options}.String()
 }
 
-// A Result is how it is with one property.
+// A Result is the result for one property.
 type Result struct {
 	Name    string  `json:"name"`
 	Outcome Outcome `json:"result"`
 	Detail  string  `json:"detail,omitempty"`
 
-	// Latencies are how long after the lock was free those that waited had it.
+	// Latencies are the times from the release of the lock to the acquire of a waiter.
 	Latencies []time.Duration `json:"latencies_ns,omitempty"`
 }
 
-// An Outcome is whether a lock has a property.
+// An Outcome tells whether a lock has a property.
 type Outcome string
 
 const (
 	OK      Outcome = "ok"
-	Failed  Outcome = "failed"  // it has not, and it should
-	Lacks   Outcome = "lacks"   // it has not, and nobody claims it
-	Skipped Outcome = "skipped" // it could not be found out
+	Failed  Outcome = "failed"  // it lacks a property that it claims or must have
+	Lacks   Outcome = "lacks"   // it lacks a property that it does not claim
+	Skipped Outcome = "skipped" // the property could not be tested
 )
 
 // Failed returns the names of the properties that failed.
@@ -105,7 +105,7 @@ func (r *Report) conclude(what, so, not string) {
 type progressKey struct{}
 
 // WithProgress returns a context with which Check and Test call told with each
-// result as soon as there is one.
+// result as soon as it is known.
 func WithProgress(ctx context.Context, told func(Result)) context.Context {
 	return context.WithValue(ctx, progressKey{}, told)
 }

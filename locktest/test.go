@@ -14,11 +14,11 @@ import (
 	"packlock/internal/fsinfo"
 )
 
-// Run runs a subtest for each property that a lock can have. It fails for those
-// that lib claims and has not, and for those without which it is no lock. What
-// else it found out is in the log of the subtest, and as its being skipped.
+// Run runs a subtest for each property that a lock can have. The subtest fails if lib
+// lacks a property that it claims, or one that every lock must have. If lib lacks another
+// property, the subtest is skipped, with the reason in its log.
 //
-// TestMain has to call Main.
+// TestMain must call Main.
 func Run(t *testing.T, lib Lib) {
 	becomeChild(t, lib)
 	if !ready {
@@ -50,9 +50,9 @@ func Run(t *testing.T, lib Lib) {
 }
 
 // Test does what Run does, with files in a temporary directory that it makes in
-// dir. The error says why it could not find out.
+// dir. It returns an error if lib could not be tested.
 //
-// The program has to call Child with lib.
+// The program must call Child with lib.
 func Test(ctx context.Context, dir string, lib Lib) (Report, error) {
 	if !ready {
 		return Report{}, errNotReady
@@ -81,11 +81,11 @@ func test(ctx context.Context, dir string, lib Lib, bounds bounds, of []property
 	return r, nil
 }
 
-// Check finds out, with child processes that lock a scratch file, whether a lock
-// in the directory dir is to be trusted. The scratch file is in a temporary
-// directory made there. The error says why it could not find out.
+// Check tests, with child processes that lock a scratch file, whether a lock in the
+// directory dir can be trusted. The scratch file is in a temporary directory made there.
+// Check returns an error if that could not be tested.
 //
-// The program has to call Child, or Main in a test.
+// The program must call Child, or Main in a test.
 func Check(ctx context.Context, dir string) (Report, error) {
 	if !ready {
 		return Report{}, errNotReady

@@ -40,8 +40,8 @@ func (r *runner) acquire(targets []target, signals <-chan os.Signal) (packlock.H
 		return got, err
 	}
 	for _, t := range busy {
-		if pid := heldByParent(t.lock.Path()); pid != 0 {
-			return nil, r.busy("%s is already held by this command's parent (pid %d)", legible(t.name), pid)
+		if who := heldAbove(t.lock); who != "" {
+			return nil, r.busy("%s is already held by %s", legible(t.name), who)
 		}
 	}
 	// To find who has it takes a look at every process, so not before the wait.

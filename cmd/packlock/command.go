@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"strings"
 )
 
 // start starts a command line with an environment, and returns it even if that
@@ -17,12 +18,18 @@ func start(line, env []string) (*exec.Cmd, error) {
 		cmd := exec.Command(line[0], line[1:]...)
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 		cmd.Env = env
+		allowRelative(cmd)
 		return cmd, cmd.Start()
 	}
 	usualPath()
 	cmd, err := with(line)
 	if err != nil && isScript(err) {
-		return with(append([]string{"/bin/sh", cmd.Path}, line[1:]...))
+		// The shell takes a path that begins with a dash for an option.
+		path := cmd.Path
+		if strings.HasPrefix(path, "-") {
+			path = "./" + path
+		}
+		return with(append([]string{"/bin/sh", path}, line[1:]...))
 	}
 	return cmd, err
 }

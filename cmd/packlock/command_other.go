@@ -17,8 +17,11 @@ import (
 // the closing of the console.
 func notify(c chan<- os.Signal) { signal.Notify(c) }
 
-// reachesGroup reports that the console has told every process on it.
-func reachesGroup(os.Signal) bool { return true }
+// notifyRunning is notify.
+func notifyRunning(c chan<- os.Signal) { notify(c) }
+
+// reached reports that the console has told every process on it.
+func reached(int, os.Signal, *witness) bool { return true }
 
 // endings are the signals that end what can be cleaned up after: Ctrl-C, and
 // the closing of the console.
@@ -36,9 +39,6 @@ func die(os.Signal) {}
 // signalStatus returns the status of a wait ended by Ctrl-C.
 func signalStatus(os.Signal) int { return 130 }
 
-// notifyContinued does nothing: processes are not stopped here.
-func notifyContinued(chan<- os.Signal) {}
-
 // wait waits for the end of the command and returns the status to exit with.
 func wait(cmd *exec.Cmd) (status int, err error) {
 	err = cmd.Wait()
@@ -51,6 +51,9 @@ func wait(cmd *exec.Cmd) (status int, err error) {
 // inheritable returns nil: a lock cannot be inherited here. The nil File can
 // be closed.
 func inheritable(*packlock.Hold) (*os.File, error) { return nil, nil }
+
+// linksOf returns 1: that there are more is not told here without opening the file.
+func linksOf(os.FileInfo) uint64 { return 1 }
 
 // alive reports whether there is a process with that pid.
 func alive(pid int) bool {
@@ -66,6 +69,10 @@ func isScript(error) bool { return false }
 
 // usualPath does nothing: there are no usual places.
 func usualPath() {}
+
+// allowRelative does nothing: Windows adds the current directory to every search,
+// and a program there is not to be run by accident.
+func allowRelative(*exec.Cmd) {}
 
 // shellLine returns the command line by which the system's shell runs line.
 func shellLine(line string) []string {

@@ -54,6 +54,7 @@ func printReference(w io.Writer) {
 		printMarkdown(w, v.about)
 		printMarkdown(w, flagsOf(v))
 		printMarkdown(w, v.notes)
+		printMarkdown(w, v.details)
 	}
 }
 
@@ -119,6 +120,7 @@ packlock \- run commands under the lock of a directory, and see who has it
 			fmt.Fprintf(w, ".TP\n.B \\-%s\n%s\n", roff(strings.TrimSpace(name)), roff(strings.TrimSpace(usage)))
 		}
 		printRoff(w, v.notes)
+		printRoff(w, v.details)
 	}
 	fmt.Fprintf(w, ".SH FILES\n.TP\n.I %s\nthe locked file in a pack. It is empty, and its being there means nothing.\n", roff("DIR/.grex-lock"))
 	fmt.Fprint(w, ".SH SEE ALSO\n.BR flock (1),\n.BR flock (2),\n.BR lslocks (8)\n")
@@ -162,7 +164,8 @@ func TestManualIsAcceptedByTheFormatter(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"PACKLOCK RUN", "-timeout time", ".grex-lock", "waits_for", "\"--\" may be left out"} {
-		if !strings.Contains(string(text), want) {
+		// Lines are filled up with spaces.
+		if !strings.Contains(strings.Join(strings.Fields(string(text)), " "), want) {
 			t.Errorf("lacks %q", want)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"packlock"
 	"packlock/internal/fsinfo"
 	"packlock/locktest"
 )
@@ -29,6 +30,7 @@ type doctor struct {
 // doctorReport is what doctor -json prints.
 type doctorReport struct {
 	locktest.Report
+	Links uint64    `json:"lock_file_links,omitempty"` // of the pack's own lock file, if several
 	Peer  *peerName `json:"peer,omitempty"`
 	Error string    `json:"error,omitempty"` // instead of a verdict
 }
@@ -129,6 +131,10 @@ func (d *doctor) examine(ctx context.Context, dir string) error {
 	d.report.FileSystem = locktest.FileSystem{Type: found.Type, Source: found.Source, Mount: found.Mount, Options: found.Options}
 	d.say("directory", legible(dir))
 	d.say("file system", found.String())
+	if info, err := os.Lstat(filepath.Join(dir, packlock.FileName)); err == nil && linksOf(info) > 1 {
+		d.report.Links = linksOf(info)
+		d.say("lock file", fmt.Sprintf("%s has %d links: a copy of the directory, as by cp -al, has the same lock", packlock.FileName, d.report.Links))
+	}
 	if d.peer {
 		return d.examineWithPeer(ctx)
 	}

@@ -467,3 +467,27 @@ func TestInterruptedDoctorLeavesNothing(t *testing.T) {
 		}
 	}
 }
+
+func TestDoctorNoticesALockFileWithSeveralLinks(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("how many links a file has is not told without opening it")
+	}
+	dirs := packs(t, "pack", "copy")
+	lockFile, link := filepath.Join(dirs[0], packlock.FileName), filepath.Join(dirs[1], packlock.FileName)
+	const says = "has 2 links"
+	if _, stdout, _ := command(t, "doctor", dirs[0]).output(); strings.Contains(stdout, "links") {
+		t.Errorf("%q", stdout)
+	}
+	if err := os.Remove(link); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Link(lockFile, link); err != nil {
+		t.Skipf("no hard links here: %v", err)
+	}
+	if status, stdout, _ := command(t, "doctor", dirs[1]).output(); status != 0 || !strings.Contains(stdout, says) {
+		t.Errorf("exit status %d, %q lacks %q", status, stdout, says)
+	}
+	if status, stdout, _ := command(t, "doctor", "-json", dirs[0]).output(); status != 0 || !strings.Contains(stdout, `"lock_file_links": 2`) {
+		t.Errorf("exit status %d, %q", status, stdout)
+	}
+}

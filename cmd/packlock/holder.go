@@ -71,10 +71,16 @@ func (h holders) String() string {
 	if !first.Started.IsZero() {
 		more = append(more, "started "+roughly(time.Since(first.Started))+" ago")
 	}
+	if first.Stopped {
+		more = append(more, "is stopped")
+	}
 	if len(others) > 1 {
 		more = append(more, fmt.Sprintf("shares the lock with %d more", len(others)-1))
 	}
-	if len(more) > 0 {
+	if n := len(more); n > 0 {
+		if n > 2 {
+			more = []string{strings.Join(more[:n-1], ", "), more[n-1]}
+		}
 		s += ", which " + strings.Join(more, " and ")
 	}
 	return s

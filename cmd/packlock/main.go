@@ -17,7 +17,12 @@
 //	acquire.go    run: getting the locks
 //	nested.go     run: a run under a run of the same pack
 //	command.go    run: starting the command
-//	command_unix.go, command_other.go   run: signals, exit statuses, the inherited descriptor
+//	command_unix.go, command_other.go   run: exit statuses, the inherited descriptor
+//	signal_*.go   run: signals, and dying of them
+//	witness_*.go  run: whether a signal was for run alone
+//	ignored_*.go  run: which signals it was started to ignore
+//	rundetails.go   run: what is rare
+//	lost.go       run: locks that are lost under the command
 //	wait.go       waiting for locks, and saying so
 //	holder.go     who has a lock, in words
 //	status.go     status: its flags and its output, waiting until all are free
@@ -51,6 +56,7 @@ type verb struct {
 	summary string // one line for the list of verbs
 	about   string // what there is to say, up to the flags
 	notes   string // and after them
+	details string // and what is rare, for the pages that are made from the help
 	flags   flag.FlagSet
 	trouble int // the exit status on trouble, 0 for 1
 

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -53,32 +54,52 @@ func heldAlso(paths ...string) string {
 	return heldVariable + "=" + strings.Join(lines, "\n")
 }
 
-// heldByParent returns the pid of the run that this process is part of the
-// command of and that has the lock of the file at path, 0 if there is none. The
-// lock is busy.
+// heldAbove returns the process above this one that holds the lock for as long as this
+// one runs, as words that follow "held by", "" if none is known. The lock is busy.
 //
 // A process may outlive the run that it got the variable from. So what the system
 // says about the lock is believed before the variable is.
-func heldByParent(path string) int {
+func heldAbove(lock *packlock.Lock) string {
+	path := lock.Path()
 	file, err := os.Stat(path)
 	if err != nil {
-		return 0
+		return ""
 	}
 	inherited, takers := inheritedLock(path), takersOf(path)
 	for _, line := range heldLines(os.Getenv(heldVariable)) {
 		if info, err := os.Stat(line.path); err != nil || !os.SameFile(info, file) {
 			continue
 		}
-		if inherited || len(takers) > 0 {
-			// If it was inherited, that run may have been killed.
-			if inherited || slices.Contains(takers, line.pid) {
-				return line.pid
-			}
-		} else if alive(line.pid) {
-			return line.pid
+		// If it was inherited, that run may have been killed.
+		if inherited || slices.Contains(takers, line.pid) || len(takers) == 0 && alive(line.pid) {
+			return fmt.Sprintf("this command's parent (pid %d)", line.pid)
 		}
 	}
-	return 0
+	// sudo, env -i and many programs do not hand the variable on.
+	for _, pid := range proclocks.Ancestors() {
+		if !slices.Contains(takers, pid) {
+			continue
+		}
+		if p := packlock.Process(proclocks.Describe(pid)); inherited || waitsForItsCommand(p) {
+			return called(p) + ", which this command is part of"
+		}
+	}
+	if inherited {
+		return findHolders(lock).String() + "; this process inherited the lock"
+	}
+	return ""
+}
+
+// waitsForItsCommand reports whether p, which has taken the lock, is a run or a
+// flock(1), which releases it when its command has ended. Any other program may release
+// it before.
+func waitsForItsCommand(p packlock.Process) bool {
+	if len(p.Args) < 2 {
+		return false
+	}
+	name := filepath.Base(p.Args[0])
+	return name == "flock" || name == "busybox" && p.Args[1] == "flock" ||
+		(name == "packlock" || name == filepath.Base(os.Args[0])) && p.Args[1] == "run"
 }
 
 // inheritedLock reports whether this process, which has not acquired the lock of

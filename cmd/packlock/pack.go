@@ -44,6 +44,7 @@ type packProcess struct {
 	Started time.Time `json:"started,omitzero"`
 	Age     float64   `json:"age_seconds,omitempty"`
 	Self    bool      `json:"self,omitempty"`
+	Stopped bool      `json:"stopped,omitempty"`
 
 	process packlock.Process
 }
@@ -56,12 +57,16 @@ type packLink struct {
 }
 
 func newPackProcess(p packlock.Process) packProcess {
-	in := packProcess{p.PID, p.Name, p.Args, commandOf(p), userOf(p.PID), p.Started, 0, p.Self, p}
+	in := packProcess{p.PID, p.Name, p.Args, commandOf(p), userOf(p.PID), p.Started, 0, p.Self, p.Stopped, p}
 	if !p.Started.IsZero() {
 		const hundredths = 100 // as precise as the kernel is
 		in.Age = math.Round(time.Since(p.Started).Seconds()*hundredths) / hundredths
 	}
 	return in
+}
+
+func newPackState(dir string) packState {
+	return packState{Dir: dir, Holders: []packProcess{}, Waiters: []packProcess{}}
 }
 
 // look finds out the state of the pack, from the tables if they tell.
@@ -91,8 +96,10 @@ func (s *packState) look(tables *proclocks.Tables) error {
 	// That a lock is not listed means that it is free, and that a waiter is not
 	// that nobody waits, only if nobody is left out.
 	complete := err == nil && proclocks.SeesAll() && fsinfo.ReachAt(path) == fsinfo.Local
-	switch {
-	case err == nil && tables.Held(file):
+	switch held := err == nil && tables.Held(file); {
+	case held && proclocks.Shared(file) && !tables.Seen(file):
+		return s.try(path) // it may be another file by its name that is held
+	case held:
 		s.isHeld(listedHolders(tables, file), path)
 		for _, pid := range tables.Waiters(file) {
 			s.Waiters = append(s.Waiters, newPackProcess(packlock.Process(proclocks.Describe(pid))))
@@ -109,6 +116,12 @@ func (s *packState) look(tables *proclocks.Tables) error {
 		return s.try(path)
 	}
 	return nil
+}
+
+// confirm has s, which is held by the tables, tell what trying to take the lock tells.
+func (s *packState) confirm() error {
+	*s = newPackState(s.Dir)
+	return s.try(filepath.Join(s.Dir, packlock.FileName))
 }
 
 // try finds out by trying to take the lock. The sidecar exists, so that this

@@ -47,29 +47,27 @@ Exit status:
   that of COMMAND, or 128+N if signal N killed it
   75, or that of -E, if COMMAND was not run because the lock was not to be had:
       because of -n or -timeout, or because this run is part of a COMMAND that
-      is run under the same lock (PACKLOCK_HELD in its environment says so)
+      is run under the same lock
   128+N if signal N ended the wait: 130 after Ctrl-C, 143 after SIGTERM
   127 if COMMAND was not found, 126 if it could not be executed
   1   on trouble with the lock
   2   if the command line makes no sense
 
-On Unix, if SIGINT killed COMMAND, or SIGINT, SIGTERM or SIGHUP ended the wait,
-run dies of that signal itself. A shell has 128+N for that, too, and does not go
-on with a script after Ctrl-C.
+On Unix run itself dies of the signal that killed COMMAND or ended the wait. A
+shell shows 128+N for that, and does not go on with a script after Ctrl-C.
 
-Signals: SIGTERM, SIGHUP, SIGUSR1 and SIGUSR2 are passed on to COMMAND, and so
-are SIGINT and SIGQUIT, except in the foreground of a terminal: there, what is
-typed reaches COMMAND anyway, and is not for run. To end a COMMAND in the
-foreground by way of run, send SIGTERM.
+Signals: what is sent to run is passed on to COMMAND, except SIGCHLD, SIGURG and
+those of job control. What is sent to the process group of both, such as Ctrl-C,
+reaches COMMAND anyway, and is not passed on.
 
 Killed: on Unix COMMAND inherits the locked descriptor, so that the pack remains
 locked while COMMAND runs on after run was killed. It also remains locked by
 whatever COMMAND started in the background then. With -o, and on Windows, a
 killed run lets the lock go at once.
 
-Lost: if the sidecar was deleted or replaced while COMMAND ran, somebody else may
-have run at the same time. When COMMAND has ended, run says so on standard error.
-The exit status is that of COMMAND all the same.
+Lost: if the lock file is deleted or replaced while COMMAND runs, another process
+may run at the same time. run checks that once a second and when COMMAND has ended,
+and says so on standard error. The exit status remains that of COMMAND.
 
 Waiting: run says who has the lock after a second, then less and less often, and
 when it got it.
@@ -82,7 +80,8 @@ when it got it.
 A COMMAND that is a script without "#!" is run by sh. If PATH is not set, COMMAND
 is looked for in /bin and /usr/bin.
 `,
-		run: r.run,
+		details: runDetails,
+		run:     r.run,
 	}
 	r.verb = v
 	v.flags.BoolVar(&r.dontWait, "n", false, "do not wait")
@@ -123,21 +122,20 @@ func (r *runner) run(args []string) error {
 		return err
 	}
 
+	ignoreInherited()
 	early := make(chan os.Signal, signalBuffer)
 	notify(early)
 	holds, err := r.acquire(targets, early)
 	if err != nil {
 		return err
 	}
-	status, err := r.runCommand(holds, early)
-	for i, h := range holds {
-		switch err := h.Check(); {
-		case errors.Is(err, packlock.ErrLost):
-			say("run", "the lock of %s was lost under the command, and somebody else may have run meanwhile: %v", legible(targets[i].name), reason(err))
-		case err != nil:
-			say("run", "whether the lock of %s lasted cannot be told: %v", legible(targets[i].name), reason(err))
-		}
+	var checks []func() error
+	for _, h := range holds {
+		checks = append(checks, h.Check)
 	}
+	watch := watchForLoss(targets, checks)
+	status, err := r.runCommand(holds, early)
+	watch.stop()
 	released := holds.Release()
 	switch {
 	case errors.As(err, new(ending)):
@@ -183,7 +181,16 @@ const signalBuffer = 64
 // runCommand runs the command and returns the status to exit with. Signals
 // have come to early up to now.
 func (r *runner) runCommand(holds packlock.Holds, early chan os.Signal) (status int, err error) {
+	w := startWitness() // before there are locked descriptors to inherit
+	defer w.end()
 	var paths []string
+	var dups []*os.File
+	closeDups := func() {
+		for _, dup := range dups {
+			dup.Close()
+		}
+	}
+	defer closeDups()
 	for _, h := range holds {
 		paths = append(paths, h.Path())
 		if !r.close {
@@ -191,7 +198,7 @@ func (r *runner) runCommand(holds packlock.Holds, early chan os.Signal) (status 
 			if err != nil {
 				return 1, err
 			}
-			defer dup.Close()
+			dups = append(dups, dup)
 		}
 	}
 	env := append(os.Environ(), heldAlso(paths...))
@@ -202,19 +209,24 @@ func (r *runner) runCommand(holds packlock.Holds, early chan os.Signal) (status 
 	default:
 	}
 	cmd, err := start(r.command, env)
+	closeDups() // or what is started later would inherit them, too
 	if err != nil {
 		return startStatus(cmd, err), cannotStart(cmd, err)
 	}
 	// A signal that came before there was a command was for us alone, whoever
 	// sent it, and has to be passed on. Hence a channel for these: when Stop
 	// returns, early has got all of them, and late gets those that come after
-	// the start. One that comes right here goes to both.
+	// the start. One that comes right here goes to both, and is for one.
 	late := make(chan os.Signal, signalBuffer)
-	notify(late)
-	notifyContinued(late)
+	notifyRunning(late)
 	signal.Stop(early)
+	if len(early) > 0 {
+		w.forget()
+	}
 	for len(early) > 0 {
-		cmd.Process.Signal(<-early)
+		s := <-early
+		cmd.Process.Signal(s)
+		drop(late, s)
 	}
 
 	type end struct {
@@ -222,18 +234,37 @@ func (r *runner) runCommand(holds packlock.Holds, early chan os.Signal) (status 
 		err    error
 	}
 	ended := make(chan end, 1)
+	pid := cmd.Process.Pid // which wait takes out of cmd
 	go func() {
 		status, err := wait(cmd)
 		ended <- end{status, err}
 	}()
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
 	for {
 		select {
+		case <-tick.C:
+			w.tidy()
 		case s := <-late:
-			if !reachesGroup(s) {
+			if reached(pid, s, w) {
+				drop(late, s) // sent to run as well, as by timeout(1)
+			} else {
 				cmd.Process.Signal(s)
 			}
 		case e := <-ended:
 			return e.status, e.err
+		}
+	}
+}
+
+// drop takes s out of c, as often as it is there.
+func drop(c chan os.Signal, s os.Signal) {
+	for range len(c) {
+		if other := <-c; other != s {
+			select {
+			case c <- other:
+			default: // c is full, as it may be at any time
+			}
 		}
 	}
 }

@@ -7,9 +7,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -32,13 +35,63 @@ func startInTerminal(t *testing.T, args ...string) (*child, *bufio.Reader, io.Wr
 
 const ctrlC = "\x03"
 
-func TestTypedInterruptReachesTheCommand(t *testing.T) {
-	c, _, keys := startInTerminal(t)
-	if _, err := io.WriteString(keys, ctrlC); err != nil {
-		t.Fatal(err)
+// gets fails the test unless the command, a test:signals, gets exactly these signals,
+// in any order, until run has passed on others, after which it has nothing left to pass on: the
+// signals that have come are handled in the order of their numbers, and one may be
+// handled by a thread that is late.
+func (c *child) gets(want ...os.Signal) {
+	c.t.Helper()
+	const last = syscall.Signal(64)
+	var got []string
+	for range 2 {
+		if err := c.cmd.Process.Signal(last); err != nil {
+			c.t.Fatal(err)
+		}
+		for s := c.nextSignal(); s != last.String(); s = c.nextSignal() {
+			got = append(got, s)
+		}
 	}
-	if got := c.nextSignal(); got != unix.SIGINT.String() {
-		t.Errorf("command got %q, want %v", got, unix.SIGINT)
+	var wanted []string
+	for _, s := range want {
+		wanted = append(wanted, s.String())
+	}
+	slices.Sort(got)
+	slices.Sort(wanted)
+	if !slices.Equal(got, wanted) {
+		c.t.Errorf("command got %v, want %v", got, want)
+	}
+}
+
+// echoed waits until the terminal has shown that Ctrl-C was typed: the signal was
+// sent before.
+func echoed(t *testing.T, screen *bufio.Reader) {
+	t.Helper()
+	if echo, err := screen.ReadString('C'); !strings.HasSuffix(echo, "^C") || err != nil {
+		t.Fatalf("echo %q, %v", echo, err)
+	}
+}
+
+func skipWithoutWitness(t *testing.T) {
+	t.Helper()
+	if os.Getenv("TEST_EXEC") != "" {
+		t.Skip("an emulator keeps the mask of signals to itself")
+	}
+	w := startWitness()
+	if w == nil {
+		t.Skip("there is no cat here, or no /proc")
+	}
+	w.end()
+}
+
+func TestTypedInterruptReachesTheCommandOnce(t *testing.T) {
+	skipWithoutWitness(t)
+	c, screen, keys := startInTerminal(t)
+	for range 5 {
+		if _, err := io.WriteString(keys, ctrlC); err != nil {
+			t.Fatal(err)
+		}
+		echoed(t, screen)
+		c.gets(unix.SIGINT)
 	}
 	c.stdin.Close()
 	if status := c.wait(); status != 0 {
@@ -46,19 +99,202 @@ func TestTypedInterruptReachesTheCommand(t *testing.T) {
 	}
 }
 
-func TestTypedInterruptIsNotPassedOn(t *testing.T) {
-	// In a group of its own the command gets only what is passed on.
+func TestTypedInterruptReachesACommandInAGroupOfItsOwn(t *testing.T) {
 	c, screen, keys := startInTerminal(t, "own group")
-	if _, err := io.WriteString(keys, ctrlC); err != nil {
+	for range 5 {
+		if _, err := io.WriteString(keys, ctrlC); err != nil {
+			t.Fatal(err)
+		}
+		echoed(t, screen)
+		c.gets(unix.SIGINT)
+	}
+}
+
+func TestInterruptForRunAloneReachesTheCommandInTheForeground(t *testing.T) {
+	skipWithoutWitness(t)
+	c, screen, keys := startInTerminal(t)
+	for range 5 {
+		c.cmd.Process.Signal(unix.SIGINT)
+		c.gets(unix.SIGINT)
+		// What is typed has no bearing on that.
+		if _, err := io.WriteString(keys, ctrlC); err != nil {
+			t.Fatal(err)
+		}
+		echoed(t, screen)
+		c.gets(unix.SIGINT)
+	}
+}
+
+func TestSignalForTheGroupReachesTheCommandOnce(t *testing.T) {
+	skipWithoutWitness(t)
+	c := command(t, underLock(t, t.TempDir(), "test:signals")...)
+	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	c.start().ready()
+	c.started()
+	for range 20 {
+		if err := unix.Kill(-c.cmd.Process.Pid, unix.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		c.gets(unix.SIGTERM)
+	}
+	for _, s := range []syscall.Signal{unix.SIGTERM, unix.SIGINT, unix.SIGWINCH, 35} {
+		c.cmd.Process.Signal(s)
+		c.gets(s)
+		if err := unix.Kill(-c.cmd.Process.Pid, s); err != nil {
+			t.Fatal(err)
+		}
+		c.gets(s)
+		c.cmd.Process.Signal(s)
+		c.gets(s)
+	}
+}
+
+func TestSignalForRunAndThenTheGroupReachesTheCommandOnce(t *testing.T) {
+	skipWithoutWitness(t)
+	c := command(t, underLock(t, t.TempDir(), "test:signals")...)
+	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	c.start().ready()
+	c.started()
+	for range 10 {
+		// As timeout(1) does, and at the same time for run. Of a real-time signal it
+		// gets both.
+		const s = syscall.Signal(35)
+		c.cmd.Process.Signal(unix.SIGSTOP)
+		c.cmd.Process.Signal(s)
+		if err := unix.Kill(-c.cmd.Process.Pid, s); err != nil {
+			t.Fatal(err)
+		}
+		c.cmd.Process.Signal(unix.SIGCONT)
+		c.gets(s, unix.SIGCONT)
+	}
+}
+
+func TestWitnessHasNotTheLock(t *testing.T) {
+	skipWithoutWitness(t)
+	dir := t.TempDir()
+	c := command(t, underLock(t, dir, "test:signals")...)
+	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	c.start().ready()
+	c.started()
+	for range 2 {
+		fds, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", witnessOf(t, c.cmd.Process.Pid)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, fd := range fds {
+			if file, _ := os.Readlink(fd); file == filepath.Join(dir, packlock.FileName) {
+				t.Error("the witness has the lock file open")
+			}
+		}
+		// After that, it is a new one.
+		if err := unix.Kill(-c.cmd.Process.Pid, unix.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		c.gets(unix.SIGTERM)
+	}
+}
+
+// witnessOf returns the pid of the witness that a run has.
+func witnessOf(t *testing.T, run int) int {
+	t.Helper()
+	for _, pid := range childrenOf(t, run) {
+		name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+		if string(name) == "cat\n" {
+			return pid
+		}
+	}
+	t.Fatal("run has no witness")
+	return 0
+}
+
+// childrenOf returns the pids of the children of a process, zombies too.
+func childrenOf(t *testing.T, parent int) (pids []int) {
+	t.Helper()
+	dirs, err := filepath.Glob("/proc/[0-9]*")
+	if err != nil {
 		t.Fatal(err)
 	}
-	// It is echoed after the signal was sent.
-	if echo, err := screen.ReadString('C'); echo != "^C" || err != nil {
-		t.Fatalf("echo %q, %v", echo, err)
+	for _, dir := range dirs {
+		status, _ := os.ReadFile(dir + "/status")
+		if pid, err := strconv.Atoi(filepath.Base(dir)); err == nil && strings.Contains(string(status), fmt.Sprintf("\nPPid:\t%d\n", parent)) {
+			pids = append(pids, pid)
+		}
 	}
-	c.cmd.Process.Signal(unix.SIGUSR2)
-	if got := c.nextSignal(); got != unix.SIGUSR2.String() {
-		t.Errorf("command got %q, want nothing before %v", got, unix.SIGUSR2)
+	return pids
+}
+
+func TestStoppedWitnessIsAsGood(t *testing.T) {
+	skipWithoutWitness(t)
+	c := command(t, underLock(t, t.TempDir(), "test:signals")...)
+	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	c.start().ready()
+	c.started()
+	if err := unix.Kill(witnessOf(t, c.cmd.Process.Pid), unix.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	c.cmd.Process.Signal(unix.SIGTERM)
+	c.gets(unix.SIGTERM)
+	if err := unix.Kill(-c.cmd.Process.Pid, unix.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	c.gets(unix.SIGTERM)
+	c.stdin.Close()
+	if status := c.wait(); status != 0 {
+		t.Errorf("exit status %d", status)
+	}
+}
+
+func TestWithoutAWitnessSignalsArePassedOn(t *testing.T) {
+	skipWithoutWitness(t)
+	c := command(t, underLock(t, t.TempDir(), "test:signals")...)
+	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	c.start().ready()
+	c.started()
+	if err := unix.Kill(witnessOf(t, c.cmd.Process.Pid), unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	c.cmd.Process.Signal(unix.SIGTERM)
+	c.gets(unix.SIGTERM)
+	c.stdin.Close()
+	if status := c.wait(); status != 0 {
+		t.Errorf("exit status %d", status)
+	}
+}
+
+func TestSignalForTheWitnessAloneIsForgotten(t *testing.T) {
+	skipWithoutWitness(t)
+	c := command(t, underLock(t, t.TempDir(), "test:signals")...)
+	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	c.start().ready()
+	c.started()
+	first := witnessOf(t, c.cmd.Process.Pid)
+	if err := unix.Kill(first, unix.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	// Nothing tells of a new one to others than its parent.
+	for slices.Contains(childrenOf(t, c.cmd.Process.Pid), first) {
+		time.Sleep(time.Millisecond)
+	}
+	c.cmd.Process.Signal(unix.SIGTERM)
+	c.gets(unix.SIGTERM)
+}
+
+func TestWitnessEndsWithRun(t *testing.T) {
+	skipWithoutWitness(t)
+	c, _ := hold(t, t.TempDir())
+	witness := witnessOf(t, c.cmd.Process.Pid)
+	c.cmd.Process.Kill()
+	if _, err := c.cmd.Process.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	c.waited = true
+	// Nothing tells of the end of what is no child of the test.
+	for {
+		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", witness))
+		if err != nil || strings.Contains(string(status), "\nState:\tZ") {
+			return
+		}
+		time.Sleep(time.Millisecond)
 	}
 }
 
@@ -183,5 +419,28 @@ func TestOwnGrantIsToldFromOtherHolders(t *testing.T) {
 	skipUnlessListed(t, dir)
 	if who := findHolders(lock); !who.self() || len(who) > 1 {
 		t.Errorf("%+v, want only this process itself", who)
+	}
+}
+
+func TestWaiterSaysThatTheLockFileWasReplaced(t *testing.T) {
+	dir := packs(t, "pack")[0]
+	holder, _ := hold(t, dir)
+	skipUnlessListed(t, dir)
+	waiter := command(t, underLock(t, dir, "test:exit", "6")...).start()
+	waiter.readLine(waiter.stderr) // that it waits
+	if err := os.Remove(filepath.Join(dir, packlock.FileName)); err != nil {
+		t.Fatal(err)
+	}
+	line := waiter.readLine(waiter.stderr)
+	for _, want := range []string{
+		"packlock: run: got " + dir + " after ", ", but not by a release: the lock file of " + dir + " was deleted or replaced",
+		fmt.Sprintf("the old one is still held by pid %d (", holder.cmd.Process.Pid),
+	} {
+		if !strings.Contains(line, want) {
+			t.Errorf("%q lacks %q", line, want)
+		}
+	}
+	if status := waiter.wait(); status != 6 {
+		t.Errorf("exit status %d", status)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -23,7 +24,7 @@ import (
 func init() {
 	roles["test:kill"] = func(args []string) int {
 		n, _ := strconv.Atoi(args[0])
-		signal.Reset(syscall.Signal(n))
+		byDefault(syscall.Signal(n))
 		unix.Kill(os.Getpid(), syscall.Signal(n))
 		select {}
 	}
@@ -34,7 +35,7 @@ func init() {
 			unix.Setpgid(0, 0)
 		}
 		c := make(chan os.Signal, 16)
-		notify(c)
+		notifyRunning(c)
 		fmt.Println("ready", os.Getpid())
 		go func() {
 			for s := range c {
@@ -90,13 +91,20 @@ func TestCommandKilledBySignalGives128AndMore(t *testing.T) {
 	}
 }
 
-func TestRunDiesOfTheInterruptThatKilledTheCommand(t *testing.T) {
+func TestRunDiesOfTheSignalThatKilledTheCommand(t *testing.T) {
 	dir := t.TempDir()
-	for s, want := range map[syscall.Signal]os.Signal{unix.SIGINT: unix.SIGINT, unix.SIGTERM: nil, unix.SIGKILL: nil} {
+	signals := []syscall.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGTERM, unix.SIGKILL}
+	if runtime.GOOS == "linux" && os.Getenv("TEST_EXEC") == "" {
+		signals = append(signals, unix.SIGQUIT, unix.SIGUSR1, unix.SIGPIPE, unix.SIGALRM, unix.SIGABRT, unix.SIGSEGV, 34, 40)
+	}
+	for _, s := range signals {
 		c := command(t, underLock(t, dir, "test:kill", strconv.Itoa(int(s)))...)
-		c.output()
-		if got := killer(c.cmd.ProcessState); got != want {
-			t.Errorf("%v: run was killed by %v, want %v", s, got, want)
+		_, stdout, stderr := c.output()
+		if got := killer(c.cmd.ProcessState); got != s || stdout != "" || stderr != "" {
+			t.Errorf("%v: run was killed by %v, want the same; %q, %q", s, got, stdout, stderr)
+		}
+		if c.cmd.ProcessState.Sys().(syscall.WaitStatus).CoreDump() {
+			t.Errorf("%v: run has left a core", s)
 		}
 		if !tryLock(t, dir) {
 			t.Errorf("%v: busy", s)
@@ -130,9 +138,10 @@ func TestSignalsArePassedOn(t *testing.T) {
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // in the foreground of no terminal
 	c.start().ready()
 	c.started()
-	for _, s := range []syscall.Signal{
-		unix.SIGTERM, unix.SIGHUP, unix.SIGUSR2, unix.SIGINT, unix.SIGQUIT,
-	} {
+	for _, s := range append([]os.Signal{unix.SIGWINCH}, passedOn...) {
+		if s == unix.SIGUSR1 {
+			continue // started has shown it
+		}
 		c.cmd.Process.Signal(s)
 		if got := c.nextSignal(); got != s.String() {
 			t.Errorf("command got %q, want %v", got, s)
@@ -381,6 +390,33 @@ func TestCommandIsFoundWithoutPath(t *testing.T) {
 	}
 }
 
+func TestCommandIsFoundByRelativeEntriesOfPath(t *testing.T) {
+	dir, here := t.TempDir(), t.TempDir()
+	if err := os.Mkdir(filepath.Join(here, "bin"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct{ path, file, name string }{
+		{"./bin:/bin", "bin/tool", "tool"},
+		{"bin:/bin", "bin/tool", "tool"},
+		{":/bin", "tool2", "tool2"},
+		{"/bin:.", "tool2", "tool2"},
+		{"bin", "bin/-tool", "-tool"},
+		{".", "-tool2", "-tool2"},
+		{"", "tool2", "tool2"},
+	} {
+		// Without "#!", so that the shell is given the path that was found.
+		if err := os.WriteFile(filepath.Join(here, test.file), []byte("exit 7\n"), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		c := command(t, "run", dir, "--", test.name)
+		c.cmd.Dir = here
+		c.cmd.Env = append(c.cmd.Env, "PATH="+test.path)
+		if status, _, stderr := c.output(); status != 7 {
+			t.Errorf("PATH=%s: %s: exit status %d, %q", test.path, test.name, status, stderr)
+		}
+	}
+}
+
 func TestMissingInterpreterIsNamed(t *testing.T) {
 	if os.Getenv("TEST_EXEC") != "" {
 		t.Skip("qemu-user: a forked child whose exec fails may hang at its exit, on a mutex of the emulator that another thread had locked at the fork")
@@ -465,6 +501,42 @@ func TestLockLostUnderTheCommandIsSaid(t *testing.T) {
 		if status != 0 || !strings.HasPrefix(stderr, "packlock: run: the lock of "+dirs[1]+" was lost under the command, ") || strings.Count(stderr, "\n") != 1 {
 			t.Errorf("%q: exit status %d, %q", args, status, stderr)
 		}
+	}
+}
+
+func TestLockLostUnderTheCommandIsSaidWhenItHappens(t *testing.T) {
+	dirs := packs(t, "one", "two")
+	c := command(t, append([]string{"run", dirs[0], dirs[1], "--"}, self(t, "test:wait")...)...).start()
+	c.ready()
+	for _, dir := range dirs {
+		if err := os.Remove(filepath.Join(dir, packlock.FileName)); err != nil {
+			t.Fatal(err)
+		}
+		want := "packlock: run: the lock of " + dir + " was lost under the command, "
+		if line := c.readLine(c.stderr); !strings.HasPrefix(line, want) {
+			t.Errorf("%q, want %q", line, want)
+		}
+	}
+	c.stdin.Close()
+	// And not once more at the end.
+	if rest, err := io.ReadAll(c.stderr); err != nil || len(rest) > 0 {
+		t.Errorf("%q, %v", rest, err)
+	}
+	if status := c.wait(); status != 0 {
+		t.Errorf("exit status %d", status)
+	}
+}
+
+func TestLossIsSaidAfterAStall(t *testing.T) {
+	dir := packs(t, "pack")[0]
+	c, _ := hold(t, dir)
+	c.cmd.Process.Signal(unix.SIGSTOP)
+	if err := os.Remove(filepath.Join(dir, packlock.FileName)); err != nil {
+		t.Fatal(err)
+	}
+	c.cmd.Process.Signal(unix.SIGCONT)
+	if line := c.readLine(c.stderr); !strings.Contains(line, "was lost under the command") {
+		t.Errorf("%q", line)
 	}
 }
 

@@ -88,6 +88,7 @@ A process is an object:
   started      when it started
   age_seconds  how long ago that was
   self         true if it is this very status, which inherited the lock
+  stopped      true if a signal has stopped it, as after Ctrl-Z
 
 Exit status: 0 if all are free, 1 if some are held, 2 on trouble with any, or if
 the command line makes no sense; with -wait also 128+N if signal N ended it.
@@ -205,7 +206,7 @@ func lookAt(dirs []string) []packState {
 	}
 	states := make([]packState, 0, len(dirs))
 	for _, dir := range dirs {
-		s := packState{Dir: dir, Holders: []packProcess{}, Waiters: []packProcess{}}
+		s := newPackState(dir)
 		if err := s.look(tables); err != nil {
 			s.State, s.Error = packTrouble, message(err)
 		}
@@ -255,6 +256,16 @@ func waitForAll(dirs []string, states []packState) ([]packState, error) {
 			}
 		}
 		states = lookAt(dirs)
+		// A lock that was acquired here just now is listed as held if another process has
+		// acquired it since, or by mistake. Without a try, this might never end.
+		for i := range states {
+			s := &states[i]
+			if s.State == packHeld && slices.Contains(held, s.Dir) {
+				if err := s.confirm(); err != nil {
+					s.State, s.Error = packTrouble, message(err)
+				}
+			}
+		}
 	}
 }
 

@@ -285,3 +285,31 @@ func TestStatusDoesNotKnowHowManyWaitWhereOthersMay(t *testing.T) {
 		}
 	}
 }
+
+func TestStoppedHolderIsCalledThat(t *testing.T) {
+	dir := packs(t, "pack")[0]
+	holder, _ := hold(t, dir)
+	skipUnlessListed(t, dir)
+	if _, stdout, _ := command(t, "status", dir).output(); strings.Contains(stdout, "stopped") {
+		t.Errorf("%q", stdout)
+	}
+	if err := holder.cmd.Process.Signal(unix.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	var ws unix.WaitStatus
+	if _, err := unix.Wait4(holder.cmd.Process.Pid, &ws, unix.WUNTRACED, nil); err != nil || !ws.Stopped() {
+		t.Fatalf("%#x, %v", ws, err)
+	}
+	const says = " ago, is stopped and shares the lock with 1 more"
+	if _, stdout, _ := command(t, "status", dir).output(); !strings.Contains(stdout, says) {
+		t.Errorf("%q lacks %q", stdout, says)
+	}
+	if _, states := statusJSON(t, dir); len(states[0].Holders) != 2 || !states[0].Holders[0].Stopped || states[0].Holders[1].Stopped {
+		t.Errorf("%+v, want the first stopped", states[0].Holders)
+	}
+	waiter := command(t, underLock(t, dir, "test:exit", "0")...).start()
+	if line := waiter.readLine(waiter.stderr); !strings.Contains(line, says) {
+		t.Errorf("%q lacks %q", line, says)
+	}
+	holder.cmd.Process.Signal(unix.SIGCONT)
+}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"packlock"
+	"packlock/internal/proclocks"
 )
 
 // A target is a lock as a command line names it.
@@ -47,7 +48,9 @@ func await(verb string, quiet bool, targets []target, signals <-chan os.Signal, 
 	started := time.Now()
 	said := false
 	inherited := make(map[*packlock.Lock]bool)
+	files := make(map[*packlock.Lock]string) // the tables' names of those that are waited for
 	for _, t := range targets {
+		files[t.lock], _ = proclocks.Name(t.lock.Path())
 		// If this process has the lock before it waits, it is the heir of
 		// somebody who took it. Later, it has just been granted it.
 		inherited[t.lock] = inheritedLock(t.lock.Path())
@@ -60,7 +63,11 @@ func await(verb string, quiet bool, targets []target, signals <-chan os.Signal, 
 	for n := 1; ; {
 		select {
 		case err := <-results:
-			if err == nil && said {
+			switch beside := lockedBefore(targets, files); {
+			case err != nil || quiet:
+			case beside != "":
+				say(verb, "got %s after %s, but not by a release: %s", quotedNames(targets), roughly(time.Since(started)), beside)
+			case said:
 				say(verb, "got %s after %s", quotedNames(targets), roughly(time.Since(started)))
 			}
 			return err
@@ -96,6 +103,22 @@ func await(verb string, quiet bool, targets []target, signals <-chan os.Signal, 
 			said = said || told
 		}
 	}
+}
+
+// lockedBefore returns words for the case that one of targets has another file by now
+// than the one of files and that this is still locked, "" otherwise.
+func lockedBefore(targets []target, files map[*packlock.Lock]string) string {
+	for _, t := range targets {
+		before := files[t.lock]
+		now, err := proclocks.Name(t.lock.Path())
+		if err != nil || before == "" || now == before {
+			continue
+		}
+		if tables, err := proclocks.Read(before); err == nil && tables.Held(before) {
+			return fmt.Sprintf("the lock file of %s was deleted or replaced, and the old one is still held by %v", legible(t.name), listedHolders(tables, before))
+		}
+	}
+	return ""
 }
 
 // say prints a notice in the name of a verb, for people.

@@ -17,6 +17,7 @@ type Link struct {
 // cannot be told from here. So who took the lock of file himself and waits for it
 // too is no circle: those are threads that take turns.
 func (t *Tables) Circle(file string) []Link {
+	file = listed(file)
 	// before has for each file, once it was reached from the first one, how.
 	before := map[string]Link{}
 	for reached := []string{file}; len(reached) > 0; reached = reached[1:] {

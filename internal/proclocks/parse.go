@@ -51,7 +51,7 @@ func device(file string) string { return file[:strings.LastIndexByte(file, ':')+
 func about(table []byte, files []string) (lines []string) {
 	for line := range bytes.Lines(table) {
 		_, lock, _ := strings.Cut(string(line), ": ")
-		if slices.ContainsFunc(files, func(file string) bool { return strings.Contains(lock, " "+file+" ") }) {
+		if slices.ContainsFunc(files, func(file string) bool { return strings.Contains(lock, " "+listed(file)+" ") }) {
 			lines = append(lines, lock)
 		}
 	}

@@ -68,12 +68,23 @@ func TestTableIsByFile(t *testing.T) {
 	}
 }
 
+func TestFileInASubvolumeIsListedByItsSharedName(t *testing.T) {
+	const file = "fe:00:1234 00:2f"
+	tables := parseTable([]byte(table))
+	if !Shared(file) || !tables.Held(file) || !tables.ListsDevice(file) || tables.Held("fe:00:123 00:2f") {
+		t.Errorf("shared is %v, held is %v, device listed is %v", Shared(file), tables.Held(file), tables.ListsDevice(file))
+	}
+}
+
 func TestTableIsSettledByWhatItSaysAboutAFile(t *testing.T) {
 	// A lock that came elsewhere changes the numbers of those after it.
 	later := "1: FLOCK  ADVISORY  WRITE 70 fe:00:77 0 EOF\n" + strings.NewReplacer("1: ", "2: ", "2: ", "3: ", "3: ", "4: ").Replace(table)
 	of := func(table string, files ...string) []string { return about([]byte(table), files) }
 	if a, b := of(table, "fe:00:1234"), of(later, "fe:00:1234"); len(a) != 3 || !slices.Equal(a, b) {
 		t.Errorf("%q, then %q", a, b)
+	}
+	if a := of(table, "fe:00:1234 00:2f"); len(a) != 3 {
+		t.Errorf("%q", a)
 	}
 	if a, b := of(table, "fe:00:1234", "fe:00:77"), of(later, "fe:00:1234", "fe:00:77"); slices.Equal(a, b) {
 		t.Errorf("%q twice, although a lock came", a)
@@ -110,6 +121,20 @@ func TestStartOfAProcess(t *testing.T) {
 			got = -1
 		}
 		if got != want {
+			t.Errorf("%q: %v, want %v", stat, got, want)
+		}
+	}
+}
+
+func TestStateOfAProcess(t *testing.T) {
+	for stat, want := range map[string]bool{
+		"4711 (make) T 1 4711 4711 0": true,
+		"4711 (make) S 1 4711 4711 0": false,
+		"4711 (make) t 1 4711 4711 0": false,
+		"4711 (a) T 1 (b) S 1 4711":   false,
+		"":                            false,
+	} {
+		if got := isStopped(stat); got != want {
 			t.Errorf("%q: %v, want %v", stat, got, want)
 		}
 	}

@@ -16,6 +16,7 @@ type Process struct {
 	Args    []string
 	Started time.Time
 	Self    bool
+	Stopped bool
 }
 
 // Describe returns what can be told about a process.
@@ -28,7 +29,9 @@ func Describe(pid int) Process {
 	p := Process{PID: pid, Self: strconv.Itoa(pid) == self}
 	p.Name = strings.TrimSuffix(fact(pid, "comm"), "\n")
 	p.Args = parseArgs(fact(pid, "cmdline"))
-	if since, ok := parseStart(fact(pid, "stat")); ok {
+	stat := fact(pid, "stat")
+	p.Stopped = isStopped(stat)
+	if since, ok := parseStart(stat); ok {
 		// /proc/stat has the start of the system in whole seconds only.
 		if up, ok := uptime(); ok {
 			p.Started = time.Now().Add(since - up).Round(tick)
@@ -37,18 +40,41 @@ func Describe(pid int) Process {
 	return p
 }
 
-// User returns the effective user id of a process.
-func User(pid int) (uid int, ok bool) {
-	for line := range strings.Lines(fact(pid, "status")) {
-		if ids, ok := strings.CutPrefix(line, "Uid:"); ok {
-			f := strings.Fields(ids) // real, effective, saved, file system
-			if len(f) > 1 {
-				uid, err := strconv.Atoi(f[1])
-				return uid, err == nil
-			}
+// Ancestors returns the pids of the parent of this process, of the parent of that, and
+// so on.
+func Ancestors() (pids []int) {
+	pid, _ := os.Readlink("/proc/self") // /proc may be that of another pid namespace
+	for {
+		child, err := strconv.Atoi(pid)
+		if err != nil {
+			return pids
+		}
+		pid = statusLine(child, "PPid:")
+		if parent, err := strconv.Atoi(pid); err == nil && parent > 0 {
+			pids = append(pids, parent)
 		}
 	}
-	return 0, false
+}
+
+// statusLine returns what is in the line of /proc/PID/status that begins with key, ""
+// if there is none.
+func statusLine(pid int, key string) string {
+	for line := range strings.Lines(fact(pid, "status")) {
+		if value, ok := strings.CutPrefix(line, key); ok {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
+}
+
+// User returns the effective user id of a process.
+func User(pid int) (uid int, ok bool) {
+	f := strings.Fields(statusLine(pid, "Uid:")) // real, effective, saved, file system
+	if len(f) < 2 {
+		return 0, false
+	}
+	uid, err := strconv.Atoi(f[1])
+	return uid, err == nil
 }
 
 // Variable returns the value of an environment variable that a process was started
@@ -112,6 +138,12 @@ func parseStart(stat string) (since time.Duration, ok bool) {
 	}
 	ticks, err := strconv.ParseInt(fields[19], 10, 64)
 	return time.Duration(ticks) * tick, err == nil
+}
+
+// isStopped reports whether a process is stopped by a signal, from its
+// /proc/PID/stat. One that is stopped by a tracer has another letter.
+func isStopped(stat string) bool {
+	return strings.HasPrefix(stat[strings.LastIndexByte(stat, ')')+1:], " T ")
 }
 
 const tick = time.Second / 100

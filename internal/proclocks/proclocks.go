@@ -15,11 +15,23 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // Name returns the name that the tables have for the file at path, no symlink
-// followed in the last element.
+// followed in the last element. On btrfs a file in a subvolume and the one in a snapshot
+// of it have the same name there. It is followed by a space and the device that stat
+// returns, by which the two differ.
 func Name(path string) (string, error) { return name(path) }
+
+// listed returns the part of a Name that is in the tables.
+func listed(file string) string {
+	name, _, _ := strings.Cut(file, " ")
+	return name
+}
+
+// Shared reports whether several files may have the name of this one in the tables.
+func Shared(file string) bool { return listed(file) != file }
 
 // A Lock is a line of /proc/locks about a lock of flock(2).
 type Lock struct {
@@ -45,25 +57,36 @@ type descriptor struct {
 	number string
 }
 
-// Held reports whether the table lists file as locked.
+// Held reports whether the table lists file as locked, or another one by its name.
 func (t *Tables) Held(file string) bool {
-	return slices.ContainsFunc(t.Locks, func(l Lock) bool { return l.File == file && !l.Waits })
+	return slices.ContainsFunc(t.Locks, func(l Lock) bool { return l.File == listed(file) && !l.Waits })
 }
 
 // ListsDevice reports whether the table has a lock on a file of the same device.
 // It shows that nothing, such as a mount over the table, has emptied it.
-func (t *Tables) ListsDevice(file string) bool { return t.devices[device(file)] }
+func (t *Tables) ListsDevice(file string) bool { return t.devices[device(listed(file))] }
 
-// Takers returns the pids by which the table lists file as locked.
-func (t *Tables) Takers(file string) (pids []int) { return t.pids(file, false) }
+// Takers returns the pids by which the table lists file as locked, without those that
+// have another one by its name instead.
+func (t *Tables) Takers(file string) (pids []int) {
+	return slices.DeleteFunc(t.pids(file, false), func(pid int) bool {
+		if !Shared(file) {
+			return false
+		}
+		open, _ := t.openOf(pid)
+		return has(pid, open, listed(file)) && !has(pid, open, file)
+	})
+}
 
 // Waiters returns the pids of the processes that wait for the lock of file, once
 // for each wait.
-func (t *Tables) Waiters(file string) (pids []int) { return t.pids(file, true) }
+func (t *Tables) Waiters(file string) (pids []int) {
+	return slices.DeleteFunc(t.pids(file, true), func(pid int) bool { return Shared(file) && !mayHaveOpen(pid, file) })
+}
 
 func (t *Tables) pids(file string, waits bool) (pids []int) {
 	for _, l := range t.Locks {
-		if l.File == file && l.Waits == waits {
+		if l.File == listed(file) && l.Waits == waits {
 			pids = append(pids, l.PID)
 		}
 	}
@@ -118,7 +141,7 @@ func (t *Tables) Holders(file string) (holders []Process) {
 	}
 	takers := t.Takers(file)
 	unnamed := slices.Contains(takers, 0)
-	if len(takers) > 0 && len(holders) == 0 {
+	if len(takers) > 0 && len(holders) == 0 && !t.elsewhere(file) {
 		// Or it was let go since the table was read, and there is nobody.
 		now, err := Read(file)
 		unnamed = err == nil && now.Held(file)
@@ -129,13 +152,19 @@ func (t *Tables) Holders(file string) (holders []Process) {
 	return holders
 }
 
+// elsewhere reports whether what the table lists is the lock of another file by the
+// name of this one: one that a process can be seen to have.
+func (t *Tables) elsewhere(file string) bool {
+	return Shared(file) && len(t.pids(file, false)) == 1 && len(t.having(listed(file))) > 0
+}
+
 // holders returns the pids of Holders.
 func (t *Tables) holders(file string) (pids []int) {
 	for _, pid := range t.Takers(file) {
 		// The taker may have ended and its pid be another's by now. Where its
 		// descriptors are not shown, that it lives has to do.
 		open, err := t.openOf(pid)
-		if pid > 0 && !slices.Contains(pids, pid) && (has(open, file) || err != nil && alive(pid)) {
+		if pid > 0 && !slices.Contains(pids, pid) && (has(pid, open, file) || err != nil && alive(pid)) {
 			pids = append(pids, pid)
 		}
 	}
@@ -147,11 +176,14 @@ func (t *Tables) holders(file string) (pids []int) {
 	return pids
 }
 
+// Seen reports whether a process can be seen to have the locked file open.
+func (t *Tables) Seen(file string) bool { return len(t.having(file)) > 0 }
+
 // OwnHas reports whether this process has the locked file open, without a look at
 // any other, of which there may be thousands.
 func OwnHas(file string) bool {
 	open, _ := openOf(os.Getpid())
-	return has(open, file)
+	return has(os.Getpid(), open, file)
 }
 
 // having returns the pids, in their order, of the processes that can be seen to
@@ -167,7 +199,7 @@ func (t *Tables) having(file string) (pids []int) {
 		}
 	}
 	for pid, open := range t.open {
-		if has(open, file) {
+		if has(pid, open, file) {
 			pids = append(pids, pid)
 		}
 	}
@@ -180,7 +212,7 @@ func (t *Tables) having(file string) (pids []int) {
 func (t *Tables) Path(file string) string {
 	for _, pid := range t.having(file) {
 		for _, d := range t.open[pid] {
-			if d.file == file {
+			if d.file == listed(file) {
 				path, _ := os.Readlink(fmt.Sprintf("/proc/%d/fd/%s", pid, d.number))
 				return path
 			}
@@ -197,6 +229,26 @@ func (t *Tables) openOf(pid int) ([]descriptor, error) {
 	return openOf(pid)
 }
 
-func has(open []descriptor, file string) bool {
-	return slices.ContainsFunc(open, func(d descriptor) bool { return d.file == file })
+// has reports whether a process that has these open has the locked file among them.
+func has(pid int, open []descriptor, file string) bool {
+	return slices.ContainsFunc(open, func(d descriptor) bool {
+		if d.file != listed(file) {
+			return false
+		}
+		if !Shared(file) {
+			return true
+		}
+		opened := nameOfOpen(pid, d.number, d.file)
+		return opened == "" || opened == file
+	})
+}
+
+// mayHaveOpen reports whether a process has the file open, or does not show what it has.
+func mayHaveOpen(pid int, file string) bool {
+	dir := fmt.Sprintf("/proc/%d/fd", pid)
+	entries, err := os.ReadDir(dir)
+	return err != nil || slices.ContainsFunc(entries, func(entry os.DirEntry) bool {
+		opened := nameOfOpen(pid, entry.Name(), listed(file))
+		return opened == "" || opened == file
+	})
 }

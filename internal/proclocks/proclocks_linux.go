@@ -37,13 +37,37 @@ func name(path string) (string, error) {
 			}
 		}
 	}
+	shared := false
 	mounts, _ := os.ReadFile("/proc/self/mountinfo")
 	for line := range strings.Lines(string(mounts)) {
 		if f := strings.Fields(line); len(f) > 2 && f[0] == mount {
 			fmt.Sscanf(f[2], "%d:%d", &major, &minor)
+			shared = strings.Contains(line, " - btrfs ")
 		}
 	}
-	return fmt.Sprintf("%02x:%02x:%d", major, minor, inode), nil
+	file := fmt.Sprintf("%02x:%02x:%d", major, minor, inode)
+	if shared {
+		file = withDevice(file, &st)
+	}
+	return file, nil
+}
+
+// withDevice returns the Name of a file that has a shared name in the tables.
+func withDevice(listed string, st *unix.Stat_t) string {
+	return fmt.Sprintf("%s %02x:%02x", listed, unix.Major(uint64(st.Dev)), unix.Minor(uint64(st.Dev)))
+}
+
+// nameOfOpen returns the Name of the file that a process has open by a descriptor, if
+// it may be that of a file listed so: "-" if it is not, "" if that is not shown.
+func nameOfOpen(pid int, number, listed string) string {
+	var st unix.Stat_t
+	switch err := unix.Stat(fmt.Sprintf("/proc/%d/fd/%s", pid, number), &st); {
+	case err != nil:
+		return ""
+	case !strings.HasSuffix(listed, fmt.Sprintf(":%d", st.Ino)):
+		return "-"
+	}
+	return withDevice(listed, &st)
 }
 
 // alive reports whether there is a process with that pid.

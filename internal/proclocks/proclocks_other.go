@@ -9,6 +9,8 @@ import (
 
 func name(string) (string, error) { return "", errors.ErrUnsupported }
 
+func nameOfOpen(int, string, string) string { return "" }
+
 func alive(int) bool { return false }
 
 func uptime() (since time.Duration, ok bool) { return 0, false }

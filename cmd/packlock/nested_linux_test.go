@@ -1,0 +1,87 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"packlock"
+)
+
+// bare returns a command line that runs another with nothing in its environment but
+// what makes it a packlock.
+func bare(line ...string) []string {
+	return append([]string{"env", "-i", roleVariable + "=1"}, line...)
+}
+
+func TestNestedRunWithoutTheVariableIsRefused(t *testing.T) {
+	if os.Getenv("TEST_EXEC") != "" {
+		t.Skip("the command line of a process under an emulator is that of the emulator")
+	}
+	dir := packs(t, "pack")[0]
+	skipUnlessListedWhenHeld(t, dir)
+	lockFile := filepath.Join(dir, packlock.FileName)
+	nested := bare(self(t, "run", "-timeout", "10s", dir, "--", "true")...)
+	check := func(c *child, line []string, says ...string) {
+		t.Helper()
+		status, _, stderr := c.output()
+		for _, want := range append(says, fmt.Sprintf("packlock: run: %s is already held by ", dir)) {
+			if status != 75 || !strings.Contains(stderr, want) {
+				t.Errorf("%q: exit status %d, %q lacks %q", line, status, stderr, want)
+			}
+		}
+	}
+	for _, outer := range [][]string{
+		{"run", dir, "--"},
+		{"run", "-o", dir, "--"},
+		{"run", "-f", lockFile, "--"},
+		{"run", dir, "--", "sh", "-c", `"$@"; exit $?`, "sh"},
+	} {
+		c := command(t, append(outer, nested...)...)
+		c.cmd.Env = append(c.cmd.Env, "PATH="+os.Getenv("PATH"))
+		// Its pid is not known before it has started.
+		check(c, outer, " run ", ", which this command is part of\n")
+	}
+
+	if _, err := exec.LookPath("flock"); err != nil {
+		t.Skip("flock(1) is not installed")
+	}
+	for _, outer := range [][]string{{"flock", lockFile}, {"flock", "-o", lockFile}} {
+		c := command(t)
+		c.cmd = exec.Command(outer[0], append(outer[1:], nested...)...)
+		check(c, outer, "("+outer[0]+" ", ", which this command is part of\n")
+	}
+	// The one that took the lock has ended.
+	c := command(t)
+	c.cmd = exec.Command("sh", append([]string{"-c", `exec 9<"$0"; flock 9; "$@"; exit $?`, lockFile}, nested...)...)
+	check(c, c.cmd.Args[:3], "(sh -c ", "; this process inherited the lock\n")
+}
+
+func TestAncestorThatMayReleaseIsWaitedFor(t *testing.T) {
+	dir := t.TempDir()
+	lock, err := packlock.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	hold, err := lock.TryAcquire()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer hold.Release()
+	skipUnlessListed(t, dir)
+	c := command(t, underLock(t, dir, "test:exit", "6")...).start()
+	want := fmt.Sprintf("waiting for %s, held by pid %d (", dir, os.Getpid())
+	if line := c.readLine(c.stderr); !strings.Contains(line, want) {
+		t.Errorf("%q lacks %q", line, want)
+	}
+	if err := hold.Release(); err != nil {
+		t.Fatal(err)
+	}
+	if status := c.wait(); status != 6 {
+		t.Errorf("exit status %d, want that of the command, 6", status)
+	}
+}
