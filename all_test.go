@@ -128,7 +128,7 @@ func TestAllOrNothing(t *testing.T) {
 					t.Errorf("%v, which names another path", a.err)
 				}
 				e.free(locks[:2]...)
-				f.letGo()
+				f.release()
 				synctest.Wait()
 			})
 		})
@@ -144,8 +144,8 @@ func TestPanicOfAContextLosesNoneOfAll(t *testing.T) {
 				locks := e.packs(3)
 				f := e.k.foreigner(t, locks[2].Path())
 				f.lock(t)
-				time.AfterFunc(time.Second, f.letGo)
-				ctx := &oddContext{Context: t.Context(), method: method, after: after, odd: func() { panic("odd") }}
+				time.AfterFunc(time.Second, f.release)
+				ctx := &brokenContext{Context: t.Context(), method: method, after: after, misbehave: func() { panic("broken") }}
 				func() {
 					defer func() {
 						if recover() != nil {
@@ -319,7 +319,7 @@ func TestAllReturnsNoHoldsWithAnError(t *testing.T) {
 		if holds, err := AcquireAll(ctx, locks...); holds != nil || !errors.Is(err, ErrCancelled) {
 			t.Errorf("%v, %v; want no holds", holds, err)
 		}
-		f.letGo()
+		f.release()
 		synctest.Wait()
 	})
 }
@@ -401,14 +401,14 @@ func TestAllBeginsAgainWhenASidecarIsReplaced(t *testing.T) {
 				time.Sleep(2 * yieldPause)
 				a.waits()
 				checkTry(t, last, ErrBusy)
-				f.letGo()
+				f.release()
 				a.succeeds()
 				checkTry(t, moving, ErrBusy)
 				if s := moving.Stats(); s.Reopened != 1 {
 					t.Errorf("%+v", s)
 				}
 				if when != "before" && when != "while it is tried" {
-					old.letGo()
+					old.release()
 				}
 				synctest.Wait()
 				if err := holds.Release(); err != nil {
@@ -462,7 +462,7 @@ func TestErrorsOfReleasingAllAreJoined(t *testing.T) {
 		if !errors.Is(a.err, ErrCancelled) || !errors.Is(a.err, errBroken) {
 			t.Errorf("%v, want both errors", a.err)
 		}
-		f.letGo()
+		f.release()
 		synctest.Wait()
 		e.free(locks...)
 	})

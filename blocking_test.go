@@ -14,7 +14,9 @@ import (
 	"time"
 )
 
-func TestAloneOneTryOneLinkCheckOneUnlock(t *testing.T) {
+// An acquire and release without contention costs three system calls: try, stat and
+// unlock.
+func TestUncontendedCostsOneTryOneStatOneUnlock(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		for n := range 10 {
 			if n == 1 {
@@ -35,6 +37,8 @@ func TestAloneOneTryOneLinkCheckOneUnlock(t *testing.T) {
 	})
 }
 
+// AcquireBlocking waits in the kernel on its own thread, or in the queue behind other
+// goroutines. Close does not end its wait in the kernel, but then it acquires nothing.
 func TestAcquireBlockingWaitsOnItsOwnThread(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		f := e.lockedElsewhere()
@@ -44,7 +48,7 @@ func TestAcquireBlockingWaitsOnItsOwnThread(t *testing.T) {
 		c := e.acquire(e.l)
 		e.stats(Stats{Waiting: 3})
 		checkTry(t, e.l, ErrBusy)
-		f.letGo()
+		f.release()
 		h := a.got()
 		b.waits()
 		e.release(h)
@@ -57,19 +61,19 @@ func TestAcquireBlockingWaitsOnItsOwnThread(t *testing.T) {
 		e.blocking(e.l).failed(errBroken)
 		e.k.setHook(nil)
 
-		// Close cannot call it off, but it gets nothing.
+		// Close does not end the wait, but the acquire fails.
 		a = e.blocking(e.l)
 		e.close(e.l)
 		a.waits()
-		f.letGo()
+		f.release()
 		a.failed(fs.ErrClosed)
 		f.lock(t)
-		f.letGo()
+		f.release()
 	})
 }
 
-// Past the cap on parked threads, further packs are polled; a thread that
-// becomes free is used.
+// Beyond the cap on parked threads, packs are polled. A poller turns into a parked thread
+// when one becomes free.
 func TestThreadCap(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		type pack struct {
@@ -102,28 +106,28 @@ func TestThreadCap(t *testing.T) {
 		if n := tries() - before; n < 2*200 || n > 2*206 {
 			t.Errorf("%d tries in 10 s, want some 400", n)
 		}
-		polled.foreigner.letGo()
+		polled.foreigner.release()
 		time.Sleep(pollMax)
 		h := polled.a.got()
 		e.release(h)
 
-		// Given up, it leaves nothing behind, at once.
+		// A poller whose last waiter gives up stops at once.
 		polled.foreigner.lock(t)
 		polled.a = e.acquire(polled.Lock)
 		polled.a.cancel()
 		polled.a.failed(ErrCancelled)
 		synctest.Wait()
-		polled.foreigner.letGo()
+		polled.foreigner.release()
 		e.release(e.try(polled.Lock))
 
-		// Not so if somebody came in time.
+		// A poller that gets the stop signal while a waiter is queued continues.
 		polled.foreigner.lock(t)
 		polled.a = e.acquire(polled.Lock)
 		polled.Lock.entry().pollerStop <- struct{}{}
 		polled.a.waits()
 		e.close(polled.Lock)
 		polled.a.failed(fs.ErrClosed)
-		polled.foreigner.letGo()
+		polled.foreigner.release()
 
 		// An error ends polling as it ends parking.
 		last := &packs[maxParked+1]
@@ -132,12 +136,12 @@ func TestThreadCap(t *testing.T) {
 		last.a.failed(errBroken)
 		e.k.setHook(nil)
 
-		// A thread becomes free for who polls.
+		// A poller turns into a parked thread when one becomes free.
 		last.a = e.acquire(last.Lock)
 		if last.Stats().Parked {
 			t.Error("parked beyond the cap")
 		}
-		packs[0].foreigner.letGo()
+		packs[0].foreigner.release()
 		e.release(packs[0].a.got())
 		time.Sleep(pollMax)
 		synctest.Wait()
@@ -148,7 +152,7 @@ func TestThreadCap(t *testing.T) {
 		for i := range packs {
 			p := &packs[i]
 			if i != 0 && i != maxParked {
-				p.foreigner.letGo()
+				p.foreigner.release()
 				e.release(p.a.got())
 			}
 			p.Lock.Close()
@@ -156,10 +160,9 @@ func TestThreadCap(t *testing.T) {
 	})
 }
 
+// Waiting for many packs costs at most maxParked threads.
 func TestThreadsAreBounded(t *testing.T) {
-	// One more pack than there may be parked threads, and so on: the rest is
-	// polled.
-	const packs = maxParked + 20
+	const packs = maxParked + 20 // the last ones are polled
 	needKernel(t)
 	dir := t.TempDir()
 	unlock := make([]func(), packs)
@@ -193,13 +196,15 @@ func TestThreadsAreBounded(t *testing.T) {
 	if now := threads(); now > before+maxParked+12 {
 		t.Errorf("%d threads before, %d while goroutines wait for %d packs", before, now, packs)
 	}
-	// From the last, which are polled, to the first.
+	// The polled packs first.
 	for _, unlock := range slices.Backward(unlock) {
 		unlock()
 	}
 	wg.Wait()
 }
 
+// When the last waiter is cancelled, the parked thread stays until the lock is released,
+// and then drains. WaitDrained waits for that.
 func TestCancelOfTheLastWaiterDrainsLater(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		f := e.lockedElsewhere()
@@ -208,7 +213,7 @@ func TestCancelOfTheLastWaiterDrainsLater(t *testing.T) {
 		checkBusy(t, e.l)
 		drained := e.drain(e.l)
 		drained.waits()
-		f.letGo()
+		f.release()
 		drained.succeeds()
 		e.release(e.try(e.l))
 		e.stats(Stats{Acquired: 1, KernelWaits: 1, Cancelled: 1, Drained: 1})
@@ -218,6 +223,8 @@ func TestCancelOfTheLastWaiterDrainsLater(t *testing.T) {
 	})
 }
 
+// Each acquire adopts the orphaned wait of the one before: ten thousand that are cancelled
+// leave one parked thread.
 func TestTenThousandCancelledLeaveOneParked(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		f := e.lockedElsewhere()
@@ -230,10 +237,12 @@ func TestTenThousandCancelledLeaveOneParked(t *testing.T) {
 		}
 		e.stats(Stats{KernelWaits: 1, Cancelled: 10_000, Adopted: 9_999, Parked: true, Draining: true})
 		e.descriptors(1)
-		f.letGo()
+		f.release()
 	})
 }
 
+// On the real kernel, too, any number of cancelled acquires leave one parked thread and no
+// open file. It drains when the lock is released.
 func TestCancelledAcquiresLeaveOneThread(t *testing.T) {
 	dir := t.TempDir()
 	l := openReal(t, dir)
@@ -245,15 +254,15 @@ func TestCancelledAcquiresLeaveOneThread(t *testing.T) {
 	times := scaled(100)
 	for range times {
 		ctx, cancel := context.WithCancel(context.Background())
-		wg := queueUpInVain(ctx, t, l, together, ErrCancelled, context.Canceled)
+		wg := queueUpToFail(ctx, t, l, together, ErrCancelled, context.Canceled)
 		cancel()
-		wg.Wait() // although nobody has let go
+		wg.Wait() // while the lock is still held
 	}
 
 	cancelled := uint64(together * times)
 	stats := l.Stats()
 	if !stats.Parked || !stats.Draining || stats.Waiting != 0 {
-		t.Errorf("got %+v, want a parked thread and nobody waiting", stats)
+		t.Errorf("got %+v, want a parked thread and no waiter", stats)
 	}
 	if stats.Cancelled != cancelled || stats.KernelWaits != 1 || stats.Adopted != uint64(times-1) {
 		t.Errorf("got %+v, want %d cancelled, 1 wait in the kernel, adopted %d times", stats, cancelled, times-1)
@@ -285,6 +294,8 @@ func TestCancelledAcquiresLeaveOneThread(t *testing.T) {
 	release(t, h)
 }
 
+// WaitDrained returns when its context ends, or when a new acquire adopts the orphaned
+// wait.
 func TestWaitDrainedEndsWithItsContextOrByAdoption(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		f := e.lockedElsewhere()
@@ -301,23 +312,25 @@ func TestWaitDrainedEndsWithItsContextOrByAdoption(t *testing.T) {
 		second := e.acquire(e.l) // adopts
 		drained.succeeds()
 		e.stats(Stats{KernelWaits: 1, Cancelled: 1, Adopted: 1, Waiting: 1, Parked: true})
-		f.letGo()
+		f.release()
 		e.release(second.got())
 		e.stats(Stats{Acquired: 1, Contended: 1, KernelWaits: 1, Cancelled: 1, Adopted: 1})
 	})
 }
 
+// On the real kernel, too, a new acquire adopts the orphaned wait, and is granted the lock
+// by it.
 func TestOrphanedWaitIsAdopted(t *testing.T) {
 	dir := t.TempDir()
 	l := openReal(t, dir)
 	elsewhere := childHolder(t, dir)
 	ctx, cancel := context.WithCancel(context.Background())
-	wg := queueUpInVain(ctx, t, l, 1, ErrCancelled)
+	wg := queueUpToFail(ctx, t, l, 1, ErrCancelled)
 	until(t, "the thread to park", func() bool { return l.Stats().Parked })
 	cancel()
 	wg.Wait()
 	if stats := l.Stats(); !stats.Draining {
-		t.Errorf("got %+v, want a parked thread and nobody waiting", stats)
+		t.Errorf("got %+v, want a parked thread and no waiter", stats)
 	}
 
 	ctx = bounded(t)
@@ -329,11 +342,11 @@ func TestOrphanedWaitIsAdopted(t *testing.T) {
 		return e.drained != nil
 	})
 	wg = queueUp(t, l, 1, func(int) { takeTurn(ctx, t, l) })
-	if err := <-drained; err != nil { // although the lock is still held elsewhere
+	if err := <-drained; err != nil { // while the lock is still held
 		t.Error(err)
 	}
 	if stats := l.Stats(); !stats.Parked || stats.Draining {
-		t.Errorf("got %+v, want a parked thread and somebody waiting", stats)
+		t.Errorf("got %+v, want a parked thread and a waiter", stats)
 	}
 	elsewhere.finish()
 	wg.Wait()
@@ -343,14 +356,14 @@ func TestOrphanedWaitIsAdopted(t *testing.T) {
 	}
 }
 
-// While the drained thread is unlocking, others come: those who try are told
-// busy, those who queue are served when it has unlocked.
+// While the drained thread unlocks the lock, TryAcquire fails with ErrBusy. A new waiter
+// gets the turn when the thread has unlocked.
 func TestArrivalsWhileDraining(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		f := e.lockedElsewhere()
 		e.acquire(e.l).givesUp()
 		goOn := e.holdUp("unlock")
-		f.letGo()
+		f.release()
 		synctest.Wait()
 		e.stats(Stats{KernelWaits: 1, Cancelled: 1, Parked: true, Draining: true})
 		checkTry(t, e.l, ErrBusy)
@@ -365,14 +378,15 @@ func TestArrivalsWhileDraining(t *testing.T) {
 	})
 }
 
-// The parked thread gets an error when nobody waits for it any more.
+// If the kernel returns an error to an orphaned wait, no caller gets it, and the drain
+// ends.
 func TestKernelErrorWhileDraining(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		f := e.lockedElsewhere()
 		e.acquire(e.l).givesUp()
 		e.fail("blocked", errBroken)
 		drained := e.drain(e.l)
-		f.letGo()
+		f.release()
 		drained.succeeds()
 		e.k.setHook(nil)
 		e.release(e.try(e.l))
@@ -380,12 +394,11 @@ func TestKernelErrorWhileDraining(t *testing.T) {
 	})
 }
 
-// A waiter's context ends after the turn was given to it and before it runs:
-// what it was given goes on to the next, in each way in which it can be given.
+// A waiter whose context ends after it was granted the turn, or the lock, passes it on.
 func TestCancelWinsOverGrant(t *testing.T) {
-	for _, way := range []acquireState{hasTurn, lost, granted, handedOver} {
+	for _, state := range []acquireState{hasTurn, lost, granted, handedOver} {
 		onFake(t, func(t *testing.T, e *engine) {
-			for range 50 { // select picks at random among what is ready
+			for range 50 { // select picks one of the ready cases at random
 				entry := e.l.entry()
 				h := e.try(e.l)
 				a := acquisition{lock: e.l.lock, hold: &Hold{lock: e.l.lock}}
@@ -398,16 +411,16 @@ func TestCancelWinsOverGrant(t *testing.T) {
 
 				ctx, cancel := context.WithCancel(context.Background())
 				cancel()
-				if way == hasTurn || way == lost {
+				if state == hasTurn || state == lost {
 					if !entry.file.(*fakeFile).tryLock() {
 						t.Fatal("not locked")
 					}
-					entry.file.(*fakeFile).letGo()
+					entry.file.(*fakeFile).release()
 					entry.mu.Lock()
-					entry.grantLocked(way)
+					entry.grantLocked(state)
 				} else {
 					entry.mu.Lock()
-					entry.grantLocked(way)
+					entry.grantLocked(state)
 				}
 				first.done = ctx.Done()
 				if err := first.wait(ctx); !errors.Is(err, ErrCancelled) {
@@ -425,13 +438,13 @@ func TestCancelWinsOverGrant(t *testing.T) {
 	}
 }
 
-// A waiter's context ends after it was turned away and before it runs: it has
-// nothing to give back, and may never have had a turn.
+// A waiter whose context ends after it was turned away returns ErrCancelled. It has nothing
+// to give back, even if it never had a turn.
 func TestCancelWinsOverBeingTurnedAway(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		h := e.try(e.l)
 		entry := e.l.entry()
-		const n = 20 // select picks at random among what is ready
+		const n = 20 // select picks one of the ready cases at random
 		for range n {
 			closed := e.open(fakePath)
 			a := acquisition{lock: closed.lock, hold: &Hold{lock: closed.lock}}
@@ -455,8 +468,9 @@ func TestCancelWinsOverBeingTurnedAway(t *testing.T) {
 	})
 }
 
-// The context ends in the moment in which the kernel grants the lock.
-func TestCancelAgainstGrant(t *testing.T) {
+// When the context ends at the moment at which the kernel grants the lock, the acquire
+// fails. The lock goes to the next waiter, or is released.
+func TestCancelDuringGrant(t *testing.T) {
 	for _, others := range []int{0, 1} {
 		onFake(t, func(t *testing.T, e *engine) {
 			f := e.lockedElsewhere()
@@ -469,12 +483,12 @@ func TestCancelAgainstGrant(t *testing.T) {
 				first.cancel()
 				return nil
 			})
-			f.letGo()
+			f.release()
 			first.failed(ErrCancelled)
 			if second != nil {
 				e.release(second.got())
 			}
-			e.release(e.try(e.l)) // given back, one way or the other
+			e.release(e.try(e.l)) // given back, by the waiter or by a drain
 			if s := e.l.Stats(); s.Cancelled != 1 || s.KernelWaits != 1 || s.Parked || s.Waiting != 0 {
 				t.Errorf("%+v", s)
 			}
@@ -482,8 +496,8 @@ func TestCancelAgainstGrant(t *testing.T) {
 	}
 }
 
-// The context ends while the acquire, which has no need to wait, is asking the
-// kernel or looking at the path.
+// When the context ends during a system call of an acquire that need not wait, the acquire
+// fails and gives the lock back.
 func TestCancelDuringTheAcquiresOwnCalls(t *testing.T) {
 	for _, during := range []string{"try", "stat", "sameAt", "open"} {
 		onFake(t, func(t *testing.T, e *engine) {
@@ -491,7 +505,7 @@ func TestCancelDuringTheAcquiresOwnCalls(t *testing.T) {
 			time.Sleep(time.Second)
 			switch during {
 			case "stat":
-				e.release(e.try(e.l)) // looks at the path
+				e.release(e.try(e.l)) // checks the path, so that the next one need not
 			case "open":
 				e.k.unlink(fakePath)
 			}
@@ -511,13 +525,14 @@ func TestCancelDuringTheAcquiresOwnCalls(t *testing.T) {
 	}
 }
 
+// When the first waiter is cancelled, the parked thread waits on behalf of the next.
 func TestCancelOfTheHeadWithOthersQueued(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		f := e.lockedElsewhere()
 		first, second, third := e.acquire(e.l), e.acquire(e.l), e.acquire(e.l)
 		first.givesUp()
 		e.stats(Stats{KernelWaits: 1, Cancelled: 1, Waiting: 2, Parked: true})
-		f.letGo()
+		f.release()
 		h := second.got()
 		third.waits()
 		e.release(h)
@@ -526,8 +541,8 @@ func TestCancelOfTheHeadWithOthersQueued(t *testing.T) {
 	})
 }
 
-// Waiters give up while holds are released: whoever did not give up is served,
-// in order.
+// When waiters are cancelled while a hold is released, all other waiters get the lock, in
+// their order.
 func TestReleaseWhileOthersCancel(t *testing.T) {
 	for seed := range 64 {
 		onFake(t, func(t *testing.T, e *engine) {
@@ -562,9 +577,8 @@ func TestReleaseWhileOthersCancel(t *testing.T) {
 	}
 }
 
-// A context that has ended already is told so at once, whatever the kernel's
-// answer would be, and however long it would take.
-func TestEndedContextAsksForNothing(t *testing.T) {
+// An acquire whose context has ended before fails at once, without a system call.
+func TestEndedContextMakesNoCall(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		f := e.k.foreigner(t, fakePath)
 		ended, cancel := context.WithCancel(t.Context())
@@ -575,12 +589,13 @@ func TestEndedContextAsksForNothing(t *testing.T) {
 			f.tryLock()
 		}
 		e.called("try", 0)
-		f.letGo()
+		f.release()
 		e.stats(Stats{Cancelled: 2})
 	})
 }
 
-func TestCancelledErrorTellsWhy(t *testing.T) {
+// The error of a cancelled acquire is ErrCancelled, the context's Err and its Cause.
+func TestCancelledErrorIncludesCause(t *testing.T) {
 	errWhy := errors.New("why")
 	for _, test := range []struct {
 		name string
@@ -621,7 +636,7 @@ func TestCancelledErrorTellsWhy(t *testing.T) {
 			checkPathError(t, <-waited, "acquire", l.Path(), want...)
 			release(t, h)
 
-			// Free or not, an ended context acquires nothing.
+			// An ended context acquires nothing, even if the lock is free.
 			_, err := l.Acquire(ctx)
 			checkPathError(t, err, "acquire", l.Path(), want...)
 			checkPathError(t, l.Do(ctx, neverRun(t)), "acquire", l.Path(), want...)
@@ -634,35 +649,34 @@ func TestCancelledErrorTellsWhy(t *testing.T) {
 	}
 }
 
-// lookedAt is a context that calls when an acquire looks for the holds that it
-// runs under.
-type lookedAt struct {
+// markContext is a context that calls a function when an acquire reads the marks of the
+// holds that it runs under.
+type markContext struct {
 	context.Context
 	call func()
 }
 
-func (c lookedAt) Value(key any) any {
+func (c markContext) Value(key any) any {
 	if _, ok := key.(markKey); ok {
 		c.call()
 	}
 	return c.Context.Value(key)
 }
 
-// The turn was not free at the first look, and becomes so before the second,
-// under which an acquire queues up: nobody would wake it.
-func TestTurnThatBecomesFreeBetweenTheLooks(t *testing.T) {
+// An acquire that finds the turn taken reads its context and then queues up. If the turn
+// becomes free in between, the acquire takes it. In the queue nothing would wake it.
+func TestTurnFreedWhileContextIsRead(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		h := e.try(e.l)
 		a := e.start(func(ctx context.Context) (*Hold, error) {
-			return e.l.Acquire(lookedAt{ctx, func() { e.release(h) }})
+			return e.l.Acquire(markContext{ctx, func() { e.release(h) }})
 		})
 		e.release(a.got())
 		e.stats(Stats{Acquired: 2})
 	})
 }
 
-// A hold has ended when its release begins, however long the kernel takes over
-// that.
+// A hold ends when its release begins, even if the unlock takes long.
 func TestHoldEndsBeforeTheUnlock(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		h := e.try(e.l)
@@ -686,7 +700,7 @@ func TestHoldEndsBeforeTheUnlock(t *testing.T) {
 	})
 }
 
-// To detach a hold that was released does nothing to the one that is live.
+// Detach of a released hold does not detach the live one.
 func TestDetachOfAReleasedHold(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		old := e.try(e.l)
@@ -700,25 +714,25 @@ func TestDetachOfAReleasedHold(t *testing.T) {
 	})
 }
 
-// A poller that gets the lock when everybody has given up lets it go. That is no
-// parked thread, and no drain.
+// A poller that acquires the lock when all waiters have given up releases it. Stats counts
+// neither a parked thread nor a drain.
 func TestPollerThatComesTooLateDoesNotDrain(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		e.reg.threads.n.Store(maxParked) // by other packs
 		f := e.lockedElsewhere()
 		a := e.acquire(e.l)
-		asked := make(chan struct{})
-		answer := make(chan struct{})
+		trying := make(chan struct{})
+		resume := make(chan struct{})
 		e.beforeNext("try", func() error {
-			close(asked)
-			<-answer
+			close(trying)
+			<-resume
 			return nil
 		})
-		<-asked // by the poller
+		<-trying // the poller
 		a.givesUp()
-		f.letGo()
+		f.release()
 		unlock := e.holdUp("unlock")
-		close(answer)
+		close(resume)
 		synctest.Wait()
 		e.stats(Stats{Cancelled: 1}) // neither parked nor draining
 		unlock()

@@ -15,75 +15,66 @@ import (
 	"time"
 )
 
-// oddContext is a context of somebody else's making, with something wrong in one of
-// its methods from the call on that it is told.
-type oddContext struct {
+// brokenContext is a context with a method that misbehaves after a number of calls.
+type brokenContext struct {
 	context.Context
-	method string
-	after  int // so many calls
-	calls  int
-	odd    func()
+	method    string
+	after     int // how many calls of method are in order
+	calls     int
+	misbehave func()
 }
 
-func (c *oddContext) called(method string) {
+func (c *brokenContext) called(method string) {
 	if c.method != method {
 		return
 	}
 	if c.calls++; c.calls > c.after {
-		c.odd()
+		c.misbehave()
 	}
 }
 
-func (c *oddContext) Err() error            { c.called("Err"); return c.Context.Err() }
-func (c *oddContext) Done() <-chan struct{} { c.called("Done"); return c.Context.Done() }
-func (c *oddContext) Value(key any) any     { c.called("Value"); return c.Context.Value(key) }
+func (c *brokenContext) Err() error            { c.called("Err"); return c.Context.Err() }
+func (c *brokenContext) Done() <-chan struct{} { c.called("Done"); return c.Context.Done() }
+func (c *brokenContext) Value(key any) any     { c.called("Value"); return c.Context.Value(key) }
 
-// A method of the context panics, whenever it is called: whatever the acquire had,
-// the lock is not lost for that.
-func TestPanicOfAContextLosesNoLock(t *testing.T) {
-	for _, way := range []struct {
+// When a method of the context panics, in whichever call, the acquire gives back what it
+// has, and the lock can be acquired again.
+func TestPanickingContextLosesNoLock(t *testing.T) {
+	for _, state := range []struct {
 		name    string
-		prepare func(e *engine) (after func())
+		prepare func(e *engine)
 	}{
-		{"free", func(e *engine) func() { return func() {} }},
-		{"held by a goroutine", func(e *engine) func() {
+		{"free", func(*engine) {}},
+		{"held by a goroutine", func(e *engine) {
 			held := make(chan *Hold)
 			go func() { held <- e.try(e.l) }()
 			h := <-held
 			time.AfterFunc(time.Second, func() { e.release(h) })
-			return func() {}
 		}},
-		{"held by another process", func(e *engine) func() {
+		{"held by another process", func(e *engine) {
 			f := e.lockedElsewhere()
-			time.AfterFunc(time.Second, f.letGo)
-			return func() {}
+			time.AfterFunc(time.Second, f.release)
 		}},
-		{"lost", func(e *engine) func() {
-			e.k.replace(fakePath)
-			return func() {}
-		}},
-		{"deleted, and the name is not free yet", func(e *engine) func() {
+		{"lost", func(e *engine) { e.k.replace(fakePath) }},
+		{"deleted, and the name is not free yet", func(e *engine) {
 			e.keepsName(deletePendingTimeout / 20)
-			return func() {}
 		}},
-		{"deleted, and the name is not free in time", func(e *engine) func() {
+		{"deleted, and the name is not free in time", func(e *engine) {
 			e.keepsName(2*deletePendingTimeout - 1)
-			return func() {}
 		}},
-		{"lost, and held", func(e *engine) func() {
+		{"lost, and held", func(e *engine) {
 			e.k.replace(fakePath)
 			f := e.lockedElsewhere()
-			time.AfterFunc(time.Second, f.letGo)
-			return func() {}
+			time.AfterFunc(time.Second, f.release)
 		}},
 	} {
 		for _, method := range []string{"Err", "Done", "Value"} {
-			t.Run(way.name+", "+method, func(t *testing.T) {
+			t.Run(state.name+", "+method, func(t *testing.T) {
 				panics := 0
 				for after := 0; after == 0 || panics == after; after++ {
 					onFake(t, func(t *testing.T, e *engine) {
-						way.prepare(e)
-						ctx := &oddContext{Context: t.Context(), method: method, after: after, odd: func() { panic("odd") }}
+						state.prepare(e)
+						ctx := &brokenContext{Context: t.Context(), method: method, after: after, misbehave: func() { panic("broken") }}
 						func() {
 							defer func() {
 								if recover() != nil {
@@ -110,7 +101,7 @@ func TestPanicOfAContextLosesNoLock(t *testing.T) {
 	}
 }
 
-// silent is a context that is done and does not say why.
+// silent is a context that is done but whose Err is nil.
 type silent struct{ context.Context }
 
 func (silent) Done() <-chan struct{} {
@@ -119,6 +110,7 @@ func (silent) Done() <-chan struct{} {
 	return done
 }
 
+// A context that is done ends the acquire with ErrCancelled, even if its Err is nil.
 func TestContextThatIsDoneWithoutAReason(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		f := e.lockedElsewhere()
@@ -126,12 +118,12 @@ func TestContextThatIsDoneWithoutAReason(t *testing.T) {
 		if !errors.Is(err, ErrCancelled) || strings.Contains(err.Error(), "%!") {
 			t.Errorf("%v, want ErrCancelled", err)
 		}
-		f.letGo()
+		f.release()
 	})
 }
 
-// Whoever asks as package net has it done, os.IsTimeout among them, learns that it
-// was a deadline.
+// The error of an acquire whose deadline passed is a timeout, as in package net.
+// os.IsTimeout reports that. The error of one that was cancelled is no timeout.
 func TestEndOfADeadlineIsATimeout(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		f := e.lockedElsewhere()
@@ -153,13 +145,13 @@ func TestEndOfADeadlineIsATimeout(t *testing.T) {
 		if _, err := e.l.Acquire(cancelled); os.IsTimeout(err) {
 			t.Errorf("%v is a timeout", err)
 		}
-		f.letGo()
+		f.release()
 	})
 }
 
-// The error tells the end of the context, and its cause if that is a different one, once
-// each. It is a timeout if the context's deadline passed, whatever the cause.
-func TestErrorOfTheEndOfAContext(t *testing.T) {
+// The text of the error has the Err of the context, and its Cause if that is different, once
+// each. The error is a timeout if the context's deadline passed, whatever the Cause is.
+func TestErrorOfEndedContext(t *testing.T) {
 	reason := errors.New("reason")
 	for _, row := range []struct {
 		name    string
@@ -178,12 +170,12 @@ func TestErrorOfTheEndOfAContext(t *testing.T) {
 			cancel(reason)
 			return ctx, func() { cancel(nil) }
 		}, "wait cancelled: context canceled: reason", false, []error{context.Canceled, reason}},
-		{"cancelled with a cause that tells it, too", func() (context.Context, func()) {
+		{"cancelled with a cause that wraps Canceled", func() (context.Context, func()) {
 			ctx, cancel := context.WithCancelCause(t.Context())
 			cancel(fmt.Errorf("reason: %w", context.Canceled))
 			return ctx, func() { cancel(nil) }
 		}, "wait cancelled: reason: context canceled", false, []error{context.Canceled}},
-		{"cancelled because of a timeout elsewhere", func() (context.Context, func()) {
+		{"cancelled with a cause that is a timeout", func() (context.Context, func()) {
 			ctx, cancel := context.WithCancelCause(t.Context())
 			cancel(os.ErrDeadlineExceeded)
 			return ctx, func() { cancel(nil) }
@@ -219,6 +211,7 @@ func panicOf(fn func()) (what any) {
 	return nil
 }
 
+// A nil context panics, and the lock can be acquired afterwards.
 func TestNilContextPanics(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		for name, call := range map[string]func(){
@@ -234,7 +227,9 @@ func TestNilContextPanics(t *testing.T) {
 	})
 }
 
-func TestUseOfWhatWasNotOpenedPanicsWithAReason(t *testing.T) {
+// A method of a Lock that Open did not return, or of a Hold that no acquire returned, panics
+// with a message of this package.
+func TestUseOfUnopenedLockOrHoldPanics(t *testing.T) {
 	var noLock *Lock
 	var noHold *Hold
 	for name, call := range map[string]func(){
@@ -255,6 +250,9 @@ func TestUseOfWhatWasNotOpenedPanicsWithAReason(t *testing.T) {
 	}
 }
 
+// An acquire fails with ErrReentrant if the calling goroutine, or a hold of its context,
+// holds the lock. A detached hold counts only through the context, and a released one does
+// not count.
 func TestReentry(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		other := e.open(otherPath)
@@ -286,10 +284,10 @@ func TestReentry(t *testing.T) {
 			elsewhere <- err
 		}()
 		if err := <-elsewhere; !errors.Is(err, ErrBusy) || errors.Is(err, ErrReentrant) {
-			t.Errorf("%v on another goroutine, want ErrBusy only", err)
+			t.Errorf("%v on a different goroutine, want ErrBusy only", err)
 		}
 
-		// Another pack is another matter.
+		// A different pack can be acquired, and the first hold still counts.
 		h2, err := other.Acquire(ctx)
 		if err != nil {
 			t.Fatal(err)
@@ -299,7 +297,7 @@ func TestReentry(t *testing.T) {
 		e.release(h2)
 		other.Close()
 
-		// A detached hold is nobody's, but a context remembers it.
+		// A detached hold belongs to no goroutine, but its context is still marked.
 		h.Detach()
 		a := e.acquire(e.l)
 		_, err = e.l.TryAcquire()
@@ -311,7 +309,7 @@ func TestReentry(t *testing.T) {
 		e.release(h)
 		e.release(a.got())
 
-		// What is released does not count, nor does a mark made after it.
+		// A released hold does not count, nor does a mark that was made after the release.
 		for _, ctx := range []context.Context{ctx, h.Context(ctx)} {
 			h, err := e.l.Acquire(ctx)
 			if err != nil {
@@ -325,6 +323,7 @@ func TestReentry(t *testing.T) {
 	})
 }
 
+// On the real kernel, too, re-entry is refused, by each method and each Lock of the pack.
 func TestReentryIsRefused(t *testing.T) {
 	dir := t.TempDir()
 	l, same := openReal(t, dir), openReal(t, dir)
@@ -347,6 +346,8 @@ func TestReentryIsRefused(t *testing.T) {
 	release(t, acquireReal(t, same))
 }
 
+// On the real kernel, too, a context that descends from the hold is refused on any
+// goroutine, also after Detach, and no longer after Release.
 func TestReentryThroughContextIsRefused(t *testing.T) {
 	dir := t.TempDir()
 	l, same := openReal(t, dir), openReal(t, dir)
@@ -375,12 +376,13 @@ func TestReentryThroughContextIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatalf("after the release: %v", err)
 	}
-	// The mark of the hold that is gone says nothing about this one.
+	// The mark of the released hold does not count for the new hold.
 	elsewhere := queueUp(t, l, 1, func(int) { takeTurn(ctx, t, l) })
 	release(t, again)
 	elsewhere.Wait()
 }
 
+// After Detach the goroutine that acquired the hold may wait for the lock.
 func TestDetachedHoldMayBeWaitedFor(t *testing.T) {
 	l := openReal(t, t.TempDir())
 	h := acquireReal(t, l)
@@ -393,8 +395,8 @@ func TestDetachedHoldMayBeWaitedFor(t *testing.T) {
 	release(t, acquireReal(t, l))
 }
 
-// The hold of a lost sidecar does not stand in the way of the new one.
-func TestReentryOnALostSidecar(t *testing.T) {
+// A hold of a lost file does not prevent an acquire of the new file with its context.
+func TestReentryOnALostLockFile(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		h := e.try(e.l)
 		e.k.unlink(fakePath)
@@ -409,9 +411,9 @@ func TestReentryOnALostSidecar(t *testing.T) {
 	})
 }
 
-// Who holds the lock of the file that took the place of the lost one, and waits
-// by way of the lost one, would wait for itself, too.
-func TestReentryByWayOfALostSidecar(t *testing.T) {
+// A goroutine that holds the lock of the new file, and acquires it by way of the lost file,
+// would wait for itself. The acquire fails with ErrReentrant.
+func TestReentryByWayOfALostLockFile(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		old := e.try(e.l)
 		e.k.unlink(fakePath)
@@ -453,7 +455,7 @@ func TestReentryByWayOfALostSidecar(t *testing.T) {
 		close(release)
 		e.release(first.got())
 
-		// The same with nobody else about, and without a queue.
+		// The same without other waiters and without a queue.
 		h := e.try(fresh)
 		e.k.unlink(fakePath)
 		newest := e.open(fakePath)
@@ -471,8 +473,8 @@ func TestReentryByWayOfALostSidecar(t *testing.T) {
 	})
 }
 
-// The collector closes a Lock that nobody has any more, but not one through
-// which somebody waits, or is about to have the lock.
+// The garbage collector closes a Lock that is no longer reachable, but not while an acquire
+// of it is under way.
 func TestCollectorSparesALockInUse(t *testing.T) {
 	for _, row := range []struct {
 		name, during string
@@ -500,16 +502,16 @@ func TestCollectorSparesALockInUse(t *testing.T) {
 		} else {
 			f.lock(t)
 		}
-		calls, answer := make(chan struct{}), make(chan struct{})
+		calling, resume := make(chan struct{}), make(chan struct{})
 		k.setHook(func(call, _ string) error {
 			if call == row.during {
-				close(calls)
-				<-answer
+				close(calling)
+				<-resume
 			}
 			return nil
 		})
 		inner, got := l.lock, make(chan *Hold)
-		go func(l *Lock) { // which nobody else has
+		go func(l *Lock) { // the only reference to the Lock
 			h, err := row.acquire(l)
 			if err != nil {
 				t.Errorf("%s: %v", row.name, err)
@@ -517,14 +519,14 @@ func TestCollectorSparesALockInUse(t *testing.T) {
 			got <- h
 		}(l)
 		l = nil
-		<-calls
+		<-calling
 		collectAll(t)
 		if closedByCollector(inner) {
 			t.Errorf("%s: the Lock was closed", row.name)
 		}
-		close(answer)
+		close(resume)
 		if row.during == "block" {
-			f.letGo()
+			f.release()
 		}
 		if h := <-got; h != nil {
 			release(t, h)
@@ -532,8 +534,8 @@ func TestCollectorSparesALockInUse(t *testing.T) {
 	}
 }
 
-// collectAll has the garbage collector close what it is to close, a few times
-// over, as it closes one thing beside another.
+// collectAll waits until the garbage collector has run the cleanups of unreachable Locks. It
+// waits for several cleanups of its own, because cleanups run concurrently.
 func collectAll(t *testing.T) {
 	t.Helper()
 	for range 5 {
@@ -551,6 +553,8 @@ func collectAll(t *testing.T) {
 	}
 }
 
+// WaitTime and LongestWait are of the acquires that waited and got the lock. They include
+// neither acquires that did not wait nor those that gave up.
 func TestWaitsAreTimed(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		times := func(sum, longest time.Duration) {
@@ -561,12 +565,12 @@ func TestWaitsAreTimed(t *testing.T) {
 			}
 		}
 		e.release(e.try(e.l))
-		times(0, 0) // nobody has waited
+		times(0, 0) // no acquire has waited
 
 		h := e.try(e.l)
 		a := e.acquire(e.l)
 		time.Sleep(time.Minute)
-		e.acquire(e.l).givesUp() // whose wait was in vain
+		e.acquire(e.l).givesUp() // whose wait does not count
 		time.Sleep(time.Minute)
 		e.release(h)
 		e.release(a.got())
@@ -575,7 +579,7 @@ func TestWaitsAreTimed(t *testing.T) {
 		f := e.lockedElsewhere()
 		a, b := e.acquire(e.l), e.blocking(e.l)
 		time.Sleep(time.Minute)
-		f.letGo()
+		f.release()
 		e.release(a.got())
 		e.release(b.got())
 		times(4*time.Minute, 2*time.Minute)
@@ -583,27 +587,27 @@ func TestWaitsAreTimed(t *testing.T) {
 		f.lock(t)
 		b = e.blocking(e.l) // in the kernel, on its own thread
 		time.Sleep(time.Hour)
-		f.letGo()
+		f.release()
 		e.release(b.got())
 		times(time.Hour+4*time.Minute, time.Hour)
 
-		// The wait of who finds the file lost and the new one held begins there.
+		// An acquire that finds the file lost, and the new one held, waits from then on.
 		e.k.replace(fakePath)
 		f = e.lockedElsewhere()
 		a = e.acquire(e.l)
 		time.Sleep(time.Minute)
-		f.letGo()
+		f.release()
 		e.release(a.got())
 		times(time.Hour+5*time.Minute, time.Hour)
 
-		// The history goes on with the file that takes the place of a lost one.
+		// The file that takes the place of a lost one keeps the times.
 		e.k.replace(fakePath)
 		e.release(e.try(e.l))
 		times(time.Hour+5*time.Minute, time.Hour)
 	})
 }
 
-// A wait ends with the hand-over, and not when the one before had got the lock.
+// A wait for a hand-over ends with the hand-over, and not when the hold before it began.
 func TestWaitForAHandOverIsTimedToItsEnd(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		h := e.try(e.l)
@@ -637,7 +641,7 @@ func TestCountsMoveWhole(t *testing.T) {
 		}
 		return append(all, uint64(c.waitTime.Load()), uint64(c.longestWait.Load()))
 	}
-	for _, n := range []uint64{100, 1000} { // the longest wait may be the one's or the other's
+	for _, n := range []uint64{100, 1000} { // either file may have the longest wait
 		var to, from counters
 		fill(&to, 300)
 		fill(&from, n)
@@ -656,8 +660,8 @@ func TestCountsMoveWhole(t *testing.T) {
 	}
 }
 
-// An acquire that ends its wait and a move raise the longest wait at the same time: the
-// longer one stays.
+// When an acquire that ends its wait, and a move, raise the longest wait at the same time,
+// the longer one stays.
 func TestLongestWaitIsRaisedByTwo(t *testing.T) {
 	for range 1000 {
 		var c counters
@@ -676,7 +680,8 @@ func TestLongestWaitIsRaisedByTwo(t *testing.T) {
 	}
 }
 
-func TestHoldersAreToldOnLinuxOnly(t *testing.T) {
+// Holders of a free lock returns none on Linux, and errors.ErrUnsupported on other systems.
+func TestHoldersIsForLinuxOnly(t *testing.T) {
 	l := openReal(t, t.TempDir())
 	holders, err := l.Holders()
 	if runtime.GOOS == "linux" || runtime.GOOS == "android" {

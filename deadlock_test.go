@@ -352,7 +352,7 @@ func TestDeadlockThroughAnyHoldOfAContext(t *testing.T) {
 					e.release(h)
 				}
 			}
-			elsewhere.letGo()
+			elsewhere.release()
 			synctest.Wait()
 		})
 	}
@@ -395,7 +395,7 @@ func TestDeadlockThatAMoveCloses(t *testing.T) {
 		if first.err != nil || !errors.Is(closes.err, ErrDeadlock) {
 			t.Errorf("%v and %v, want ErrDeadlock of the second", first.err, closes.err)
 		}
-		elsewhere.letGo()
+		elsewhere.release()
 		synctest.Wait()
 	})
 }
@@ -460,7 +460,7 @@ func TestSearchesTakeAShareOfTheTime(t *testing.T) {
 // An alarm that is not needed any more goes quiet.
 func TestAlarmForDeadlocksGoesQuiet(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
-		h := e.heldByAnother()
+		h := e.heldByOtherGoroutine()
 		a := e.acquire(e.l)
 		entry := e.l.entry()
 		set := func() (uint64, bool) {
@@ -498,7 +498,7 @@ func TestTableOfLongWaits(t *testing.T) {
 		marked := func() *acquiring {
 			return e.start(func(ctx context.Context) (*Hold, error) { return e.l.Acquire(mark.Context(ctx)) })
 		}
-		h := e.heldByAnother()
+		h := e.heldByOtherGoroutine()
 		for range 20 {
 			a := marked()
 			time.Sleep(deadlockAge / 2)

@@ -279,7 +279,7 @@ func TestTryThatFindsARivalRemembersIt(t *testing.T) {
 		e.lockFor(sliceTime)
 		f := e.lockedElsewhere()
 		checkTry(t, e.l, ErrBusy)
-		f.letGo()
+		f.release()
 		e.lockFor(sliceTime)
 		e.called("pause", 0) // it had its chance
 		e.lockFor(0)
@@ -318,7 +318,7 @@ func TestSliceEnds(t *testing.T) {
 			if s := e.l.Stats(); s.HandedOver != uint64(handOvers) || !s.Parked {
 				t.Errorf("%+v", s)
 			}
-			f.letGo()
+			f.release()
 			e.release(next.got())
 		})
 	}
@@ -328,7 +328,7 @@ func TestSliceEnds(t *testing.T) {
 // slice, like those who had it, and not for as long as there are such.
 func TestGrantThatWasGivenBackKeepsToTheSlice(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
-		next := e.grantedInVain(func(entry *entry) { entry.fair.handOvers = sliceHandOvers })
+		next := e.grantedAfterCancel(func(entry *entry) { entry.fair.handOvers = sliceHandOvers })
 		e.release(next.got())
 		e.called("unlock", 2)
 	})
@@ -395,7 +395,7 @@ func TestOffersTheLockAgainAfterALongHold(t *testing.T) {
 		a := e.acquire(e.l)
 		time.Sleep(3 * yieldPause)
 		a.waits()
-		late.letGo()
+		late.release()
 		h := a.got()
 		e.called("pause", 3)
 		e.k.setHook(nil)
@@ -441,7 +441,7 @@ func TestPanicDuringAnOffer(t *testing.T) {
 		}()
 		synctest.Wait()
 		f.lock(t)
-		f.letGo()
+		f.release()
 		e.works()
 	})
 }
@@ -580,7 +580,7 @@ func TestAsksAgainWhereHoldsAreShort(t *testing.T) {
 			before, release := e.k.called("try"), 0
 			e.before("try", func() error {
 				if e.k.called("try") == release {
-					f.letGo()
+					f.release()
 				}
 				return nil
 			})
@@ -596,7 +596,7 @@ func TestAsksAgainWhereHoldsAreShort(t *testing.T) {
 			a := e.acquire(e.l)
 			if section > 0 {
 				e.stats(Stats{Acquired: 1, KernelWaits: 1, Waiting: 1, Parked: true})
-				f.letGo()
+				f.release()
 			}
 			e.release(a.got())
 			want := Stats{Acquired: 2}
@@ -612,7 +612,7 @@ func TestAsksAgainWhereHoldsAreShort(t *testing.T) {
 			want.Waiting, want.Parked = 1, true
 			want.KernelWaits++
 			e.stats(want)
-			f.letGo()
+			f.release()
 			e.release(a.got())
 		})
 	}

@@ -14,15 +14,15 @@ import (
 )
 
 // fakeKernel is an operating system in memory: a flat file system whose files
-// can be locked as by flock(2). It is strict: a second call on a file while one
-// is under way, a call on a closed file, and the unlocking of a file that is not
-// locked panic. All its waiting is on channels and so durable in the sense of
-// testing/synctest.
+// can be locked as by flock(2). It is strict. It panics on a second call on a file
+// while one is under way, on a call on a closed file, and if a file is unlocked that
+// is not locked. All its waiting is on channels, and so durably blocking in the sense
+// of testing/synctest.
 type fakeKernel struct {
 	mu sync.Mutex // guards the following
 	// hook, if not nil, is called at the start of each call, outside of mu, and
-	// may wait. An error it returns is the answer to the call. It is called once
-	// more, with "blocked", when block has got the lock.
+	// may wait. If it returns an error, the call fails with it. It is called a second
+	// time, with "blocked", when block has acquired the lock.
 	hook   func(call string, path string) error
 	files  map[string]*fakeInode
 	gone   map[string]bool // directories that do not exist
@@ -45,7 +45,7 @@ type fakeInode struct {
 
 type fakeFile struct {
 	k     *fakeKernel
-	path  string // for messages: by what it was opened
+	path  string // by which it was opened; for messages
 	inode *fakeInode
 	lock  chan struct{} // a send for each lock granted to a waiting file
 
@@ -68,7 +68,7 @@ func (k *fakeKernel) setHook(hook func(call string, path string) error) {
 	k.hook = hook
 }
 
-// enter is the start of every call.
+// enter counts a call and calls the hook. Every call begins with it.
 func (k *fakeKernel) enter(call, path string) error {
 	k.mu.Lock()
 	k.calls[call]++
@@ -121,7 +121,7 @@ func (f *fakeFile) remote() bool {
 	return f.k.remote
 }
 
-// held is false for a lock that the server has dropped.
+// serverStillGrants returns false for a lock that the server has dropped.
 func (f *fakeFile) serverStillGrants() (bool, error) {
 	if err := f.k.enter("serverStillGrants", f.path); err != nil {
 		return false, err
@@ -152,7 +152,7 @@ func (k *fakeKernel) unlinkLocked(path string) {
 	}
 }
 
-// link gives the file at path another name.
+// link gives the file at path a second name.
 func (k *fakeKernel) link(path, name string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -161,7 +161,7 @@ func (k *fakeKernel) link(path, name string) {
 	k.files[name] = k.files[path]
 }
 
-// removeDir deletes dir with what is in it.
+// removeDir deletes dir and the files in it.
 func (k *fakeKernel) removeDir(dir string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -173,14 +173,14 @@ func (k *fakeKernel) removeDir(dir string) {
 	k.gone[dir] = true
 }
 
-// makeDir makes a deleted directory anew, empty.
+// makeDir makes a deleted directory again, empty.
 func (k *fakeKernel) makeDir(dir string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	delete(k.gone, dir)
 }
 
-// replace puts another, new file in the place of the one at path, if any.
+// replace deletes the file at path, if there is one, and creates a new one there.
 func (k *fakeKernel) replace(path string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -188,7 +188,7 @@ func (k *fakeKernel) replace(path string) {
 	k.createLocked(path)
 }
 
-// rename gives the file at path the name to, which another file may have.
+// rename gives the file at path the name to. It deletes a file that has that name.
 func (k *fakeKernel) rename(path, to string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -201,8 +201,8 @@ func (k *fakeKernel) rename(path, to string) {
 	}
 }
 
-// replaceDir gives dir the name to and puts an empty one in its place. The files
-// in it do not know of that.
+// replaceDir gives dir the name to and makes an empty directory in its place. The
+// change times of the files stay the same.
 func (k *fakeKernel) replaceDir(dir, to string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -237,7 +237,7 @@ func (k *fakeKernel) descriptors() int {
 	return k.nopen
 }
 
-// isOpen reports whether anybody has the file open.
+// isOpen reports whether any process has the file open.
 func (k *fakeKernel) isOpen(inode *fakeInode) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -246,7 +246,7 @@ func (k *fakeKernel) isOpen(inode *fakeInode) bool {
 
 func (f *fakeFile) id() fileID { return f.inode.id }
 
-// begin is the start of every call on a file, and finish its end.
+// begin and finish enclose every call on a file.
 func (f *fakeFile) begin(call string) error {
 	f.setCall(call)
 	return f.k.enter(call, f.path)
@@ -254,7 +254,7 @@ func (f *fakeFile) begin(call string) error {
 
 func (f *fakeFile) setCall(call string) {
 	f.k.mu.Lock()
-	defer f.k.mu.Unlock() // in a panic, too, or finish would wait for ever
+	defer f.k.mu.Unlock() // in a panic, too, or finish would never return
 	if f.closed {
 		panic(fmt.Sprintf("%s of %s: %s after close", call, f.path, call))
 	}
@@ -297,8 +297,8 @@ func (f *fakeFile) block() error {
 	if err != nil {
 		f.k.mu.Lock()
 		defer f.k.mu.Unlock()
-		if f.inode.locked == f { // the kernel gives no lock with an error
-			f.letGoLocked()
+		if f.inode.locked == f { // a kernel that returns an error grants no lock
+			f.releaseLocked()
 		}
 	}
 	return err
@@ -321,11 +321,12 @@ func (f *fakeFile) unlock() error {
 	if err := f.begin("unlock"); err != nil {
 		return err
 	}
-	f.letGo()
+	f.release()
 	return nil
 }
 
-func (f *fakeFile) letGo() {
+// release unlocks the file without calling the hook.
+func (f *fakeFile) release() {
 	f.k.mu.Lock()
 	defer f.k.mu.Unlock()
 	if f.inode.locked != f && f.k.remote {
@@ -334,10 +335,10 @@ func (f *fakeFile) letGo() {
 	if f.inode.locked != f {
 		panic("unlock of " + f.path + ", which is not locked")
 	}
-	f.letGoLocked()
+	f.releaseLocked()
 }
 
-func (f *fakeFile) letGoLocked() {
+func (f *fakeFile) releaseLocked() {
 	f.inode.locked = nil
 	if len(f.inode.waiting) > 0 {
 		next := f.inode.waiting[0]
@@ -363,7 +364,7 @@ func (f *fakeFile) stat() (linked bool, ctime int64, err error) {
 	return true, noCtime, nil
 }
 
-// dup returns another file, because none of the fake is an os.File.
+// dup returns an unrelated file, because those of the fake are no os.File.
 func (f *fakeFile) dup(string) (*os.File, error) {
 	if err := f.k.enter("dup", f.path); err != nil {
 		return nil, err
@@ -388,13 +389,13 @@ func (f *fakeFile) close() error {
 	f.k.nopen--
 	f.inode.open--
 	if f.inode.locked == f {
-		f.letGoLocked()
+		f.releaseLocked()
 	}
 	f.k.mu.Unlock()
 	return f.k.enter("close", f.path)
 }
 
-// A foreigner is another process, as far as locks go.
+// A foreigner is the lock file as another process has it open.
 type foreigner struct{ *fakeFile }
 
 // foreigner opens path as another process would.
@@ -417,7 +418,7 @@ func (f foreigner) close() {
 	f.fakeFile.close()
 }
 
-// lock takes the lock, which must be free.
+// lock acquires the lock, which must be free.
 func (f foreigner) lock(t testing.TB) {
 	t.Helper()
 	if !f.tryLock() {
@@ -425,8 +426,8 @@ func (f foreigner) lock(t testing.TB) {
 	}
 }
 
-// A test on the fake kernel runs in a bubble, in which time passes only when
-// everybody waits: synctest.Wait returns when every goroutine is where it can get.
+// A test on the fake kernel runs in a bubble. Time passes there only while all
+// goroutines wait, and synctest.Wait returns when all others do.
 
 var (
 	fakePath  = fakeAbs("/pack/.grex-lock")
@@ -441,24 +442,24 @@ func fakeAbs(path string) string {
 	return abs
 }
 
-// engine is a process with nothing but a fake kernel and a Lock on fakePath.
+// engine is a process with a fake kernel and a Lock on fakePath.
 type engine struct {
 	*testing.T
 	k   *fakeKernel
 	reg *registry
 	l   *Lock
 
-	opened []*Lock // closed at the end, if the test has not
+	opened []*Lock // closed at the end of the test, if they are still open
 }
 
-// onFake runs test in a bubble and, after it, checks that nothing is left
-// behind when its Locks are closed: no descriptor, entry, thread or goroutine.
+// onFake runs test in a bubble. Then it closes the Locks of the test and checks that
+// nothing is left: no descriptor, entry, thread or goroutine.
 func onFake(t *testing.T, test func(t *testing.T, e *engine)) {
 	t.Helper()
 	onKernel(t, false, test)
 }
 
-// onKernel is onFake, perhaps on a network file system.
+// onKernel is onFake, on a network file system if remote is set.
 func onKernel(t *testing.T, remote bool, test func(t *testing.T, e *engine)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -499,15 +500,15 @@ func (e *engine) close(l *Lock) {
 	closeLock(e, l)
 }
 
-// settleCtime has an acquire check the path of e.l when the tick of the file's last
-// change is over, so that the next one can trust the change time.
+// settleCtime waits until the tick of the file's last change is over, and has an acquire
+// check the path of e.l. The next acquire can trust the change time.
 func (e *engine) settleCtime() {
 	e.Helper()
 	time.Sleep(ctimeTick + 1)
 	e.release(e.try(e.l))
 }
 
-// lockedElsewhere returns another process that has the lock of fakePath.
+// lockedElsewhere returns another process that holds the lock of fakePath.
 func (e *engine) lockedElsewhere() foreigner {
 	e.Helper()
 	f := e.k.foreigner(e, fakePath)
@@ -515,8 +516,8 @@ func (e *engine) lockedElsewhere() foreigner {
 	return f
 }
 
-// heldByAnother returns a hold of e.l that belongs to a different goroutine.
-func (e *engine) heldByAnother() *Hold {
+// heldByOtherGoroutine returns a hold of e.l that belongs to a different goroutine.
+func (e *engine) heldByOtherGoroutine() *Hold {
 	e.Helper()
 	held := make(chan *Hold)
 	go func() { held <- e.try(e.l) }()
@@ -540,7 +541,7 @@ func (e *engine) release(h *Hold) {
 	}
 }
 
-// lockFor acquires, lets the section pass, and releases.
+// lockFor acquires the lock, holds it for the section, and releases it.
 func (e *engine) lockFor(section time.Duration) {
 	e.Helper()
 	h, err := e.l.Acquire(e.Context())
@@ -551,24 +552,24 @@ func (e *engine) lockFor(section time.Duration) {
 	e.release(h)
 }
 
-// heldAfterRival waits for another process, and so knows of it, has the lock for the
-// section, and lets it go. It returns that process.
+// heldAfterRival waits for another process, so that the engine knows of a rival. Then it
+// holds the lock for the section and releases it. It returns that process.
 func (e *engine) heldAfterRival(section time.Duration) foreigner {
 	e.Helper()
 	f := e.lockedElsewhere()
 	a := e.acquire(e.l)
-	f.letGo()
+	f.release()
 	h := a.got()
 	time.Sleep(section)
 	e.release(h)
 	return f
 }
 
-// errBroken is what a kernel answers that is not in order.
+// errBroken is the error of a broken kernel.
 var errBroken = errors.New("input/output error")
 
-// before has do be called before each call of a kind. An error that it returns
-// is the answer to the call.
+// before has do called before each call of a kind. If do returns an error, the call
+// fails with it.
 func (e *engine) before(call string, do func() error) {
 	e.k.setHook(func(c, _ string) error {
 		if c != call {
@@ -578,7 +579,7 @@ func (e *engine) before(call string, do func() error) {
 	})
 }
 
-// beforeNext has do be called before the next call of a kind.
+// beforeNext has do called before the next call of a kind.
 func (e *engine) beforeNext(call string, do func() error) {
 	e.before(call, func() error {
 		e.k.setHook(nil)
@@ -596,24 +597,24 @@ func (e *engine) failNext(call string, err error) {
 	e.beforeNext(call, func() error { return err })
 }
 
-// holdUp lets no call of a kind go on until goOn is called.
+// holdUp blocks each call of a kind until goOn is called.
 func (e *engine) holdUp(call string) (goOn func()) {
-	answer := make(chan struct{})
+	resume := make(chan struct{})
 	e.before(call, func() error {
-		<-answer
+		<-resume
 		return nil
 	})
-	return func() { close(answer) }
+	return func() { close(resume) }
 }
 
-// untimed returns the Stats of l without the times in it.
+// untimed returns the Stats of l without the times.
 func untimed(l *Lock) Stats {
 	s := l.Stats()
 	s.WaitTime, s.LongestWait = 0, 0
 	return s
 }
 
-// stats compares the Stats of e.l, but for the times.
+// stats checks the Stats of e.l, except for the times.
 func (e *engine) stats(want Stats) {
 	e.Helper()
 	if got := untimed(e.l); got != want {
@@ -637,7 +638,7 @@ func (e *engine) descriptors(want int) {
 	}
 }
 
-// works checks that the lock can be had, and that one descriptor is enough.
+// works checks that the lock can be acquired, and that one descriptor is open.
 func (e *engine) works() {
 	e.Helper()
 	e.k.setHook(nil)
@@ -649,7 +650,7 @@ func (e *engine) works() {
 	e.descriptors(1)
 }
 
-// acquiring is an acquire, or another call that may wait, on a goroutine of its own.
+// acquiring is an acquire, or a different call that may wait, on its own goroutine.
 type acquiring struct {
 	e      *engine
 	cancel context.CancelFunc
@@ -658,8 +659,8 @@ type acquiring struct {
 	err    error
 }
 
-// start makes a call on a goroutine of its own and waits until it is where it can
-// get.
+// start makes a call on its own goroutine, and waits until the call has returned or
+// blocks.
 func (e *engine) start(call func(ctx context.Context) (*Hold, error)) *acquiring {
 	ctx, cancel := context.WithCancel(context.Background())
 	a := &acquiring{e: e, cancel: cancel, done: make(chan struct{})}
@@ -679,7 +680,7 @@ func (e *engine) blocking(l *Lock) *acquiring {
 	return e.start(func(context.Context) (*Hold, error) { return l.AcquireBlocking() })
 }
 
-// drain starts a WaitDrained, which gets no hold.
+// drain starts a WaitDrained, which returns no hold.
 func (e *engine) drain(l *Lock) *acquiring {
 	return e.start(func(ctx context.Context) (*Hold, error) { return nil, l.WaitDrained(ctx) })
 }
@@ -695,8 +696,7 @@ func (a *acquiring) waits() {
 	}
 }
 
-// returns waits for the acquire to return, and lets no more time pass than it
-// takes to step aside once.
+// returns waits for the acquire to return, for no longer than one yield takes.
 func (a *acquiring) returns() {
 	a.e.Helper()
 	select {
@@ -704,7 +704,7 @@ func (a *acquiring) returns() {
 	case <-time.After(yieldPause + 1):
 		a.e.Fatal("it still waits")
 	}
-	synctest.Wait() // for what it left behind to be where it can get, too
+	synctest.Wait() // for the goroutines that it has started or woken
 }
 
 // succeeds checks that there is no error.
@@ -716,14 +716,14 @@ func (a *acquiring) succeeds() {
 	}
 }
 
-// got checks that the acquire has succeeded and returns its hold.
+// got checks that the acquire succeeds and returns its hold.
 func (a *acquiring) got() *Hold {
 	a.e.Helper()
 	a.succeeds()
 	return a.hold
 }
 
-// failed checks that the acquire has failed with want.
+// failed checks that the acquire fails with want.
 func (a *acquiring) failed(want error) {
 	a.e.Helper()
 	a.returns()
@@ -735,17 +735,16 @@ func (a *acquiring) failed(want error) {
 	}
 }
 
-// givesUp cancels the acquire, which has waited in vain.
+// givesUp cancels the acquire, which still waits, and checks its error.
 func (a *acquiring) givesUp() {
 	a.e.Helper()
 	a.cancel()
 	a.failed(ErrCancelled)
 }
 
-// grantedInVain has a waiter be granted the lock whose context has ended, with
-// another one behind it, after meanwhile has been called. It returns the latter,
-// which is next.
-func (e *engine) grantedInVain(meanwhile func(*entry)) (next *acquiring) {
+// grantedAfterCancel queues up two waiters, calls meanwhile, ends the context of the
+// first, and grants it the lock. It returns the second waiter, which is next.
+func (e *engine) grantedAfterCancel(meanwhile func(*entry)) (next *acquiring) {
 	e.Helper()
 	h := e.try(e.l)
 	entry := e.l.entry()
@@ -770,9 +769,9 @@ func (e *engine) grantedInVain(meanwhile func(*entry)) (next *acquiring) {
 	return next
 }
 
-// lookDue lets time pass until the next acquire looks at the path, if that is
-// the call in question, and not at the link count.
-func (e *engine) lookDue(call string) {
+// makeCheckDue lets time pass until the next acquire checks the path, if call is that
+// check. Otherwise the next acquire checks the link count alone.
+func (e *engine) makeCheckDue(call string) {
 	if call == "sameAt" {
 		time.Sleep(pathCheckAge + 1)
 	}

@@ -487,7 +487,7 @@ func (w *world) foreign(which int, path string, wait bool) {
 		w.foreigners[which] = f
 	case w.has(f):
 		w.log("foreigner %d unlocks %s", which, f.path)
-		f.letGo()
+		f.release()
 		w.foreigners[which] = nil
 	}
 }

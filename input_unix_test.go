@@ -14,7 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func TestOddSidecars(t *testing.T) {
+// A lock file that is not a regular file is refused, and nothing is created or left open.
+func TestIrregularLockFilesAreRefused(t *testing.T) {
 	for _, test := range []struct {
 		name string
 		make func(path string) error
@@ -29,7 +30,7 @@ func TestOddSidecars(t *testing.T) {
 		{"symlink to a directory", func(path string) error { return os.Symlink(".", path) }, unix.ELOOP},
 		{"FIFO", func(path string) error { return unix.Mkfifo(path, 0o666) }, fs.ErrInvalid},
 		{"socket", func(path string) error {
-			// By a relative path, as the address of a socket must be short.
+			// A relative path, because the address of a socket must be short.
 			t.Chdir(filepath.Dir(path))
 			l, err := net.ListenUnix("unix", &net.UnixAddr{Name: FileName})
 			if err == nil {
@@ -60,8 +61,8 @@ func TestOddSidecars(t *testing.T) {
 	}
 }
 
-func TestUnwritableFIFOInPlaceOfSidecar(t *testing.T) {
-	// Which, opened for reading, would wait for somebody to write.
+// A FIFO that may only be read is refused at once. The open does not wait for a writer.
+func TestUnwritableFIFOInPlaceOfLockFile(t *testing.T) {
 	unprivileged(t, func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), FileName)
 		if err := unix.Mkfifo(path, 0o444); err != nil {
@@ -71,7 +72,7 @@ func TestUnwritableFIFOInPlaceOfSidecar(t *testing.T) {
 	})
 }
 
-func TestDeviceInPlaceOfSidecar(t *testing.T) {
+func TestDeviceInPlaceOfLockFile(t *testing.T) {
 	for _, path := range []string{"/dev/null", "/dev/tty"} {
 		if _, err := os.Lstat(path); err != nil {
 			t.Logf("without %s: %v", path, err)
@@ -81,7 +82,9 @@ func TestDeviceInPlaceOfSidecar(t *testing.T) {
 	}
 }
 
-func TestBadSidecarTakesThePlaceOfGoodOne(t *testing.T) {
+// While a FIFO stands in the place of the lock file, acquires fail. When it is removed,
+// they work again.
+func TestLockFileReplacedByFIFO(t *testing.T) {
 	dir := t.TempDir()
 	l := openReal(t, dir)
 	release(t, acquireReal(t, l))
@@ -113,12 +116,12 @@ func TestNameTooLong(t *testing.T) {
 func TestNameOfAnyBytes(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "\xff\n")
 	if err := os.Mkdir(dir, 0o777); err != nil {
-		t.Skipf("the file system wants other names: %v", err)
+		t.Skipf("the file system does not accept such names: %v", err)
 	}
 	checkLockable(t, dir)
 }
 
-func TestReadOnlySidecar(t *testing.T) {
+func TestReadOnlyLockFile(t *testing.T) {
 	unprivileged(t, func(t *testing.T) {
 		dir := t.TempDir()
 		writeFile(t, filepath.Join(dir, FileName), 0o444)
@@ -138,7 +141,7 @@ func TestReadOnlyPack(t *testing.T) {
 	})
 }
 
-func TestReadOnlyPackWithoutSidecar(t *testing.T) {
+func TestReadOnlyPackWithoutLockFile(t *testing.T) {
 	unprivileged(t, func(t *testing.T) {
 		dir := filepath.Join(t.TempDir(), "pack")
 		mkdir(t, dir, 0o555)
@@ -164,7 +167,7 @@ func TestUnreadablePack(t *testing.T) {
 	})
 }
 
-func TestUnreadableSidecar(t *testing.T) {
+func TestUnreadableLockFile(t *testing.T) {
 	unprivileged(t, func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), FileName)
 		writeFile(t, path, 0)
@@ -191,6 +194,7 @@ func TestRelativePathInADeletedDirectory(t *testing.T) {
 	checkPathError(t, err, "open", "pack", fs.ErrNotExist)
 }
 
+// While the pack may not be read, Check fails. When it may be read again, acquires work.
 func TestPackBecomesUnreadable(t *testing.T) {
 	unprivileged(t, func(t *testing.T) {
 		dir := filepath.Join(t.TempDir(), "pack")

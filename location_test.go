@@ -191,7 +191,7 @@ func TestOneCheckOfAPathHangs(t *testing.T) {
 			a.failed(ErrBusy)
 		}
 		e.called("sameAt", before+2)
-		f.letGo()
+		f.release()
 		synctest.Wait()
 	})
 }
@@ -207,7 +207,7 @@ func TestRefusalTakesTwoChecksAtMost(t *testing.T) {
 		checkTry(t, e.l, ErrBusy)
 		e.called("sameAt", before+2)
 		e.k.setHook(nil)
-		f.letGo()
+		f.release()
 		synctest.Wait()
 	})
 }
@@ -279,7 +279,7 @@ func TestChecksThatHangAreBounded(t *testing.T) {
 		time.Sleep(watchInterval)
 		e.called("sameAt", before+maxChecks+len(locks)) // all of them come back
 		for i, f := range others {
-			f.letGo()
+			f.release()
 			e.release(line[i].got())
 		}
 	})
@@ -353,7 +353,7 @@ func TestWaitDrainedEndsWithAMove(t *testing.T) {
 		if s := e.l.Stats(); s.Draining {
 			t.Errorf("%+v", s)
 		}
-		f.letGo()
+		f.release()
 		stays.succeeds()
 		e.release(h)
 	})
@@ -367,12 +367,12 @@ func TestWaiterMovesAnyNumberOfTimes(t *testing.T) {
 		for range maxMoves + 1 {
 			e.k.replace(fakePath)
 			next := e.lockedElsewhere()
-			f.letGo()
+			f.release()
 			synctest.Wait()
 			f = next
 		}
 		a.waits()
-		f.letGo()
+		f.release()
 		e.release(a.got())
 	})
 }
@@ -385,12 +385,12 @@ func TestBlockingAcquireMovesAnyNumberOfTimes(t *testing.T) {
 		for range maxMoves + 1 {
 			e.k.replace(fakePath)
 			next := e.lockedElsewhere()
-			f.letGo()
+			f.release()
 			synctest.Wait()
 			f = next
 		}
 		a.waits()
-		f.letGo()
+		f.release()
 		e.release(a.got())
 	})
 }
@@ -420,7 +420,7 @@ func TestFileThatComesBackCountsAsChecked(t *testing.T) {
 		before = e.k.called("sameAt")
 		checkTry(t, e.l, ErrBusy)
 		e.called("sameAt", before)
-		f.letGo()
+		f.release()
 		synctest.Wait()
 		e.works()
 		if s := e.l.Stats(); s.Reopened != 0 {

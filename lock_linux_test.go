@@ -460,7 +460,7 @@ func TestWaitersHoldNothing(t *testing.T) {
 	waiter := childWaiter(t, dir)
 	ctx, cancel := context.WithCancel(bounded(t))
 	defer cancel()
-	gone := queueUpInVain(ctx, t, l, 1, ErrCancelled)
+	gone := queueUpToFail(ctx, t, l, 1, ErrCancelled)
 	until(t, "the own wait", func() bool { return l.Stats().Parked })
 	checkHolders(t, l, holder.cmd.Process.Pid)
 	cancel() // or the next holder may be this process, for ever

@@ -15,20 +15,21 @@ import (
 	"testing/synctest"
 )
 
-// The promises of the package, kept by the real kernel. What a fake kernel
-// shows better, every order of events that matters, is tested with one.
+// The basic promises of the package: exclusion, paths, Release, Do, Close and Open. Tests
+// of one order of events run on a fake kernel (onFake), the others on the real one
+// (openReal).
 
 func TestExclusionAmongGoroutines(t *testing.T) {
 	dir := t.TempDir()
 	locks := []*Lock{openReal(t, dir), openReal(t, dir)}
-	elsewhere := childHolder(t, dir) // so that the first of us are let in by the parked thread
+	elsewhere := childHolder(t, dir) // so that the parked thread acquires the lock for the first of us
 	contender := childStart(t, "count", dir, filepath.Join(t.TempDir(), "counter"), "1", strconv.Itoa(scaled(300)))
 	contender.expect("ready")
 
 	const goroutines = 24
 	rounds := scaled(200)
 	ctx := bounded(t)
-	counter := 0 // guarded by the lock and nothing else, as the race detector must see
+	counter := 0 // guarded by the lock alone; the race detector checks that it is enough
 	var wg sync.WaitGroup
 	for i := range goroutines {
 		l, by := locks[i%len(locks)], acquirers[i%len(acquirers)]
@@ -72,7 +73,7 @@ func TestExclusionAmongProcesses(t *testing.T) {
 		children = append(children, c)
 	}
 	for _, c := range children {
-		c.stdin.Close() // and they are off, all together
+		c.stdin.Close() // they all start
 	}
 	if err := countIn(l, file, rounds); err != nil {
 		t.Error(err)
@@ -86,26 +87,26 @@ func TestExclusionAmongProcesses(t *testing.T) {
 	}
 }
 
-func TestExcludesStrangers(t *testing.T) {
+func TestExcludesOtherPrograms(t *testing.T) {
 	dir := t.TempDir()
 	l := openReal(t, dir)
 	h := acquireReal(t, l)
-	stranger := childFlock(t, l.Path())
-	stranger.expect("busy")
+	program := childFlock(t, l.Path())
+	program.expect("busy")
 	release(t, h)
-	stranger.expect("locked")
-	stranger.finish()
+	program.expect("locked")
+	program.finish()
 }
 
-func TestIsExcludedByStrangers(t *testing.T) {
+func TestIsExcludedByOtherPrograms(t *testing.T) {
 	dir := t.TempDir()
 	l := openReal(t, dir)
-	stranger := childFlock(t, l.Path())
-	stranger.expect("locked")
+	program := childFlock(t, l.Path())
+	program.expect("locked")
 	checkBusy(t, l)
 	ctx := bounded(t)
 	wg := queueUp(t, l, 1, func(int) { takeTurn(ctx, t, l) })
-	stranger.finish()
+	program.finish()
 	wg.Wait()
 }
 
@@ -131,10 +132,10 @@ func TestExcludesFlockCommand(t *testing.T) {
 
 func TestIsExcludedByFlockCommand(t *testing.T) {
 	l := openReal(t, t.TempDir())
-	stranger := childStartCommand(t, flockCommand(t, l.Path(), "sh", "-c", "echo locked; exec cat"))
-	stranger.expect("locked")
+	command := childStartCommand(t, flockCommand(t, l.Path(), "sh", "-c", "echo locked; exec cat"))
+	command.expect("locked")
 	checkBusy(t, l)
-	stranger.finish()
+	command.finish()
 	release(t, acquireReal(t, l))
 }
 
@@ -165,6 +166,8 @@ func TestWaitEndsWhenOtherProcessReleases(t *testing.T) {
 	}
 }
 
+// Holds of two packs are independent. A context that descends from both holds is marked by
+// both. When the outer hold is released, the inner one stays valid.
 func TestPacksDoNotInterfere(t *testing.T) {
 	one, other := openReal(t, t.TempDir()), openReal(t, t.TempDir())
 	h := acquireReal(t, one)
@@ -179,15 +182,16 @@ func TestPacksDoNotInterfere(t *testing.T) {
 		t.Error(err)
 	}
 	if isLocked(t, one.Path()) || !isLocked(t, other.Path()) {
-		t.Error("want the one pack free and the other locked")
+		t.Error("want the first pack free and the second locked")
 	}
 	release(t, inOther)
 	if got := one.Stats().Acquired; got != 1 {
-		t.Errorf("the one pack was acquired %d times, want 1", got)
+		t.Errorf("the first pack was acquired %d times, want 1", got)
 	}
 }
 
-func TestOneLockByWhateverPath(t *testing.T) {
+// All paths to a lock file, hard links included, are one lock.
+func TestOneLockByAnyPath(t *testing.T) {
 	dir := t.TempDir()
 	l := openReal(t, dir)
 
@@ -224,12 +228,14 @@ func TestOneLockByWhateverPath(t *testing.T) {
 			t.Error(err)
 		}
 		if _, err := l.TryAcquire(); !errors.Is(err, ErrReentrant) {
-			t.Errorf("TryAcquire of what is held by %s: got %v, want %v", other.Path(), err, ErrReentrant)
+			t.Errorf("TryAcquire while it is held by %s: got %v, want %v", other.Path(), err, ErrReentrant)
 		}
 		release(t, h)
 	}
 }
 
+// A Lock that was opened by a relative path keeps its file when the working directory
+// changes.
 func TestRelativePathOutlivesChdir(t *testing.T) {
 	parent, elsewhere := t.TempDir(), t.TempDir()
 	t.Chdir(parent)
@@ -245,7 +251,7 @@ func TestRelativePathOutlivesChdir(t *testing.T) {
 	}
 	release(t, h)
 
-	if runtime.GOOS != "windows" { // where the open sidecar cannot be deleted
+	if runtime.GOOS != "windows" { // where an open lock file cannot be deleted
 		if err := os.Remove(l.Path()); err != nil {
 			t.Fatal(err)
 		}
@@ -256,7 +262,7 @@ func TestRelativePathOutlivesChdir(t *testing.T) {
 		release(t, h)
 	}
 	if entries, err := os.ReadDir(elsewhere); err != nil || len(entries) > 0 {
-		t.Errorf("the new working directory has %v (%v), want nothing", entries, err)
+		t.Errorf("the new working directory contains %v (%v), want nothing", entries, err)
 	}
 }
 
@@ -276,7 +282,7 @@ func TestPathsAreAbsolute(t *testing.T) {
 		}
 		defer l.Close()
 		h := acquireReal(t, l)
-		// The working directory may have got another name than dir.
+		// The system may return a different name for the working directory than dir.
 		for _, got := range []string{l.Path(), h.Path()} {
 			if !filepath.IsAbs(got) || filepath.Base(got) != FileName {
 				t.Errorf("got the path %q, want %q", got, want)
@@ -303,10 +309,11 @@ func TestReleasedHoldRefuses(t *testing.T) {
 	checkReleased()
 	again := acquireReal(t, l)
 	checkReleased()
-	checkExcludes(t, again) // and the second Release has not let it go
+	checkExcludes(t, again) // the second Release of h has not released it
 	release(t, again)
 }
 
+// When several goroutines release one hold, exactly one of them succeeds.
 func TestReleaseByOneOfMany(t *testing.T) {
 	l := openReal(t, t.TempDir())
 	h := acquireReal(t, l)
@@ -329,9 +336,9 @@ func TestReleaseByOneOfMany(t *testing.T) {
 	release(t, acquireReal(t, l))
 }
 
-// Dup keeps the file open that a failed unlock wants to close, for as long as
-// it needs it, and returns no duplicate of a lock that was let go meanwhile.
-func TestDupAgainstRelease(t *testing.T) {
+// While Dup uses the file, a failed unlock does not close it. Dup returns no duplicate of a
+// lock that was released meanwhile.
+func TestDupDuringRelease(t *testing.T) {
 	for _, unlock := range []error{nil, errors.New("input/output error")} {
 		onFake(t, func(t *testing.T, e *engine) {
 			h := e.try(e.l)
@@ -361,23 +368,25 @@ func TestDupAgainstRelease(t *testing.T) {
 	}
 }
 
+// Do returns the error of the function joined with that of the release. It releases the
+// lock after a panic, and does not call the function if the acquire fails.
 func TestDo(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
-		own := errors.New("mine")
+		errInside := errors.New("inside")
 		err := e.l.Do(t.Context(), func(ctx context.Context) error {
 			if _, err := e.l.Acquire(ctx); !errors.Is(err, ErrReentrant) {
 				t.Errorf("%v", err)
 			}
-			return own
+			return errInside
 		})
-		if err != own {
+		if err != errInside {
 			t.Errorf("%v", err)
 		}
 		e.fail("unlock", errBroken)
 		if err := e.l.Do(t.Context(), func(context.Context) error { return nil }); !errors.Is(err, errBroken) {
 			t.Errorf("%v", err)
 		}
-		if err := e.l.Do(t.Context(), func(context.Context) error { return own }); !errors.Is(err, errBroken) || !errors.Is(err, own) {
+		if err := e.l.Do(t.Context(), func(context.Context) error { return errInside }); !errors.Is(err, errBroken) || !errors.Is(err, errInside) {
 			t.Errorf("%v", err)
 		}
 		e.k.setHook(nil)
@@ -394,6 +403,7 @@ func TestDo(t *testing.T) {
 	})
 }
 
+// Do holds the lock while the function runs, marks its context, and releases the lock.
 func TestDoHoldsMarksAndReleases(t *testing.T) {
 	l := openReal(t, t.TempDir())
 	errInside := errors.New("inside")
@@ -444,8 +454,8 @@ func TestDoReleasesOnGoexit(t *testing.T) {
 	release(t, acquireReal(t, l))
 }
 
-// A Dup that meets a Release returns no file, and leaves none open.
-func TestDupAgainstReleaseLeavesNothingOpen(t *testing.T) {
+// A Dup during which the hold is released returns no file, and leaves none open.
+func TestDupDuringReleaseLeavesNothingOpen(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		h := e.try(e.l)
 		e.beforeNext("dup", h.Release)
@@ -464,6 +474,8 @@ func TestDupAgainstReleaseLeavesNothingOpen(t *testing.T) {
 	})
 }
 
+// Close wakes the waiters of its Lock, and not those of a different Lock. The orphaned
+// wait is adopted by a later Lock of the file. Without one, it drains and closes the file.
 func TestCloseWhileParked(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		f := e.lockedElsewhere()
@@ -476,32 +488,33 @@ func TestCloseWhileParked(t *testing.T) {
 		theirs.failed(fs.ErrClosed)
 		e.descriptors(1)
 
-		again := e.open(fakePath) // finds the parked wait
+		again := e.open(fakePath) // which has the orphaned wait
 		next := e.acquire(again)
 		if s := again.Stats(); s.KernelWaits != 1 || s.Adopted != 1 {
 			t.Errorf("%+v", s)
 		}
 		next.givesUp()
 		e.close(again)
-		f.letGo() // the thread drains, and closes the file behind itself
+		f.release() // the thread drains, and closes the file
 		synctest.Wait()
 		e.descriptors(0)
 		f.lock(t)
-		f.letGo()
+		f.release()
 	})
 }
 
+// Close leaves the descriptor of the parked thread open until the thread has drained.
 func TestCloseLeavesParkedThreadItsDescriptor(t *testing.T) {
 	dir := t.TempDir()
 	l := openReal(t, dir)
 	elsewhere := childHolder(t, dir)
 	ctx := bounded(t)
-	turnedAway := queueUpInVain(ctx, t, l, 1, fs.ErrClosed)
+	turnedAway := queueUpToFail(ctx, t, l, 1, fs.ErrClosed)
 	until(t, "the thread to park", func() bool { return l.Stats().Parked })
 	closeLock(t, l)
 	turnedAway.Wait()
 
-	// Whoever opens the sidecar now comes to the same parked thread.
+	// A Lock that is opened now has the same parked thread.
 	again := openReal(t, dir)
 	if stats := again.Stats(); !stats.Parked || !stats.Draining {
 		t.Errorf("got %+v, want the thread still parked", stats)
@@ -513,20 +526,23 @@ func TestCloseLeavesParkedThreadItsDescriptor(t *testing.T) {
 	release(t, acquireReal(t, openReal(t, dir)))
 }
 
+// Close wakes the waiters of its Lock while the lock is still held. Waiters of a different
+// Lock keep waiting.
 func TestCloseWakesItsWaiters(t *testing.T) {
 	dir := t.TempDir()
 	l, other := openReal(t, dir), openReal(t, dir)
 	elsewhere := childHolder(t, dir)
 	ctx := bounded(t)
-	turnedAway := queueUpInVain(ctx, t, l, 10, fs.ErrClosed)
+	turnedAway := queueUpToFail(ctx, t, l, 10, fs.ErrClosed)
 	stays := queueUp(t, other, 1, func(int) { takeTurn(ctx, t, other) })
 	closeLock(t, l)
-	turnedAway.Wait() // although nobody has let go
+	turnedAway.Wait() // while the lock is still held
 	elsewhere.finish()
 	stays.Wait()
 }
 
-// Close comes while an acquire is asking the kernel, before it is queued.
+// When the Lock is closed while an acquire tries the kernel's lock, the acquire fails. It
+// does not wait.
 func TestCloseWhileTrying(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		f := e.lockedElsewhere()
@@ -536,11 +552,11 @@ func TestCloseWhileTrying(t *testing.T) {
 		goOn()
 		a.failed(fs.ErrClosed)
 		e.called("block", 0)
-		f.letGo()
+		f.release()
 	})
 }
 
-// So is one that was the next in the queue and is asking for itself.
+// When the Lock is closed while a former waiter tries the kernel's lock, the acquire fails.
 func TestCloseWhileTheNextTries(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		other := e.open(fakePath)
@@ -558,6 +574,7 @@ func TestCloseWhileTheNextTries(t *testing.T) {
 	})
 }
 
+// When the Lock is closed while the lost file is being replaced, all its acquires fail.
 func TestCloseWhileReopening(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		e.k.unlink(fakePath)
@@ -571,6 +588,8 @@ func TestCloseWhileReopening(t *testing.T) {
 	})
 }
 
+// Close leaves a live hold valid. After Close, each method that can fail does so with
+// fs.ErrClosed.
 func TestCloseLeavesHoldsValid(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		h := e.try(e.l)
@@ -598,6 +617,7 @@ func TestCloseLeavesHoldsValid(t *testing.T) {
 	})
 }
 
+// Close leaves a live hold valid. Its release releases the lock and closes the file.
 func TestCloseLeavesLiveHoldValid(t *testing.T) {
 	dir := t.TempDir()
 	l := openReal(t, dir)
@@ -630,6 +650,7 @@ func TestClosedLockRefuses(t *testing.T) {
 	checkNotOpen(t, l.Path())
 }
 
+// The garbage collector closes a Lock that is no longer reachable, and its descriptor.
 func TestDroppedLockGivesItsDescriptorBack(t *testing.T) {
 	needKernel(t)
 	dir := t.TempDir()
@@ -643,7 +664,7 @@ func TestDroppedLockGivesItsDescriptorBack(t *testing.T) {
 	}()
 	until(t, "the garbage collector", func() bool { return closedByCollector(inner) })
 	checkNotOpen(t, inner.path)
-	until(t, "the sidecar to be closed", func() bool { return os.Remove(inner.path) == nil }) // as it must be on Windows
+	until(t, "the lock file to be closed", func() bool { return os.Remove(inner.path) == nil }) // on Windows it fails before
 }
 
 func TestMissingPackIsCreated(t *testing.T) {
@@ -654,7 +675,7 @@ func TestMissingPackIsCreated(t *testing.T) {
 			t.Errorf("got the path %q, want %q", l.Path(), want)
 		}
 		if info, err := os.Lstat(l.Path()); err != nil || !info.Mode().IsRegular() || info.Size() != 0 {
-			t.Errorf("the sidecar is %v (%v), want an empty file", info, err)
+			t.Errorf("the lock file is %v (%v), want an empty file", info, err)
 		}
 		checkFree(t, l)
 	}
@@ -663,15 +684,15 @@ func TestMissingPackIsCreated(t *testing.T) {
 func TestOpenFileCreatesNoDirectory(t *testing.T) {
 	needKernel(t)
 	dir := filepath.Join(t.TempDir(), "missing")
-	path := filepath.Join(dir, "sidecar")
+	path := filepath.Join(dir, "lock")
 	_, err := OpenFile(path)
 	checkPathError(t, err, "open", path, fs.ErrNotExist)
 	if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("got %v, want the directory not to be there", err)
+		t.Errorf("got %v, want fs.ErrNotExist: the directory was created", err)
 	}
 }
 
-func TestPathThatIsNone(t *testing.T) {
+func TestInvalidPath(t *testing.T) {
 	for _, path := range []string{"", "\x00", "pack\x00", filepath.Join(t.TempDir(), "\x00")} {
 		_, err := Open(path)
 		checkPathError(t, err, "open", path, fs.ErrInvalid)
@@ -698,11 +719,11 @@ func TestFileInPlaceOfPack(t *testing.T) {
 		}
 	}
 	if content, err := os.ReadFile(file); err != nil || string(content) != "content" {
-		t.Errorf("the file has %q (%v), want it as it was", content, err)
+		t.Errorf("the file contains %q (%v), want it unchanged", content, err)
 	}
 }
 
-func TestDirectoryInPlaceOfSidecar(t *testing.T) {
+func TestDirectoryInPlaceOfLockFile(t *testing.T) {
 	needKernel(t)
 	dir := t.TempDir()
 	path := filepath.Join(dir, FileName)
@@ -713,7 +734,7 @@ func TestDirectoryInPlaceOfSidecar(t *testing.T) {
 	checkPathError(t, err, "open", path, syscall.EISDIR)
 }
 
-func TestOddPaths(t *testing.T) {
+func TestUnusualPaths(t *testing.T) {
 	for _, name := range []string{
 		"with space", "-n", "ünïcödé 包", "%s", "$HOME", "~", "'",
 		filepath.Join(strings.Repeat("long", 40), strings.Repeat("path", 40)), // Windows has a limit of 260

@@ -23,7 +23,7 @@ import (
 
 func init() {
 	rawLock = func(path string, wait bool) (func(), error) {
-		fd, err := unix.Open(path, unix.O_RDWR|unix.O_CLOEXEC, 0) // NFSv4 locks nothing less
+		fd, err := unix.Open(path, unix.O_RDWR|unix.O_CLOEXEC, 0) // NFSv4 locks only a file that may be written
 		if errors.Is(err, fs.ErrPermission) || err == unix.EROFS {
 			fd, err = unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 		}
@@ -39,27 +39,28 @@ func init() {
 			return nil, err
 		}
 		return func() {
-			// Closing is not enough while a child that is just being started
-			// has the descriptor too.
+			// Closing is not enough: a child that is being started may have the
+			// descriptor, too.
 			unix.Flock(fd, unix.LOCK_UN)
 			unix.Close(fd)
 		}, nil
 	}
 }
 
-// unprivileged runs the rest of a test, which is about permissions, as somebody
-// to whom they apply: for root, in a child process that becomes nobody.
+// unprivileged runs the rest of a test, which is about permissions, as a user to whom
+// permissions apply. If the test runs as root, that is in a child process with a
+// different user id.
 func unprivileged(t *testing.T, rest func(t *testing.T)) {
 	t.Helper()
-	const nobody = 65534
-	const env = "PACKLOCK_TEST_NOBODY"
+	const id = 65534
+	const env = "PACKLOCK_TEST_UNPRIVILEGED"
 	if os.Getenv(env) != "" {
-		if err := errors.Join(syscall.Setgroups(nil), syscall.Setgid(nobody), syscall.Setuid(nobody)); err != nil {
-			t.Skipf("root cannot become anybody else here: %v", err)
+		if err := errors.Join(syscall.Setgroups(nil), syscall.Setgid(id), syscall.Setuid(id)); err != nil {
+			t.Skipf("root cannot change its user id here: %v", err)
 		}
 		dir, err := os.MkdirTemp("", "")
 		if err != nil {
-			t.Skipf("nobody may make a temporary directory here: %v", err)
+			t.Skipf("user %d may not make a temporary directory here: %v", id, err)
 		}
 		os.Remove(dir)
 	}
@@ -75,9 +76,9 @@ func unprivileged(t *testing.T, rest func(t *testing.T)) {
 	cmd.Stderr = nil
 	output, err := cmd.CombinedOutput()
 	if err != nil {
-		t.Errorf("as nobody: %v\n%s", err, output)
+		t.Errorf("as user %d: %v\n%s", id, err, output)
 	} else if strings.Contains(string(output), "--- SKIP") {
-		t.Skipf("as nobody:\n%s", output)
+		t.Skipf("as user %d:\n%s", id, output)
 	}
 }
 
@@ -102,7 +103,8 @@ func writeFile(t testing.TB, path string, mode fs.FileMode) {
 	}
 }
 
-// checkLockable checks that the pack can be opened and its lock does exclude.
+// checkLockable checks that the pack can be opened, and that its lock excludes and is
+// excluded.
 func checkLockable(t testing.TB, dir string) {
 	t.Helper()
 	l := openReal(t, dir)
@@ -118,8 +120,8 @@ func checkLockable(t testing.TB, dir string) {
 	release(t, acquireReal(t, l))
 }
 
-// checkRefused checks that the sidecar at path cannot be opened, nor its pack
-// if it is that of one.
+// checkRefused checks that the lock file at path cannot be opened. If it is that of a
+// pack, the pack cannot be opened either.
 func checkRefused(t testing.TB, path string, want error) {
 	t.Helper()
 	_, err := OpenFile(path)
@@ -130,6 +132,7 @@ func checkRefused(t testing.TB, path string, want error) {
 	}
 }
 
+// A call that a signal interrupts is repeated until it is not interrupted.
 func TestInterruptedCallIsRepeated(t *testing.T) {
 	for _, end := range []error{nil, unix.EIO} {
 		calls := 0
@@ -145,10 +148,10 @@ func TestInterruptedCallIsRepeated(t *testing.T) {
 	}
 }
 
-// NFSv4 locks only a descriptor that is open for writing and calls any other
-// bad; the reason to give is why it could not be opened so.
+// A try of a lock that is held by another process is no error, whichever errno reports
+// that.
 func TestConflictIsNoError(t *testing.T) {
-	for answer, want := range map[error]struct {
+	for errno, want := range map[error]struct {
 		taken bool
 		err   error
 	}{
@@ -158,18 +161,20 @@ func TestConflictIsNoError(t *testing.T) {
 		unix.ENOLCK:      {false, unix.ENOLCK},
 		unix.EBADF:       {false, unix.EBADF},
 	} {
-		if ok, err := taken(answer); ok != want.taken || err != want.err {
-			t.Errorf("%v: %t, %v", answer, ok, err)
+		if ok, err := taken(errno); ok != want.taken || err != want.err {
+			t.Errorf("%v: %t, %v", errno, ok, err)
 		}
 	}
 }
 
+// NFSv4 locks only a descriptor that is open for writing, and fails with EBADF on a
+// different one. Then the error is why the file could not be opened for writing.
 func TestReadOnlyDescriptorThatCannotBeLocked(t *testing.T) {
 	f := &osFile{fd: -1, readOnly: unix.EACCES}
 	_, err := f.try()
 	for _, err := range []error{err, f.block()} {
 		if !errors.Is(err, fs.ErrPermission) {
-			t.Errorf("%v, want that of opening", err)
+			t.Errorf("%v, want the error of opening", err)
 		}
 	}
 	f = &osFile{fd: -1}
@@ -182,8 +187,8 @@ func init() {
 	childRoles["stderr"] = childWithoutStderr
 }
 
-// childWithoutStderr has closed its standard error: what it opens next would get
-// that descriptor.
+// childWithoutStderr is the role of a child that closes its standard error before it
+// acquires the lock of the pack args[0]. A file that it opens would get that descriptor.
 func childWithoutStderr(args []string) error {
 	os.Stderr.Close()
 	l, err := Open(args[0])
@@ -198,12 +203,12 @@ func childWithoutStderr(args []string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintln(os.NewFile(2, "stderr"), "this must not get into the sidecar")
+	fmt.Fprintln(os.NewFile(2, "stderr"), "this must not get into the lock file")
 	fmt.Println(l.entry().file.(*osFile).fd, dup.Fd())
 	return nil
 }
 
-// A sidecar is not opened as standard error, into which a panic would be written.
+// A lock file is not opened as standard error, because a panic would be written into it.
 func TestStandardDescriptorsAreLeftAlone(t *testing.T) {
 	dir := t.TempDir()
 	cmd, err := childCommand(bounded(t), "stderr", dir)
@@ -219,12 +224,12 @@ func TestStandardDescriptorsAreLeftAlone(t *testing.T) {
 		t.Errorf("descriptors %q", out)
 	}
 	if text, err := os.ReadFile(filepath.Join(dir, FileName)); err != nil || len(text) > 0 {
-		t.Errorf("the sidecar has %q, %v", text, err)
+		t.Errorf("the lock file contains %q, %v", text, err)
 	}
 }
 
-// The runtime takes a descriptor that is not blocking into its poller, which costs
-// two more and ends the program if there are none.
+// A duplicate is a blocking descriptor. The runtime would add a non-blocking one to its
+// poller, which opens two more descriptors, and ends the program if none is left.
 func TestDupIsBlocking(t *testing.T) {
 	h := acquireReal(t, openReal(t, t.TempDir()))
 	f, err := h.Dup()
@@ -232,7 +237,7 @@ func TestDupIsBlocking(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	raw, err := f.SyscallConn() // and not Fd, which makes it blocking
+	raw, err := f.SyscallConn() // not Fd, which makes the descriptor blocking
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -244,11 +249,12 @@ func TestDupIsBlocking(t *testing.T) {
 	release(t, h)
 }
 
-func TestErrorsOfFlockAreWorded(t *testing.T) {
+// An errno of flock(2) that does not explain itself gets a description.
+func TestFlockErrorsAreDescribed(t *testing.T) {
 	for _, row := range []struct {
 		errno error
 		is    error
-		says  string
+		text  string
 	}{
 		{unix.ESTALE, errFileLost, ""},
 		{unix.ENOLCK, unix.ENOLCK, "no lock manager"},
@@ -257,13 +263,13 @@ func TestErrorsOfFlockAreWorded(t *testing.T) {
 		{unix.EIO, unix.EIO, ""},
 	} {
 		err := (&osFile{readOnly: unix.EACCES}).describe(row.errno)
-		if !errors.Is(err, row.is) || !strings.Contains(err.Error(), row.says) {
+		if !errors.Is(err, row.is) || !strings.Contains(err.Error(), row.text) {
 			t.Errorf("%v: %v", row.errno, err)
 		}
 	}
 }
 
-// changed returns the time of the last change of the file at path.
+// changed returns the change time of the file at path.
 func changed(t testing.TB, path string) int64 {
 	t.Helper()
 	var st unix.Stat_t
@@ -273,22 +279,22 @@ func changed(t testing.TB, path string) int64 {
 	return st.Ctim.Nano()
 }
 
-// A sidecar that was renamed is noticed by the very next acquire, unless the
-// kernel's clock for files has stood still since it was made.
-func TestRenamedSidecarIsNoticedByTheNextAcquire(t *testing.T) {
+// The next acquire notices that the lock file was renamed, if the kernel's clock for
+// files has advanced since the file was made.
+func TestRenamedLockFileIsNoticedByTheNextAcquire(t *testing.T) {
 	dir := t.TempDir()
 	clock := filepath.Join(dir, "clock")
 	writeFile(t, clock, 0o666)
 	l := openReal(t, dir)
 	for i := range 10 {
 		release(t, acquireReal(t, l))
-		until(t, "the clock for files to go on", func() bool {
+		until(t, "the clock for files to advance", func() bool {
 			if err := os.Chmod(clock, 0o666); err != nil {
 				t.Fatal(err)
 			}
 			return changed(t, clock) > changed(t, l.Path())
 		})
-		release(t, acquireReal(t, l)) // the look is young
+		release(t, acquireReal(t, l)) // the path check is recent
 		if err := os.Rename(l.Path(), filepath.Join(dir, fmt.Sprint("renamed-", i))); err != nil {
 			t.Fatal(err)
 		}
@@ -300,7 +306,8 @@ func TestRenamedSidecarIsNoticedByTheNextAcquire(t *testing.T) {
 	}
 }
 
-func TestDirectoryThatAServerForgotIsGone(t *testing.T) {
+// If the server no longer knows the directory, the error is fs.ErrNotExist.
+func TestDirectoryForgottenByServerDoesNotExist(t *testing.T) {
 	for _, row := range []struct{ err, is error }{
 		{&os.PathError{Op: "stat", Path: ".", Err: unix.ESTALE}, os.ErrNotExist},
 		{unix.ESTALE, os.ErrNotExist},
@@ -312,9 +319,9 @@ func TestDirectoryThatAServerForgotIsGone(t *testing.T) {
 	}
 }
 
-// Who may use what is created is for the umask to say, and for nobody else: a
-// pack may be shared.
-func TestModesAreTheUmasks(t *testing.T) {
+// The umask alone decides the modes of the lock file and of the directories that Open
+// creates, because several users may share a pack.
+func TestUmaskDecidesModes(t *testing.T) {
 	dir := t.TempDir()
 	defer unix.Umask(unix.Umask(0))
 	for _, umask := range []int{0, 0o022, 0o077} {
@@ -337,9 +344,9 @@ func TestModesAreTheUmasks(t *testing.T) {
 	}
 }
 
-// A file in the place of the pack has no sidecar in it, which is an answer: the
-// sidecar is lost.
-func TestFileInPlaceOfThePackIsALoss(t *testing.T) {
+// If a file takes the place of the pack, the lock file is lost. It is not an error of the
+// path check.
+func TestPackReplacedByFileIsLost(t *testing.T) {
 	pack := filepath.Join(t.TempDir(), "pack")
 	l := openReal(t, pack)
 	h := acquireReal(t, l)
@@ -351,9 +358,10 @@ func TestFileInPlaceOfThePackIsALoss(t *testing.T) {
 	release(t, h)
 }
 
-// The calls by which the sidecar is opened, and what the system answers to each:
-// nil or an errno.
-func TestOpeningAsksForNoMoreThanItNeeds(t *testing.T) {
+// Open requests no more than it needs. It tries to create the lock file only if it is
+// missing, and opens it read-only only if it may not be written. The rows have the calls
+// in their order, and the result of each: nil or an errno.
+func TestOpenRequestsNoMoreThanNeeded(t *testing.T) {
 	const (
 		write  = unix.O_RDWR
 		create = unix.O_RDWR | unix.O_CREAT
@@ -361,9 +369,9 @@ func TestOpeningAsksForNoMoreThanItNeeds(t *testing.T) {
 	)
 	type call struct {
 		mode   int
-		answer error
+		result error
 	}
-	// In a sticky directory Linux denies O_CREAT on somebody else's file.
+	// In a sticky directory Linux denies O_CREAT on another user's file.
 	createdMeanwhile := []call{{write, unix.ENOENT}, {create, unix.EACCES}}
 	for _, row := range []struct {
 		what          string
@@ -372,9 +380,9 @@ func TestOpeningAsksForNoMoreThanItNeeds(t *testing.T) {
 	}{
 		{"it is there", []call{{write, nil}}, nil, nil},
 		{"it is missing", []call{{write, unix.ENOENT}, {create, nil}}, nil, nil},
-		{"somebody creates it meanwhile",
+		{"another process creates it meanwhile",
 			append(createdMeanwhile, call{write, nil}), nil, nil},
-		{"somebody deletes and creates it, again and again",
+		{"another process deletes and creates it, again and again",
 			append(slices.Repeat(createdMeanwhile, 9), call{write, nil}), nil, nil},
 		{"it is missing and may not be created",
 			append(slices.Repeat(createdMeanwhile, 10), call{read, unix.ENOENT}), nil, unix.EACCES},
@@ -387,27 +395,27 @@ func TestOpeningAsksForNoMoreThanItNeeds(t *testing.T) {
 		{"it may not even be read", []call{{write, unix.EACCES}, {read, unix.EACCES}}, nil, unix.EACCES},
 		{"there are no descriptors left", []call{{write, unix.EMFILE}}, nil, unix.EMFILE},
 		{"another machine has replaced it", []call{{write, unix.EINVAL}, {write, nil}}, nil, nil},
-		{"the server knows another file by that name",
+		{"the server has a different file by that name",
 			append(slices.Repeat([]call{{write, unix.ESTALE}}, 9), call{write, nil}), nil, nil},
 		{"the server does not know the directory any more",
 			slices.Repeat([]call{{write, unix.ESTALE}}, 10), nil, unix.ENOENT},
 		{"a signal comes", []call{{write, unix.EINTR}, {write, nil}}, nil, nil},
 	} {
-		var asked []int
+		var modes []int
 		var paused time.Duration
 		stale := 0
 		_, readOnly, err := openFD("/pack", func(_ string, mode int, _ uint32) (int, error) {
-			n := len(asked)
-			asked = append(asked, mode&(unix.O_ACCMODE|unix.O_CREAT))
+			n := len(modes)
+			modes = append(modes, mode&(unix.O_ACCMODE|unix.O_CREAT))
 			if n >= len(row.calls) {
-				return -1, errors.New("asked too often")
+				return -1, errors.New("called too often")
 			}
-			if row.calls[n].answer == unix.ESTALE {
+			if row.calls[n].result == unix.ESTALE {
 				stale++
 			}
-			return 3, row.calls[n].answer
+			return 3, row.calls[n].result
 		}, func(d time.Duration) { paused += d })
-		// GlusterFS needs a second to forget, and is asked after each pause.
+		// GlusterFS remembers the name for a second. The open is repeated after each pause.
 		if want := 2 * time.Millisecond * (1<<min(stale, maxAgain-1) - 1); paused != want {
 			t.Errorf("%s: paused for %v, want %v", row.what, paused, want)
 		}
@@ -418,17 +426,18 @@ func TestOpeningAsksForNoMoreThanItNeeds(t *testing.T) {
 		for _, c := range row.calls {
 			want = append(want, c.mode)
 		}
-		if !slices.Equal(asked, want) {
-			t.Errorf("%s: asked with %#o, want %#o", row.what, asked, want)
+		if !slices.Equal(modes, want) {
+			t.Errorf("%s: called with %#o, want %#o", row.what, modes, want)
 		}
 	}
 }
 
 func init() { childRoles["crowd"] = childCrowd }
 
-// childCrowd holds packs, each with waiters that have a time limit and come again. For
-// each line it reads it prints how many goroutines there are beside those, and how long
-// an Open takes.
+// childCrowd is the role of a child that holds packs, each with waiters. A waiter gives up
+// at a time limit and waits again. For each line that the child reads it prints how many
+// goroutines there are in addition to the waiters, and how long an Open takes. args are
+// a directory, how many packs, and how many waiters of each.
 func childCrowd(args []string) error {
 	dir := args[0]
 	packs, _ := strconv.Atoi(args[1])
@@ -477,9 +486,9 @@ func childCrowd(args []string) error {
 	return nil
 }
 
-// What runs in the background comes back after the process was stopped, and nothing
-// piles up, also under load.
-func TestStopsUnderLoadPileNothingUp(t *testing.T) {
+// When a process under load was stopped and continues, its background goroutines end, and
+// do not pile up.
+func TestNothingPilesUpAfterStopsUnderLoad(t *testing.T) {
 	packs, waiters, stops, stopped := 1000, 50, 15, time.Second
 	if testing.Short() {
 		packs, waiters, stops, stopped = 200, 10, 1, 400*time.Millisecond
@@ -493,7 +502,7 @@ func TestStopsUnderLoadPileNothingUp(t *testing.T) {
 		line, err := c.stdout.ReadString('\n')
 		fields := strings.Fields(line)
 		if len(fields) != 2 {
-			t.Fatalf("child said %q (%v)", line, err)
+			t.Fatalf("child printed %q (%v)", line, err)
 		}
 		more, err = strconv.Atoi(fields[0])
 		us, err2 := strconv.Atoi(fields[1])
@@ -509,28 +518,28 @@ func TestStopsUnderLoadPileNothingUp(t *testing.T) {
 			if err := unix.Kill(c.cmd.Process.Pid, sig); err != nil {
 				t.Fatal(err)
 			}
-			time.Sleep(stopped) // that the process is, and then is not
+			time.Sleep(stopped) // the process is stopped, and then it is not
 		}
 		more, open = state()
 		t.Logf("after a stop: %d more goroutines, an Open takes %v", more, open)
 	}
-	// Each pack may be in the middle of a path check and a search.
-	until(t, "the goroutines to be as many as belong there", func() bool {
+	// Each pack may be in the middle of a path check and a search for deadlocks.
+	until(t, "the extra goroutines to end", func() bool {
 		more, open = state()
 		return more < 2*packs+100
 	})
 	t.Logf("in the end: %d more goroutines, an Open takes %v", more, open)
 }
 
-// troubles are what flock(2) answers on file systems that fail, are out of
-// locks, want other descriptors or do not know how to lock.
-var troubles = []unix.Errno{unix.EIO, unix.ENOLCK, unix.EBADF, unix.ENOSYS, unix.EOPNOTSUPP}
+// lockErrnos are errors of flock(2) on file systems that are broken, are out of locks,
+// need a different descriptor, or cannot lock.
+var lockErrnos = []unix.Errno{unix.EIO, unix.ENOLCK, unix.EBADF, unix.ENOSYS, unix.EOPNOTSUPP}
 
-// fullTroubles are what open(2) answers where something is full.
-var fullTroubles = []unix.Errno{unix.ENOSPC, unix.EMFILE, unix.ENFILE, unix.EIO}
+// openErrnos are errors of open(2) where the disk or a table is full, or broken.
+var openErrnos = []unix.Errno{unix.ENOSPC, unix.EMFILE, unix.ENFILE, unix.EIO}
 
-// inTrouble runs test on a fake kernel for each errno.
-func inTrouble(t *testing.T, errnos []unix.Errno, test func(t *testing.T, e *engine, errno unix.Errno)) {
+// forEachErrno runs test on a fake kernel for each errno.
+func forEachErrno(t *testing.T, errnos []unix.Errno, test func(t *testing.T, e *engine, errno unix.Errno)) {
 	for _, errno := range errnos {
 		t.Run(unix.ErrnoName(errno), func(t *testing.T) {
 			onFake(t, func(t *testing.T, e *engine) {
@@ -541,8 +550,8 @@ func inTrouble(t *testing.T, errnos []unix.Errno, test func(t *testing.T, e *eng
 	}
 }
 
-// failedAcquire checks the error of an acquire that met with errno.
-func (e *engine) failedAcquire(err error, errno unix.Errno) {
+// checkAcquireErrno checks the error of an acquire that a system call failed with errno.
+func (e *engine) checkAcquireErrno(err error, errno unix.Errno) {
 	e.Helper()
 	checkPathError(e, err, "acquire", fakePath, errno)
 	if got, want := errors.Is(err, errors.ErrUnsupported), errno == unix.ENOSYS || errno == unix.EOPNOTSUPP; got != want {
@@ -550,57 +559,59 @@ func (e *engine) failedAcquire(err error, errno unix.Errno) {
 	}
 }
 
-// The call by which an acquire asks for the lock, or looks at it, fails.
-func TestErrorWithoutWaiting(t *testing.T) {
+// An acquire whose try, link check or path check fails returns the error. The next waiter
+// is not affected.
+func TestErrorWithoutWait(t *testing.T) {
 	for _, call := range []string{"try", "stat", "sameAt"} {
 		t.Run(call, func(t *testing.T) {
-			inTrouble(t, troubles, func(t *testing.T, e *engine, errno unix.Errno) {
+			forEachErrno(t, lockErrnos, func(t *testing.T, e *engine, errno unix.Errno) {
 				for _, acquire := range []func(*Lock) *acquiring{e.acquire, e.blocking} {
-					e.lookDue(call)
-					answer := make(chan struct{})
+					e.makeCheckDue(call)
+					fail := make(chan struct{})
 					e.beforeNext(call, func() error {
-						<-answer
+						<-fail
 						return errno
 					})
 					first, second := acquire(e.l), e.acquire(e.l)
 					second.waits()
-					close(answer)
+					close(fail)
 					first.failed(errno)
-					e.failedAcquire(first.err, errno)
+					e.checkAcquireErrno(first.err, errno)
 					e.release(second.got())
 				}
-				e.lookDue(call)
+				e.makeCheckDue(call)
 				e.failNext(call, errno)
 				_, err := e.l.TryAcquire()
-				e.failedAcquire(err, errno)
+				e.checkAcquireErrno(err, errno)
 			})
 		})
 	}
 }
 
-// The wait in the kernel fails, when it begins or in the end.
-func TestErrorOfTheWait(t *testing.T) {
+// When the wait in the kernel fails, as it begins or as it ends, the first waiter gets the
+// error. The next waiter is not affected.
+func TestErrorOfWait(t *testing.T) {
 	for _, call := range []string{"block", "blocked"} {
 		t.Run(call, func(t *testing.T) {
-			inTrouble(t, troubles, func(t *testing.T, e *engine, errno unix.Errno) {
+			forEachErrno(t, lockErrnos, func(t *testing.T, e *engine, errno unix.Errno) {
 				for _, acquire := range []func(*Lock) *acquiring{e.acquire, e.blocking} {
 					f := e.lockedElsewhere()
-					answer := make(chan struct{})
+					fail := make(chan struct{})
 					e.beforeNext(call, func() error {
-						<-answer
+						<-fail
 						return errno
 					})
 					first, second := acquire(e.l), e.acquire(e.l)
 					if call == "blocked" {
-						f.letGo()
+						f.release()
 					}
 					first.waits()
-					close(answer)
+					close(fail)
 					first.failed(errno)
-					e.failedAcquire(first.err, errno)
+					e.checkAcquireErrno(first.err, errno)
 					if call == "block" {
 						second.waits()
-						f.letGo()
+						f.release()
 					}
 					e.release(second.got())
 				}
@@ -609,33 +620,33 @@ func TestErrorOfTheWait(t *testing.T) {
 	}
 }
 
-// The look at the path fails when the lock was granted or handed over: it goes
-// to the next.
-func TestErrorOfTheLookAfterAWait(t *testing.T) {
-	inTrouble(t, troubles, func(t *testing.T, e *engine, errno unix.Errno) {
+// A waiter gets the lock, by a grant or a hand-over, and its path check fails. The waiter
+// returns the error, and the lock goes to the next waiter.
+func TestErrorOfPathCheckAfterWait(t *testing.T) {
+	forEachErrno(t, lockErrnos, func(t *testing.T, e *engine, errno unix.Errno) {
 		f := e.lockedElsewhere()
 		line := []*acquiring{e.acquire(e.l), e.acquire(e.l), e.acquire(e.l), e.acquire(e.l)}
 		e.failNext("sameAt", errno)
-		f.letGo()
+		f.release()
 		line[0].failed(errno)
-		e.failedAcquire(line[0].err, errno)
+		e.checkAcquireErrno(line[0].err, errno)
 		h := line[1].got()
 
-		// Time for a look, but not the end of the slice.
+		// A path check is due, but the slice has not ended.
 		e.l.location.Load().checkedAt.Add(-int64(handOverCheckAge))
 		time.Sleep(time.Nanosecond)
 		e.failNext("sameAt", errno)
 		e.release(h)
 		line[2].failed(errno)
-		e.failedAcquire(line[2].err, errno)
+		e.checkAcquireErrno(line[2].err, errno)
 		e.release(line[3].got())
 	})
 }
 
-// If the file cannot be unlocked it is closed, which is as good, and everybody
-// goes on with a new descriptor.
+// A file that cannot be unlocked is closed, which releases the lock. The next acquire, and
+// all waiters, continue with a new descriptor.
 func TestErrorOfUnlock(t *testing.T) {
-	inTrouble(t, troubles, func(t *testing.T, e *engine, errno unix.Errno) {
+	forEachErrno(t, lockErrnos, func(t *testing.T, e *engine, errno unix.Errno) {
 		opened := 1
 		reopened := func() {
 			t.Helper()
@@ -648,8 +659,8 @@ func TestErrorOfUnlock(t *testing.T) {
 		h := e.try(e.l)
 		e.failNext("unlock", errno)
 		checkPathError(t, h.Release(), "release", fakePath, errno)
-		f.lock(t) // it is free
-		f.letGo()
+		f.lock(t) // the lock is free
+		f.release()
 		checkPathError(t, h.Release(), "release", fakePath, ErrReleased)
 		reopened()
 
@@ -663,16 +674,16 @@ func TestErrorOfUnlock(t *testing.T) {
 		}
 		reopened()
 
-		// Nobody is there to be told.
+		// The parked thread drains, and no caller gets the error.
 		f.lock(t)
 		e.acquire(e.l).givesUp()
 		drained := e.drain(e.l)
 		e.failNext("unlock", errno)
-		f.letGo()
+		f.release()
 		drained.succeeds()
 		reopened()
 
-		// Nor is it of interest that a lost file cannot be unlocked.
+		// Nor does any caller get the error if a lost file cannot be unlocked.
 		e.k.unlink(fakePath)
 		e.failNext("unlock", errno)
 		e.release(e.try(e.l))
@@ -680,8 +691,9 @@ func TestErrorOfUnlock(t *testing.T) {
 	})
 }
 
+// Open returns the error of the system, and the next Open works.
 func TestErrorOfOpen(t *testing.T) {
-	inTrouble(t, fullTroubles, func(t *testing.T, e *engine, errno unix.Errno) {
+	forEachErrno(t, openErrnos, func(t *testing.T, e *engine, errno unix.Errno) {
 		for _, path := range []string{fakePath, otherPath} {
 			e.failNext("open", errno)
 			_, err := e.reg.openFile(path)
@@ -693,10 +705,10 @@ func TestErrorOfOpen(t *testing.T) {
 	})
 }
 
-// The sidecar is lost and cannot be opened anew: the first who needs it is told,
-// the next tries again.
+// When the lock file is lost and cannot be opened again, the first acquire that needs it
+// gets the error. The next one opens it again.
 func TestErrorOfReopening(t *testing.T) {
-	inTrouble(t, fullTroubles, func(t *testing.T, e *engine, errno unix.Errno) {
+	forEachErrno(t, openErrnos, func(t *testing.T, e *engine, errno unix.Errno) {
 		h := e.try(e.l)
 		line := []*acquiring{e.acquire(e.l), e.acquire(e.l), e.acquire(e.l)}
 		e.k.unlink(fakePath)
@@ -704,7 +716,7 @@ func TestErrorOfReopening(t *testing.T) {
 		e.failNext("open", errno)
 		e.release(h)
 		line[0].failed(errno)
-		e.failedAcquire(line[0].err, errno)
+		e.checkAcquireErrno(line[0].err, errno)
 		for _, a := range line[1:] {
 			e.release(a.got())
 		}
@@ -712,12 +724,13 @@ func TestErrorOfReopening(t *testing.T) {
 		e.k.unlink(fakePath)
 		e.failNext("open", errno)
 		_, err := e.l.TryAcquire()
-		e.failedAcquire(err, errno)
+		e.checkAcquireErrno(err, errno)
 	})
 }
 
+// Close returns the error of the system, and has closed the Lock nevertheless.
 func TestErrorOfClose(t *testing.T) {
-	inTrouble(t, []unix.Errno{unix.EIO}, func(t *testing.T, e *engine, errno unix.Errno) {
+	forEachErrno(t, []unix.Errno{unix.EIO}, func(t *testing.T, e *engine, errno unix.Errno) {
 		other := e.open(otherPath)
 		e.failNext("close", errno)
 		checkPathError(t, other.Close(), "close", otherPath, errno)
@@ -725,10 +738,10 @@ func TestErrorOfClose(t *testing.T) {
 	})
 }
 
-// The process has no descriptor to spare, or the disk is full, for a while in
-// which the pack is deleted and made again.
-func TestTroubleThatPasses(t *testing.T) {
-	inTrouble(t, fullTroubles, func(t *testing.T, e *engine, errno unix.Errno) {
+// While the process has no descriptors left, or the disk is full, acquires of a pack that
+// was deleted and made again fail. After that they work again.
+func TestAcquireWorksAfterErrorsOfOpen(t *testing.T) {
+	forEachErrno(t, openErrnos, func(t *testing.T, e *engine, errno unix.Errno) {
 		e.k.removeDir(filepath.Dir(fakePath))
 		_, err := e.l.TryAcquire()
 		checkPathError(t, err, "acquire", fakePath, fs.ErrNotExist)
@@ -737,7 +750,7 @@ func TestTroubleThatPasses(t *testing.T) {
 		for range 3 {
 			for _, a := range []*acquiring{e.acquire(e.l), e.blocking(e.l)} {
 				a.failed(errno)
-				e.failedAcquire(a.err, errno)
+				e.checkAcquireErrno(a.err, errno)
 			}
 		}
 		e.works()

@@ -18,8 +18,7 @@ func init() {
 	}
 }
 
-// lockBytes locks a range of the file at path, through a handle of its own, as
-// rawLock does.
+// lockBytes is rawLock for a range of the file at path.
 func lockBytes(path string, offset, length uint32, wait bool) (unlock func(), err error) {
 	const share = windows.FILE_SHARE_READ | windows.FILE_SHARE_WRITE | windows.FILE_SHARE_DELETE
 	name, err := windows.UTF16PtrFromString(path)
@@ -47,7 +46,9 @@ func lockBytes(path string, offset, length uint32, wait bool) (unlock func(), er
 	}, nil
 }
 
-func TestLocksTheFirstByteAlone(t *testing.T) {
+// The lock is the first byte of the file: a lock of other bytes neither excludes it nor is
+// excluded.
+func TestLocksOnlyTheFirstByte(t *testing.T) {
 	l := openReal(t, t.TempDir())
 	const all = 1<<32 - 1
 	for _, test := range []struct {
@@ -84,7 +85,9 @@ func TestLocksTheFirstByteAlone(t *testing.T) {
 	}
 }
 
-func TestOpenSidecarCannotBeDeleted(t *testing.T) {
+// While the Lock is open, the lock file can be neither deleted nor moved, and its pack
+// cannot be deleted.
+func TestOpenLockFileCannotBeDeleted(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "pack")
 	l := openReal(t, dir)
 	attempts := map[string]func() error{
@@ -95,21 +98,21 @@ func TestOpenSidecarCannotBeDeleted(t *testing.T) {
 	h := acquireReal(t, l)
 	for name, attempt := range attempts {
 		if err := attempt(); err == nil {
-			t.Errorf("one can %s while the lock is held", name)
+			t.Errorf("%s: no error while the lock is held", name)
 		}
 	}
 	checkExcludes(t, h)
 	release(t, h)
 	for name, attempt := range attempts {
 		if err := attempt(); err == nil {
-			t.Errorf("one can %s while the Lock is open", name)
+			t.Errorf("%s: no error while the Lock is open", name)
 		}
 	}
 	closeLock(t, l)
 	remove(t, l.Path())
 }
 
-func TestDupIsForUnix(t *testing.T) {
+func TestDupIsUnsupported(t *testing.T) {
 	l := openReal(t, t.TempDir())
 	h := acquireReal(t, l)
 	_, err := h.Dup()
@@ -117,6 +120,7 @@ func TestDupIsForUnix(t *testing.T) {
 	release(t, h)
 }
 
+// All kinds of Windows paths to a pack lead to one lock.
 func TestPathsOfEveryKind(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "pack")
 	l := openReal(t, dir)
@@ -132,10 +136,10 @@ func TestPathsOfEveryKind(t *testing.T) {
 		strings.ToLower(dir),
 		dir + `\`,
 		dir + `/`,
-		dir[len(volume):],           // from the root of the current drive
-		volume + filepath.Base(dir), // from the working directory on that drive
+		dir[len(volume):],           // relative to the root of the current drive
+		volume + filepath.Base(dir), // relative to the working directory on that drive
 		`.\pack`,
-		`nothing\..\pack`, // resolved in the text
+		`nothing\..\pack`, // Windows resolves it in the text of the path
 	} {
 		l, err := Open(path)
 		if err != nil {
@@ -149,7 +153,7 @@ func TestPathsOfEveryKind(t *testing.T) {
 	}
 }
 
-func TestSymlinkInPlaceOfSidecar(t *testing.T) {
+func TestSymlinkInPlaceOfLockFile(t *testing.T) {
 	for _, target := range []string{"target", "dangling"} {
 		dir := t.TempDir()
 		if err := os.WriteFile(filepath.Join(dir, "target"), nil, 0o666); err != nil {
@@ -162,18 +166,18 @@ func TestSymlinkInPlaceOfSidecar(t *testing.T) {
 		_, err := Open(dir)
 		checkPathError(t, err, "open", path, syscall.ELOOP)
 		if _, err := os.Lstat(filepath.Join(dir, "dangling")); !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("got %v, want the target not to be created", err)
+			t.Errorf("got %v, want fs.ErrNotExist: the target was created", err)
 		}
 	}
 }
 
-func TestDeviceInPlaceOfSidecar(t *testing.T) {
+func TestDeviceInPlaceOfLockFile(t *testing.T) {
 	const path = `\\.\NUL`
 	_, err := OpenFile(path)
 	checkPathError(t, err, "open", path, fs.ErrInvalid)
 }
 
-func TestReadOnlySidecar(t *testing.T) {
+func TestReadOnlyLockFile(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, FileName)
 	if err := os.WriteFile(path, nil, 0o444); err != nil {
@@ -185,6 +189,6 @@ func TestReadOnlySidecar(t *testing.T) {
 	release(t, h)
 	childHolder(t, dir).finish()
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm()&0o222 != 0 {
-		t.Errorf("the sidecar is %v (%v), want it read-only as before", info, err)
+		t.Errorf("the lock file is %v (%v), want it read-only as before", info, err)
 	}
 }

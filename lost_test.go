@@ -30,25 +30,25 @@ var inTheWay = []struct {
 	prepare func(e *engine) (letGo func())
 }{
 	{"another process", func(e *engine) func() {
-		return e.lockedElsewhere().letGo
+		return e.lockedElsewhere().release
 	}},
 	{"another process, for which a thread is parked", func(e *engine) func() {
 		f := e.lockedElsewhere()
 		e.acquire(e.l).givesUp()
-		return f.letGo
+		return f.release
 	}},
 	{"another process, for which a goroutine blocks", func(e *engine) func() {
 		f := e.lockedElsewhere()
 		l := e.open(fakePath)
 		a := e.blocking(l)
 		return func() {
-			f.letGo()
+			f.release()
 			e.release(a.got())
 			closeLock(e, l)
 		}
 	}},
 	{"a goroutine", func(e *engine) func() {
-		h := e.heldByAnother()
+		h := e.heldByOtherGoroutine()
 		return func() { e.release(h) }
 	}},
 	{"its own goroutine", func(e *engine) func() {
@@ -153,7 +153,7 @@ func TestWhoWaitsMovesToTheNewFile(t *testing.T) {
 					e.release(h)
 				}
 				e.descriptors(2) // the old one is still waited for
-				old.letGo()
+				old.release()
 				synctest.Wait()
 				e.descriptors(1)
 				e.stats(Stats{Acquired: 3, Contended: 3, HandedOver: 2, KernelWaits: 1, Reopened: 1})
@@ -174,13 +174,13 @@ func TestWhoMovesQueuesBehindThoseWhoWaitThere(t *testing.T) {
 		first := e.acquire(fresh)
 		time.Sleep(watchInterval)
 		moving.waits()
-		f.letGo()
+		f.release()
 		h := first.got()
 		moving.waits()
 		e.release(h)
 		e.release(moving.got())
 		closeLock(e, fresh)
-		old.letGo()
+		old.release()
 		synctest.Wait()
 	})
 }
@@ -220,7 +220,7 @@ func TestDirectoryThatIsGoneIsToldByWhoArrives(t *testing.T) {
 		time.Sleep(pathCheckAge + 1)
 		e.acquire(e.l).failed(fs.ErrNotExist)
 		first.failed(fs.ErrNotExist)
-		f.letGo()
+		f.release()
 		synctest.Wait()
 	})
 }
@@ -244,7 +244,7 @@ func TestOneLookForAllWhoWait(t *testing.T) {
 		time.Sleep(10 * watchInterval)
 		e.called("sameAt", before+10) // nobody is left to look for
 		closeLock(e, samePath)
-		f.letGo()
+		f.release()
 		synctest.Wait()
 	})
 }
@@ -273,7 +273,7 @@ func TestOneHangsInALookForAll(t *testing.T) {
 		e.k.setHook(nil)
 		time.Sleep(watchInterval + 1)
 		e.called("sameAt", before+2) // the watch goes on
-		f.letGo()
+		f.release()
 		e.release(hangs.got())
 	})
 }
@@ -293,7 +293,7 @@ func TestWatchThatHangsIsOne(t *testing.T) {
 		h := a.got() // of the new file
 		e.release(h)
 		e.release(b.got())
-		f.letGo()
+		f.release()
 		synctest.Wait()
 	})
 }
@@ -331,7 +331,7 @@ func TestWhoBlocksFollowsItsLock(t *testing.T) {
 		}
 		e.k.replace(fakePath)
 		blocked.waits()
-		old.letGo()
+		old.release()
 		h := blocked.got()
 		if err := h.Check(); err != nil {
 			t.Error(err)
@@ -359,7 +359,7 @@ func TestErrorOfACheckForWaiters(t *testing.T) {
 		first.waits()
 		second.waits()
 		e.k.setHook(nil)
-		f.letGo()
+		f.release()
 		e.release(first.got())
 		e.release(second.got())
 	})
@@ -396,7 +396,7 @@ func TestPollerOfALostFileStops(t *testing.T) {
 		h := a.got()
 		e.reg.threads.n.Store(0)
 		e.descriptors(1)
-		f.letGo()
+		f.release()
 		e.release(h)
 	})
 }
@@ -405,7 +405,7 @@ func TestPollerOfALostFileStops(t *testing.T) {
 // close the old file but who moves.
 func TestLostFileIsClosedByWhoMoves(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
-		h := e.heldByAnother()
+		h := e.heldByOtherGoroutine()
 		e.k.replace(fakePath)
 		time.Sleep(pathCheckAge + 1)
 		e.beforeNext("open", h.Release)
@@ -424,7 +424,7 @@ func twoNames(e *engine) (one, other *acquiring, end func()) {
 	l := e.open(otherPath)
 	f := e.lockedElsewhere()
 	return e.acquire(e.l), e.acquire(l), func() {
-		f.letGo()
+		f.release()
 		synctest.Wait()
 		e.close(l)
 	}
@@ -488,7 +488,7 @@ func TestWatchEndsWithTheWait(t *testing.T) {
 		e.release(a.got())
 		time.Sleep(watchInterval + 1)
 		watched(false) // of the lost file
-		f.letGo()
+		f.release()
 		synctest.Wait()
 	})
 }
@@ -512,7 +512,7 @@ func TestWatchIsNotPutOffByWhoParks(t *testing.T) {
 			next := e.k.foreigner(t, fakePath)
 			go next.waitForLock()
 			synctest.Wait()
-			f.letGo()
+			f.release()
 			h := a.got()
 			time.Sleep(sliceTime)
 			e.release(h)
@@ -524,7 +524,7 @@ func TestWatchIsNotPutOffByWhoParks(t *testing.T) {
 			t.Error(err)
 		}
 		e.release(h)
-		f.letGo()
+		f.release()
 		e.release(line[3].got())
 		synctest.Wait()
 		e.close(l)
@@ -583,7 +583,7 @@ func TestWatchThatNeverComesIsReplaced(t *testing.T) {
 			e.called("sameAt", before+1)
 			a.givesUp()
 		}
-		f.letGo()
+		f.release()
 	})
 }
 
@@ -604,9 +604,9 @@ func TestWatchIsOnTimeForWhoHasWaitedForLong(t *testing.T) {
 		if due != now()+int64(watchInterval) {
 			t.Errorf("due in %v, want %v", time.Duration(due-now()), watchInterval)
 		}
-		next.letGo()
+		next.release()
 		e.release(a.got())
-		f.letGo()
+		f.release()
 		synctest.Wait()
 	})
 }
@@ -642,7 +642,7 @@ func TestLookIsAsOldAsItsBeginning(t *testing.T) {
 			e.l = e.open(fakePath)
 		},
 		"sameAt": func(e *engine) {
-			e.lookDue("sameAt")
+			e.makeCheckDue("sameAt")
 			e.release(e.try(e.l))
 		},
 	} {
@@ -741,7 +741,7 @@ func TestFailedLookConfirmsNothing(t *testing.T) {
 func TestFailedLookIsNone(t *testing.T) {
 	for _, call := range []string{"sameAt", "open"} {
 		onFake(t, func(t *testing.T, e *engine) {
-			e.lookDue("sameAt")
+			e.makeCheckDue("sameAt")
 			e.takenAway()
 			e.failNext(call, errBroken)
 			checkTry(t, e.l, errBroken)

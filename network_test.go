@@ -77,14 +77,14 @@ func TestStaleFileIsLost(t *testing.T) {
 		f := e.lockedElsewhere()
 		a, b := e.acquire(e.l), e.acquire(e.l)
 		stale("blocked")
-		f.letGo()
+		f.release()
 		e.release(a.got())
 		e.release(b.got())
 
 		f = e.lockedElsewhere()
 		blocked := e.blocking(e.l)
 		stale("blocked")
-		f.letGo()
+		f.release()
 		e.release(blocked.got())
 		if s := e.l.Stats(); s.Reopened != 3 || s.Acquired != 4 {
 			t.Errorf("%+v", s)
@@ -100,7 +100,7 @@ func TestStaleFileWithNobodyLeft(t *testing.T) {
 		e.acquire(e.l).givesUp()
 		e.k.replace(fakePath)
 		e.failNext("blocked", errFileLost)
-		f.letGo()
+		f.release()
 		synctest.Wait()
 		e.stats(Stats{KernelWaits: 1, Cancelled: 1})
 		e.works()
@@ -116,7 +116,7 @@ func TestCancelWinsOverAStaleFile(t *testing.T) {
 			a.cancel()
 			return errFileLost
 		})
-		f.letGo()
+		f.release()
 		synctest.Wait()
 		<-a.done
 		if a.hold != nil {
@@ -339,7 +339,7 @@ func TestLockThatTheServerDropped(t *testing.T) {
 		entry.fair.tryHandOver(now())
 		entry.grantLocked(handedOver)
 		a.waits()
-		f.letGo()
+		f.release()
 		h = a.got()
 		if err := h.Check(); err != nil {
 			t.Error(err)
@@ -378,7 +378,7 @@ func TestFileThatAServerForgotIsLost(t *testing.T) {
 			onFake(t, func(t *testing.T, e *engine) {
 				if row.call == "block" {
 					f := e.lockedElsewhere()
-					defer f.letGo()
+					defer f.release()
 				}
 				e.beforeNext(row.call, func() error {
 					e.k.replace(fakePath)
@@ -441,7 +441,7 @@ func TestRemoteDirectoryThatIsGoneEndsEveryWait(t *testing.T) {
 		e.k.removeDir(filepath.Dir(fakePath))
 		time.Sleep(watchInterval + 1)
 		a.failed(fs.ErrNotExist)
-		f.letGo()
+		f.release()
 		synctest.Wait()
 		checkTry(t, e.l, fs.ErrNotExist)
 		e.k.makeDir(filepath.Dir(fakePath))

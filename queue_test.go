@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// Queues are rings: leaving from the middle keeps the order.
+// The queue keeps its order when a waiter leaves from the middle. It panics when a waiter is
+// queued twice or taken out twice.
 func TestQueue(t *testing.T) {
 	var q queue
 	q.init()
@@ -28,13 +29,13 @@ func TestQueue(t *testing.T) {
 		}
 	}
 	for name, misuse := range map[string]func(){
-		"twice": func() { q.pushBack(&ws[0]); q.pushBack(&ws[0]) },
-		"not":   func() { q.remove(&ws[1]) },
+		"queued twice": func() { q.pushBack(&ws[0]); q.pushBack(&ws[0]) },
+		"not queued":   func() { q.remove(&ws[1]) },
 	} {
 		func() {
 			defer func() {
 				if recover() == nil {
-					t.Errorf("queued %s: no panic", name)
+					t.Errorf("%s: no panic", name)
 				}
 			}()
 			misuse()
@@ -42,6 +43,7 @@ func TestQueue(t *testing.T) {
 	}
 }
 
+// Waiters get the lock in the order in which they came, each when the one before releases.
 func TestQueueIsServedInOrder(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		f := e.lockedElsewhere()
@@ -50,7 +52,7 @@ func TestQueueIsServedInOrder(t *testing.T) {
 			line = append(line, e.acquire(e.l))
 		}
 		e.stats(Stats{KernelWaits: 1, Waiting: 10, Parked: true})
-		f.letGo()
+		f.release()
 		for i, a := range line {
 			h := a.got()
 			for _, behind := range line[i+1:] {
@@ -62,6 +64,8 @@ func TestQueueIsServedInOrder(t *testing.T) {
 	})
 }
 
+// On the real kernel, too, waiters get the lock in the order in which they came, by any Lock
+// of the file and any method.
 func TestFirstComeFirstServed(t *testing.T) {
 	dir := t.TempDir()
 	l, same := openReal(t, dir), openReal(t, dir)
@@ -90,7 +94,7 @@ func TestFirstComeFirstServed(t *testing.T) {
 	elsewhere.finish()
 	wg.Wait()
 	if len(order) != n || !slices.IsSorted(order) {
-		t.Errorf("%d goroutines queued and were served in the order %v", n, order)
+		t.Errorf("%d goroutines queued, and acquired the lock in the order %v", n, order)
 	}
 	stats := l.Stats()
 	if stats.Acquired != uint64(n) || stats.Contended != uint64(n) {
@@ -98,6 +102,7 @@ func TestFirstComeFirstServed(t *testing.T) {
 	}
 }
 
+// An acquire that begins while a release unlocks gets the lock when it is unlocked.
 func TestArrivalWhileReleasing(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		h := e.try(e.l)
@@ -116,6 +121,7 @@ func TestArrivalWhileReleasing(t *testing.T) {
 	})
 }
 
+// Any number of waiting goroutines cost one parked thread, and are served in order.
 func TestWaitingGoroutinesCostNoThread(t *testing.T) {
 	dir := t.TempDir()
 	l := openReal(t, dir)
@@ -145,8 +151,8 @@ func TestWaitingGoroutinesCostNoThread(t *testing.T) {
 	}
 }
 
-// A waiter is used again with its channel, but a channel is not in a bubble that it
-// was not made in, nor is one of a bubble outside.
+// The channel of a waiter is used again, but never outside of the bubble in which it was
+// made, nor in a bubble if it was made outside.
 func TestChannelsStayInTheirBubble(t *testing.T) {
 	l := &lock{reg: newRegistry(newFakeKernel())}
 	ready := func() chan struct{} {
@@ -155,7 +161,7 @@ func TestChannelsStayInTheirBubble(t *testing.T) {
 		return a.needWaiter(now()).ready
 	}
 	again := 0
-	for range 100 { // the race detector has the pool lose some
+	for range 100 { // under the race detector the pool loses some
 		before := ready()
 		if ready() == before {
 			again++
@@ -163,7 +169,7 @@ func TestChannelsStayInTheirBubble(t *testing.T) {
 		var within chan struct{}
 		synctest.Test(t, func(t *testing.T) { within = ready() })
 		if within == before || ready() == within {
-			t.Fatal("a channel has left its bubble, or got into another")
+			t.Fatal("a channel has left its bubble, or was used in a different one")
 		}
 	}
 	if again == 0 {
@@ -171,25 +177,24 @@ func TestChannelsStayInTheirBubble(t *testing.T) {
 	}
 }
 
-// When the kernel is in trouble, whoever asked gets the error, nobody else does,
-// and nothing is left of it.
-
+// An error of the kernel goes to the acquire on whose behalf the kernel was called, and to
+// no other. The next acquire works.
 func TestKernelErrorGoesToOneWaiter(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		f := e.lockedElsewhere()
 		first, second := e.acquire(e.l), e.acquire(e.l)
 		e.beforeNext("blocked", func() error {
-			// The kernel gives no lock with an error.
+			// A kernel that returns an error grants no lock.
 			f.k.mu.Lock()
 			f.inode.locked = f.fakeFile
 			f.k.mu.Unlock()
 			return errBroken
 		})
-		f.letGo()
+		f.release()
 		first.failed(errBroken)
 		second.waits()
 		e.stats(Stats{KernelWaits: 2, Waiting: 1, Parked: true})
-		f.letGo()
+		f.release()
 		e.release(second.got())
 
 		e.fail("try", errBroken)
@@ -200,7 +205,9 @@ func TestKernelErrorGoesToOneWaiter(t *testing.T) {
 	})
 }
 
-func TestErrorsOfTheLooks(t *testing.T) {
+// An acquire returns the error of its link check or path check, and the next acquire works.
+// Check returns the error of the kernel, too.
+func TestErrorsOfPathChecks(t *testing.T) {
 	for _, call := range []string{"stat", "sameAt"} {
 		onFake(t, func(t *testing.T, e *engine) {
 			e.fail(call, errBroken)
@@ -212,8 +219,7 @@ func TestErrorsOfTheLooks(t *testing.T) {
 			h := e.try(e.l)
 			e.k.setHook(func(string, string) error { return errBroken })
 			if err := h.Check(); !errors.Is(err, errBroken) {
-				// Check looks at the path only.
-				t.Errorf("%v", err)
+				t.Errorf("Check: %v", err)
 			}
 			e.k.setHook(nil)
 			e.release(h)
@@ -221,7 +227,7 @@ func TestErrorsOfTheLooks(t *testing.T) {
 	}
 }
 
-// If the kernel refuses to unlock, the file is closed and not used again.
+// If the kernel fails to unlock the file, the file is closed and not used again.
 func TestUnlockFailure(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		h := e.try(e.l)
@@ -239,20 +245,21 @@ func TestUnlockFailure(t *testing.T) {
 		e.descriptors(1)
 		e.called("open", 2)
 
-		// The same with nobody waiting.
+		// The same without a waiter.
 		h = e.try(e.l)
 		e.failNext("unlock", errBroken)
 		if err := h.Release(); !errors.Is(err, errBroken) {
 			t.Errorf("%v", err)
 		}
 		f := e.k.foreigner(t, fakePath)
-		f.lock(t) // it is let go
-		f.letGo()
+		f.lock(t) // the lock is free
+		f.release()
 		e.release(e.try(e.l))
 	})
 }
 
-// While the kernel takes its time over a call, nobody waits who need not.
+// A system call that takes long delays only the calls that need its result. TryAcquire,
+// Open, Close, a cancelled acquire and an acquire of a different lock return at once.
 func TestSlowCall(t *testing.T) {
 	const delay = 100 * time.Millisecond
 	for _, call := range []string{"try", "stat", "sameAt", "open", "blocked", "unlock"} {
@@ -260,7 +267,7 @@ func TestSlowCall(t *testing.T) {
 			onFake(t, func(t *testing.T, e *engine) {
 				other := e.open(otherPath)
 				f := e.k.foreigner(t, fakePath)
-				e.lookDue(call)
+				e.makeCheckDue(call)
 				slow := func() {
 					e.beforeNext(call, func() error {
 						time.Sleep(delay)
@@ -283,7 +290,7 @@ func TestSlowCall(t *testing.T) {
 					slow()
 					first = e.acquire(e.l)
 					if call == "blocked" {
-						f.letGo()
+						f.release()
 					}
 					first.waits()
 				}

@@ -25,14 +25,14 @@ import (
 // test and names its role.
 const childEnv = "PACKLOCK_TEST_CHILD"
 
-// childRoles says what child processes do. Every role ends when its standard
-// input does, and so with the test that it belongs to.
+// childRoles maps each role to what a child process does in it. A role ends when the
+// child's standard input ends, hence with the test at the latest.
 var childRoles = map[string]func(args []string) error{
 	"hold":  childHold,
 	"flock": childRawLock,
 	"count": childCount,
 	"drop":  childDrop,
-	"start": childStartAnother,
+	"start": childStartChild,
 	"echo":  childEcho,
 }
 
@@ -48,8 +48,8 @@ func TestMain(m *testing.M) {
 	os.Exit(0)
 }
 
-// childCommand returns the command that runs a role in a process of its own,
-// by way of the emulator that the tests themselves run under, if any.
+// childCommand returns the command that runs a role in a child process. If the tests
+// run under an emulator, so does the child.
 func childCommand(ctx context.Context, role string, args ...string) (*exec.Cmd, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -58,21 +58,21 @@ func childCommand(ctx context.Context, role string, args ...string) (*exec.Cmd, 
 	argv := slices.Concat(strings.Fields(os.Getenv("TEST_EXEC")), []string{self}, args)
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Env = append(os.Environ(), childEnv+"="+role,
-		"GORACE=atexit_sleep_ms=0 "+os.Getenv("GORACE")) // or the race detector has every child exit a second later
+		"GORACE=atexit_sleep_ms=0 "+os.Getenv("GORACE")) // or the race detector delays the exit of every child by a second
 	cmd.Stderr = os.Stderr
 	return cmd, nil
 }
 
-// child is a process that a test talks to line by line.
+// child is a child process. Its standard input and output are lines from and to the test.
 type child struct {
 	t      testing.TB
 	cmd    *exec.Cmd
-	stdin  *os.File // its end tells the child to finish
+	stdin  *os.File // the child finishes when it is closed
 	stdout *bufio.Reader
 }
 
-// childStart starts the role, and kills the child at the end of the test if it
-// still runs by then.
+// childStart starts a child in a role. If the child still runs at the end of the test,
+// it is killed.
 func childStart(t testing.TB, role string, args ...string) *child {
 	t.Helper()
 	cmd, err := childCommand(bounded(t), role, args...)
@@ -84,7 +84,8 @@ func childStart(t testing.TB, role string, args ...string) *child {
 
 func childStartCommand(t testing.TB, cmd *exec.Cmd) *child {
 	t.Helper()
-	// Not cmd's own pipes: these outlive the child, for its own children.
+	// Not cmd's own pipes, because these should outlive the child: its own children
+	// use them, too.
 	theirStdin, stdin, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -108,16 +109,16 @@ func childStartCommand(t testing.TB, cmd *exec.Cmd) *child {
 	return c
 }
 
-// expect waits for the child to say a line.
+// expect waits for the child to print a line.
 func (c *child) expect(want string) {
 	c.t.Helper()
 	got, err := c.stdout.ReadString('\n')
 	if strings.TrimSpace(got) != want {
-		c.t.Fatalf("child said %q (%v), want %q", got, err, want)
+		c.t.Fatalf("child printed %q (%v), want %q", got, err, want)
 	}
 }
 
-// checkAlive checks that the child, an echo, is alive.
+// checkAlive checks that the child, which has the role echo, is alive.
 func (c *child) checkAlive() {
 	c.t.Helper()
 	if _, err := io.WriteString(c.stdin, "alive\n"); err != nil {
@@ -126,7 +127,8 @@ func (c *child) checkAlive() {
 	c.expect("alive")
 }
 
-// finish tells the child to finish and waits until it has, without an error.
+// finish ends the child's standard input, waits for the child to exit, and checks that
+// it exits without an error.
 func (c *child) finish() {
 	c.t.Helper()
 	c.stdin.Close()
@@ -135,8 +137,7 @@ func (c *child) finish() {
 	}
 }
 
-// kill ends the child without warning, if it has not ended, and waits until it
-// is gone.
+// kill kills the child, if it still runs, and waits until it has ended.
 func (c *child) kill() {
 	if c.cmd.Process != nil && c.cmd.ProcessState == nil {
 		c.cmd.Process.Kill()
@@ -144,8 +145,8 @@ func (c *child) kill() {
 	}
 }
 
-// childHolder returns a child that has the lock of dir until it is told to
-// finish or killed.
+// childHolder returns a child that holds the lock of dir until it is finished or
+// killed.
 func childHolder(t testing.TB, dir string) *child {
 	t.Helper()
 	c := childStart(t, "hold", dir)
@@ -153,9 +154,9 @@ func childHolder(t testing.TB, dir string) *child {
 	return c
 }
 
-// childWaiter returns a child that waits for the lock of dir, which somebody
-// else has to have, with a thread parked in the kernel. It says "locked" when
-// it has it.
+// childWaiter returns a child that waits for the lock of dir, with a thread parked in
+// the kernel. Another process must hold the lock. The child prints "locked" when it has
+// acquired the lock.
 func childWaiter(t testing.TB, dir string) *child {
 	t.Helper()
 	c := childStart(t, "hold", dir)
@@ -163,9 +164,8 @@ func childWaiter(t testing.TB, dir string) *child {
 	return c
 }
 
-// childFlock returns a child that locks the file at path as a program without
-// this package does. It says "locked" when it has the lock, and "busy" first if
-// that needs waiting.
+// childFlock returns a child that locks the file at path without this package. It prints
+// "locked" when it has acquired the lock, and "busy" before if it must wait.
 func childFlock(t testing.TB, path string) *child {
 	t.Helper()
 	return childStart(t, "flock", path)
@@ -195,7 +195,7 @@ func childHold(args []string) error {
 	h, err := l.TryAcquire()
 	if errors.Is(err, ErrBusy) {
 		go func() {
-			for !l.Stats().Parked { // of which no event tells
+			for !l.Stats().Parked { // no event reports that
 				time.Sleep(time.Millisecond)
 			}
 			fmt.Println("parked")
@@ -210,7 +210,7 @@ func childHold(args []string) error {
 	return h.Release()
 }
 
-// childRawLock is the role of childFlock: args is the sidecar.
+// childRawLock is the role of childFlock: args is the lock file.
 func childRawLock(args []string) error {
 	unlock, err := rawLock(args[0], false)
 	if err == nil && unlock == nil {
@@ -247,8 +247,8 @@ func childCount(args []string) error {
 	return err
 }
 
-// countIn adds 1 to the number in file, rounds times, under l. Beside the file
-// there is a witness while somebody is at it.
+// countIn adds 1 to the number in file, rounds times, under l. While it does that, a
+// second file, the witness, exists in the same directory.
 func countIn(l *Lock, file string, rounds int) error {
 	for range rounds {
 		err := l.Do(context.Background(), func(context.Context) error {
@@ -295,10 +295,10 @@ func childDrop(args []string) error {
 	return nil
 }
 
-// childStartAnother is the role of a child that acquires the lock and has a
-// child itself, with which it shares standard input and output: args are the
-// pack and, if the child's child is to inherit a duplicate of the lock, "dup".
-func childStartAnother(args []string) error {
+// childStartChild is the role of a child that acquires the lock and starts a grandchild,
+// which has the same standard input and output. args are the pack and, if the grandchild
+// should inherit a duplicate of the locked descriptor, "dup".
+func childStartChild(args []string) error {
 	l, err := Open(args[0])
 	if err != nil {
 		return err
@@ -307,28 +307,28 @@ func childStartAnother(args []string) error {
 	if err != nil {
 		return err
 	}
-	another, err := childCommand(context.Background(), "echo")
+	grandchild, err := childCommand(context.Background(), "echo")
 	if err != nil {
 		return err
 	}
-	another.Stdin, another.Stdout = os.Stdin, os.Stdout
+	grandchild.Stdin, grandchild.Stdout = os.Stdin, os.Stdout
 	dup, err := h.Dup()
 	if err != nil && !errors.Is(err, errors.ErrUnsupported) {
 		return err
 	}
 	defer dup.Close()
 	if len(args) > 1 {
-		another.ExtraFiles = []*os.File{dup}
+		grandchild.ExtraFiles = []*os.File{dup}
 	}
-	if err := another.Start(); err != nil {
+	if err := grandchild.Start(); err != nil {
 		return err
 	}
 	fmt.Println("started")
-	return another.Wait()
+	return grandchild.Wait()
 }
 
-// childEcho is the role of a child that proves to be alive by repeating what it
-// is told, and that has nothing to do with locks.
+// childEcho is the role of a child that repeats its input, which shows that it is alive.
+// It uses no locks.
 func childEcho([]string) error {
 	_, err := io.Copy(os.Stdout, os.Stdin)
 	return err
@@ -336,17 +336,16 @@ func childEcho([]string) error {
 
 // What the tests on the real kernel share.
 
-// rawLock locks the file at path, through a descriptor of its own, by the
-// system call alone. It returns nil instead of a function to unlock if the lock
-// is busy and it is not to wait. It is nil itself on a system without such a
-// call.
+// rawLock locks the file at path, through a descriptor of its own, by the system call
+// alone, and returns a function that unlocks it. The function is nil if the lock is busy
+// and wait is false. rawLock itself is nil on a system without such a call.
 var rawLock func(path string, wait bool) (unlock func(), err error)
 
-// fakeOnlyEnv is the variable that makes the tests do without the real kernel's
-// lock: those that are left are the same each time. See .ci/mutants.
+// fakeOnlyEnv is the variable that skips the tests that need the real kernel's lock.
+// The others do the same in each run. See .ci/mutants.
 const fakeOnlyEnv = "PACKLOCK_TEST_FAKE_ONLY"
 
-// needKernel skips the rest of a test where it cannot have the real kernel's lock.
+// needKernel skips the rest of a test where the real kernel's lock cannot be used.
 func needKernel(t testing.TB) {
 	t.Helper()
 	if os.Getenv(fakeOnlyEnv) != "" {
@@ -357,11 +356,11 @@ func needKernel(t testing.TB) {
 	}
 }
 
-// skipUndeletable skips a test of a sidecar that gets lost.
+// skipUndeletable skips a test of a lost lock file where a lock file cannot be lost.
 func skipUndeletable(t testing.TB) {
 	t.Helper()
 	if runtime.GOOS == "windows" {
-		t.Skip("on Windows an open sidecar can be neither deleted nor replaced")
+		t.Skip("on Windows an open lock file can be neither deleted nor replaced")
 	}
 }
 
@@ -372,8 +371,8 @@ func skipWithoutDup(t testing.TB) {
 	}
 }
 
-// isLocked reports whether anybody has the kernel's lock of the file at path,
-// this process included.
+// isLocked reports whether any process, including this one, holds the kernel's lock of
+// the file at path.
 func isLocked(t testing.TB, path string) bool {
 	t.Helper()
 	unlock, err := rawLock(path, false)
@@ -386,11 +385,12 @@ func isLocked(t testing.TB, path string) bool {
 	return unlock == nil
 }
 
-// limit is until when a test waits for what has to happen.
+// limit returns the time until which a test waits for an event that must come.
 func limit(t testing.TB) time.Time {
 	soon := time.Now().Add(2 * time.Minute)
 	if t, ok := t.(*testing.T); ok {
-		// Before the whole test binary is killed, and its children are not.
+		// This is before the test binary is killed, which would leave its children
+		// running.
 		if d, ok := t.Deadline(); ok && d.Add(-5*time.Second).Before(soon) {
 			return d.Add(-5 * time.Second)
 		}
@@ -398,14 +398,14 @@ func limit(t testing.TB) time.Time {
 	return soon
 }
 
-// bounded returns a context for what has to happen.
+// bounded returns a context with that limit.
 func bounded(t testing.TB) context.Context {
 	ctx, cancel := context.WithDeadline(context.Background(), limit(t))
 	t.Cleanup(cancel)
 	return ctx
 }
 
-// until waits for a state of which no event tells.
+// until waits for a state that no event reports.
 func until(t testing.TB, what string, reached func() bool) {
 	t.Helper()
 	limit := limit(t)
@@ -415,14 +415,14 @@ func until(t testing.TB, what string, reached func() bool) {
 			continue
 		}
 		if time.Now().After(limit) {
-			t.Fatalf("waited in vain for %s", what)
+			t.Fatalf("timed out waiting for %s", what)
 		}
 		time.Sleep(time.Millisecond)
 	}
 }
 
-// scaled returns n, or a tenth where n would take too long: under an emulator,
-// and with the race detector, which has room for 8128 goroutines.
+// scaled returns n, or a tenth of it where n would take too long: under an emulator, in
+// short mode, and with the race detector, which is limited to 8128 goroutines.
 func scaled(n int) int {
 	info, _ := debug.ReadBuildInfo()
 	race := slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
@@ -444,7 +444,7 @@ func openReal(t testing.TB, dir string) *Lock {
 	return l
 }
 
-// acquireReal acquires l, until the end of the test at the latest.
+// acquireReal acquires l. The hold ends with the test, if it was not released before.
 func acquireReal(t testing.TB, l *Lock) *Hold {
 	t.Helper()
 	h, err := l.Acquire(bounded(t))
@@ -469,8 +469,8 @@ func closeLock(t testing.TB, l *Lock) {
 	}
 }
 
-// inTurn acquires l, calls inside and releases l, on a goroutine that may not end
-// the test.
+// inTurn acquires l, calls inside and releases l. It may be called on any goroutine,
+// because it does not end the test.
 func inTurn(ctx context.Context, t testing.TB, l *Lock, inside func(h *Hold)) {
 	h, err := l.Acquire(ctx)
 	if err != nil {
@@ -486,7 +486,7 @@ func takeTurn(ctx context.Context, t testing.TB, l *Lock) {
 	inTurn(ctx, t, l, func(*Hold) {})
 }
 
-// neverRun returns a function for Do, which is not to call it.
+// neverRun returns a function for a Do that must not call it.
 func neverRun(t testing.TB) func(context.Context) error {
 	return func(context.Context) error {
 		t.Error("Do called its function")
@@ -494,8 +494,8 @@ func neverRun(t testing.TB) func(context.Context) error {
 	}
 }
 
-// queueUp calls fn(0) to fn(n-1), each of which acquires l, on goroutines of
-// their own: one after the other, so that their order in the queue is that of
+// queueUp calls fn(0) to fn(n-1), each of which acquires l, on goroutines of their own.
+// It waits for each to queue before it starts the next, so they queue in the order of
 // their numbers.
 func queueUp(t testing.TB, l *Lock, n int, fn func(i int)) *sync.WaitGroup {
 	t.Helper()
@@ -508,9 +508,9 @@ func queueUp(t testing.TB, l *Lock, n int, fn func(i int)) *sync.WaitGroup {
 	return &wg
 }
 
-// queueUpInVain queues up n goroutines, as queueUp does, whose Acquire is going to
-// fail with an error that is each of want.
-func queueUpInVain(ctx context.Context, t testing.TB, l *Lock, n int, want ...error) *sync.WaitGroup {
+// queueUpToFail queues up n goroutines, as queueUp does. It checks that their Acquire
+// fails with an error that is each of want.
+func queueUpToFail(ctx context.Context, t testing.TB, l *Lock, n int, want ...error) *sync.WaitGroup {
 	t.Helper()
 	return queueUp(t, l, n, func(int) {
 		_, err := l.Acquire(ctx)
@@ -518,8 +518,8 @@ func queueUpInVain(ctx context.Context, t testing.TB, l *Lock, n int, want ...er
 	})
 }
 
-// acquirers are the ways to acquire a lock with a wait, and to try again and
-// again.
+// acquirers are the ways to acquire a lock that is busy at first: two that wait, and
+// TryAcquire, repeated.
 var acquirers = []struct {
 	name    string
 	acquire func(ctx context.Context, l *Lock) (*Hold, error)
@@ -537,8 +537,8 @@ var acquirers = []struct {
 	}},
 }
 
-// checkPathError checks that err is an *fs.PathError with that operation and
-// path, and that it is each of the targets.
+// checkPathError checks that err is an *fs.PathError with the given operation and path,
+// and that it is each of the targets.
 func checkPathError(t testing.TB, err error, op, path string, targets ...error) {
 	t.Helper()
 	pathError, ok := err.(*fs.PathError)
@@ -547,7 +547,7 @@ func checkPathError(t testing.TB, err error, op, path string, targets ...error) 
 		return
 	}
 	if pathError.Op != op || pathError.Path != path {
-		t.Errorf("got the error of %q on %q, want that of %q on %q: %v", pathError.Op, pathError.Path, op, path, err)
+		t.Errorf("got an error of %q on %q, want one of %q on %q: %v", pathError.Op, pathError.Path, op, path, err)
 	}
 	for _, target := range targets {
 		if !errors.Is(err, target) {
@@ -564,7 +564,8 @@ func checkTry(t testing.TB, l *Lock, want error) error {
 	return err
 }
 
-// checkBusy checks that somebody other than the caller has the lock.
+// checkBusy checks that TryAcquire fails because another goroutine or process holds the
+// lock.
 func checkBusy(t testing.TB, l *Lock) {
 	t.Helper()
 	if err := checkTry(t, l, ErrBusy); errors.Is(err, ErrReentrant) {
@@ -572,7 +573,7 @@ func checkBusy(t testing.TB, l *Lock) {
 	}
 }
 
-// checkExcludes checks that h excludes who opens the path now.
+// checkExcludes checks that h excludes a process that opens the path now.
 func checkExcludes(t testing.TB, h *Hold) {
 	t.Helper()
 	if err := h.Check(); err != nil {
@@ -583,7 +584,7 @@ func checkExcludes(t testing.TB, h *Hold) {
 	}
 }
 
-// checkFree checks that nobody has the kernel's lock.
+// checkFree checks that no process holds the kernel's lock.
 func checkFree(t testing.TB, l *Lock) {
 	t.Helper()
 	if isLocked(t, l.Path()) {
@@ -624,8 +625,8 @@ func checkNotOpen(t testing.TB, path string) {
 	})
 }
 
-// closedByCollector runs the garbage collector, and reports whether it has
-// closed the lock that was behind a Lock that nobody has any more.
+// closedByCollector runs the garbage collector, and reports whether it has closed inner,
+// whose Lock is no longer reachable.
 func closedByCollector(inner *lock) bool {
 	runtime.GC()
 	e := inner.lockEntry()
@@ -640,8 +641,8 @@ func remove(t testing.TB, path string) {
 	}
 }
 
-// symlink is os.Symlink that is not taken at its word: an emulation of Windows
-// may say that it has made a symlink without having done anything.
+// symlink is os.Symlink with a check of the result. An emulation of Windows may return
+// success without having made a symlink.
 func symlink(target, link string) error {
 	if err := os.Symlink(target, link); err != nil {
 		return err
@@ -650,7 +651,7 @@ func symlink(target, link string) error {
 	return err
 }
 
-// otherPaths returns paths that lead to dir by other ways.
+// otherPaths returns different paths to dir.
 func otherPaths(t testing.TB, dir string) []string {
 	t.Helper()
 	const separator = string(filepath.Separator)
@@ -661,7 +662,7 @@ func otherPaths(t testing.TB, dir string) []string {
 	}
 	if other := strings.ToUpper(dir); other != dir {
 		if _, err := os.Stat(other); err == nil {
-			paths = append(paths, other) // letters of either case are the same here
+			paths = append(paths, other) // the file system ignores case
 		}
 	}
 	inside := filepath.Join(dir, "inside")
@@ -674,14 +675,16 @@ func otherPaths(t testing.TB, dir string) []string {
 		return paths
 	}
 	paths = append(paths, link)
-	if runtime.GOOS != "windows" { // where ".." is resolved in the text
+	if runtime.GOOS != "windows" { // Windows resolves ".." in the text of the path
 		t.Chdir(filepath.Dir(linkInside))
 		paths = append(paths, linkInside+"/..", "link/..")
 	}
 	return paths
 }
 
-func TestKilledHolderLetsGo(t *testing.T) {
+// When a process is killed, the kernel releases its lock. Waiters get it, and so does
+// the next acquire.
+func TestKilledHolderReleases(t *testing.T) {
 	dir := t.TempDir()
 	l := openReal(t, dir)
 	holder := childHolder(t, dir)
@@ -696,6 +699,7 @@ func TestKilledHolderLetsGo(t *testing.T) {
 	release(t, acquireReal(t, l))
 }
 
+// When a waiting process is killed, the hold and the other waiters are not affected.
 func TestKilledWaiterLeavesNothing(t *testing.T) {
 	dir := t.TempDir()
 	l := openReal(t, dir)
@@ -709,10 +713,11 @@ func TestKilledWaiterLeavesNothing(t *testing.T) {
 	release(t, acquireReal(t, l))
 }
 
+// A Hold that is no longer reachable still holds the lock.
 func TestDroppedHoldStaysHeld(t *testing.T) {
 	dir := t.TempDir()
 	l := openReal(t, dir)
-	elsewhere := childStart(t, "drop", dir) // a process of its own, as nothing can ever end the hold
+	elsewhere := childStart(t, "drop", dir) // in a process of its own, because only its exit ends the hold
 	elsewhere.expect("dropped")
 	if !isLocked(t, l.Path()) {
 		t.Error("not locked")
@@ -722,6 +727,7 @@ func TestDroppedHoldStaysHeld(t *testing.T) {
 	release(t, acquireReal(t, l))
 }
 
+// A child process does not keep the lock of its parent when the parent is killed.
 func TestChildrenDoNotInheritTheLock(t *testing.T) {
 	dir := t.TempDir()
 	l := openReal(t, dir)
@@ -731,9 +737,11 @@ func TestChildrenDoNotInheritTheLock(t *testing.T) {
 	c.checkAlive()
 	c.kill()
 	release(t, acquireReal(t, l))
-	c.checkAlive() // the child's child, that is
+	c.checkAlive() // the grandchild
 }
 
+// A child process that inherited a duplicate keeps the lock when its parent is killed,
+// until the child exits.
 func TestChildKeepsDupOfKilledProcess(t *testing.T) {
 	skipWithoutDup(t)
 	dir := t.TempDir()
@@ -745,11 +753,12 @@ func TestChildKeepsDupOfKilledProcess(t *testing.T) {
 	if !isLocked(t, l.Path()) {
 		t.Error("not locked although the duplicate is still open")
 	}
-	c.stdin.Close() // and the child's child exits
+	c.stdin.Close() // the grandchild exits
 	release(t, acquireReal(t, l))
 }
 
-func TestReleaseLetsGoOfDups(t *testing.T) {
+// Release releases the lock also while a child process has a duplicate open.
+func TestReleaseUnlocksDups(t *testing.T) {
 	skipWithoutDup(t)
 	dir := t.TempDir()
 	l := openReal(t, dir)
@@ -768,7 +777,7 @@ func TestReleaseLetsGoOfDups(t *testing.T) {
 	if err := dup.Close(); err != nil {
 		t.Error(err)
 	}
-	checkExcludes(t, h) // closing a duplicate lets go of nothing
+	checkExcludes(t, h) // closing a duplicate releases nothing
 	release(t, h)
 	childHolder(t, dir).finish()
 	c.checkAlive()
@@ -784,9 +793,9 @@ const (
 	enoughOfAll = 100 // acquires of each process
 )
 
-// childAll is the role of a child that acquires all packs in the directory args[0],
-// in the order args[1], again and again until it is told to finish, and counts in a
-// file of each pack.
+// childAll is the role of a child that acquires all packs in the directory args[0], in
+// the order args[1], again and again until its standard input ends. Each time it counts
+// in a file of each pack.
 func childAll(args []string) error {
 	var locks []*Lock
 	for i := range packsOfAll {
@@ -799,14 +808,14 @@ func childAll(args []string) error {
 	if args[1] == "backwards" {
 		slices.Reverse(locks)
 	}
-	told := make(chan struct{})
+	finish := make(chan struct{})
 	go func() {
 		io.Copy(io.Discard, os.Stdin)
-		close(told)
+		close(finish)
 	}()
 	for n := 0; ; n++ {
 		select {
-		case <-told:
+		case <-finish:
 			fmt.Println(n)
 			return nil
 		default:
@@ -832,8 +841,8 @@ func childAll(args []string) error {
 	}
 }
 
-// Two processes ask for the same packs in opposite orders, a hundred times and more.
-// Neither gets stuck, and what they count is right.
+// Two processes acquire the same packs in opposite orders, a hundred times and more.
+// Neither gets stuck, and their counts are right.
 func TestAllInOppositeOrdersByProcesses(t *testing.T) {
 	needKernel(t)
 	dir := t.TempDir()

@@ -36,7 +36,7 @@ func TestLooksAtThePath(t *testing.T) {
 
 		f := e.lockedElsewhere()
 		a, b := e.acquire(e.l), e.acquire(e.l)
-		f.letGo()
+		f.release()
 		h := a.got()
 		looks(4) // after a wait
 		e.release(h)
@@ -120,7 +120,7 @@ func TestSlowTryTrustsNoOldLook(t *testing.T) {
 // one who gets it, however short the wait was.
 func TestGrantThatWasGivenBackIsVerified(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
-		next := e.grantedInVain(func(*entry) {
+		next := e.grantedAfterCancel(func(*entry) {
 			e.k.rename(fakePath, otherPath) // keeps its link count
 		})
 		if err := next.got().Check(); err != nil {
@@ -173,7 +173,7 @@ func TestTryOnALostSidecar(t *testing.T) {
 		e.k.unlink(fakePath)
 		f := e.lockedElsewhere()
 		checkTry(t, e.l, ErrBusy)
-		f.letGo()
+		f.release()
 		e.release(e.try(e.l))
 
 		e.k.unlink(fakePath)
@@ -305,12 +305,12 @@ func TestOrphanWithAQueue(t *testing.T) {
 		e.k.unlink(fakePath)
 		replaced := e.k.foreigner(t, fakePath)
 		replaced.lock(t)
-		old.letGo()
+		old.release()
 		for _, a := range line {
 			a.waits()
 		}
 		e.stats(Stats{KernelWaits: 2, Reopened: 1, Waiting: 4, Parked: true})
-		replaced.letGo()
+		replaced.release()
 		for i, a := range line {
 			h := a.got()
 			if err := h.Check(); err != nil {
@@ -488,7 +488,7 @@ func TestDirectoryGone(t *testing.T) {
 	l := openReal(t, dir)
 	elsewhere := childHolder(t, dir)
 	ctx := bounded(t)
-	wg := queueUpInVain(ctx, t, l, 10, fs.ErrNotExist)
+	wg := queueUpToFail(ctx, t, l, 10, fs.ErrNotExist)
 	if err := os.RemoveAll(dir); err != nil {
 		t.Fatal(err)
 	}
