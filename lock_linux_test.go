@@ -33,7 +33,7 @@ func TestQuestionsToServers(t *testing.T) {
 			t.Fatal(err)
 		}
 		path := filepath.Join(dir, FileName)
-		f, err := openFile(path)
+		f, err := openFile(path, options{mode: 0o666})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -41,7 +41,7 @@ func TestQuestionsToServers(t *testing.T) {
 		f.network.prepare(f.fd)
 		same := func(what string, want bool) {
 			t.Helper()
-			if got, err := f.sameAt(path); got != want || err != nil {
+			if got, err := f.sameAt(path, false); got != want || err != nil {
 				t.Errorf("network %d, %s: %v, %v, want %v", n, what, got, err, want)
 			}
 		}
@@ -113,7 +113,7 @@ func TestDearQuestionsAreRare(t *testing.T) {
 // On a file system that does not count links, none is no sign.
 func TestLinksThatAreNotCounted(t *testing.T) {
 	path := filepath.Join(t.TempDir(), FileName)
-	f, err := openFile(path)
+	f, err := openFile(path, options{mode: 0o666})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -182,7 +182,7 @@ func TestCallIsRepeatedWhileAClientConnectsAgain(t *testing.T) {
 // the client remembers must not be taken for its answer.
 func TestCheckWithoutDescriptorsIsAnError(t *testing.T) {
 	path := filepath.Join(t.TempDir(), FileName)
-	f, err := openFile(path)
+	f, err := openFile(path, options{mode: 0o666})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -200,7 +200,7 @@ func TestCheckWithoutDescriptorsIsAnError(t *testing.T) {
 	for _, n := range []network{smb, otherNetwork} {
 		f.network = n
 		f.expensiveCheckAt.Store(0)
-		if same, err := f.sameAt(path); same || err != unix.EMFILE {
+		if same, err := f.sameAt(path, false); same || err != unix.EMFILE {
 			t.Errorf("network %d: %t, %v; want EMFILE", n, same, err)
 		}
 	}
@@ -294,7 +294,7 @@ func TestSidecarOfSomebodyElseInStickyDirectory(t *testing.T) {
 		if err := openToCreate(path); err != unix.EACCES {
 			t.Fatalf("O_CREAT gives %v, want it denied", err)
 		}
-		fd, readOnly, err := openFD(path, unix.Open, osKernel{}.pause)
+		fd, readOnly, err := openFD(path, options{mode: 0o666}, unix.Open, osKernel{}.pause)
 		if err != nil || readOnly != nil {
 			t.Fatalf("opened for writing: %v, at all: %v", readOnly, err)
 		}
@@ -689,5 +689,64 @@ func TestNoHoldersBelowAFile(t *testing.T) {
 	writeFile(t, dir, 0o666)
 	if holders := holdersOf(t, l); holders != nil {
 		t.Errorf("held by %v", holders)
+	}
+}
+
+// Only an SMB mount denies a lock that another process holds with EACCES. Elsewhere the
+// error is that of a security module or a sandbox, for ever after, and no ErrBusy.
+func TestForbiddenLockIsNotBusy(t *testing.T) {
+	f := new(osFile)
+	for _, n := range []network{noNetwork, nfs, smb, otherNetwork} {
+		f.network = n
+		ok, err := n.taken(f.describe(unix.EACCES))
+		if busy := !ok && err == nil; busy != (n == smb) {
+			t.Errorf("network %d: busy %t, %v", n, busy, err)
+		}
+		if n != smb && !errors.Is(err, unix.EACCES) {
+			t.Errorf("network %d: %v", n, err)
+		}
+	}
+	f.network = noNetwork
+	if err := f.describe(unix.ENOLCK); strings.Contains(err.Error(), "lockd") {
+		t.Errorf("%v, on a local file system", err)
+	}
+}
+
+// The limits on threads are those of the control group and of all groups around it, in
+// both versions of control groups.
+func TestFilesOfThreadLimits(t *testing.T) {
+	for groups, want := range map[string][]string{
+		"0::/user.slice/a.service\n": {
+			"/sys/fs/cgroup/user.slice/a.service/pids.max", "/sys/fs/cgroup/user.slice/pids.max", "/sys/fs/cgroup/pids.max",
+		},
+		"9:name=systemd:/x\n8:pids:/docker/a:b\n7:cpu:/y\n": {
+			"/sys/fs/cgroup/pids/docker/a:b/pids.max", "/sys/fs/cgroup/pids/docker/pids.max", "/sys/fs/cgroup/pids/pids.max",
+		},
+		"0::/../elsewhere\n": {"/sys/fs/cgroup/elsewhere/pids.max", "/sys/fs/cgroup/pids.max"},
+		"0::/\n":             {"/sys/fs/cgroup/pids.max"},
+		"broken\n":           nil,
+		"":                   nil,
+	} {
+		if got := pidsFiles(groups); !slices.Equal(got, want) {
+			t.Errorf("%q: %q, want %q", groups, got, want)
+		}
+	}
+}
+
+// The kernel's limits are read: a lower RLIMIT_NPROC is a lower limit.
+func TestThreadLimitIsRead(t *testing.T) {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NPROC, &limit); err != nil {
+		t.Fatal(err)
+	}
+	before := osKernel{}.threadLimit()
+	lower := limit
+	lower.Cur = 7
+	if err := unix.Setrlimit(unix.RLIMIT_NPROC, &lower); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Setrlimit(unix.RLIMIT_NPROC, &limit)
+	if n := (osKernel{}).threadLimit(); n != 7 {
+		t.Errorf("the limit is %d, want 7; before it was %d", n, before)
 	}
 }

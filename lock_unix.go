@@ -111,8 +111,12 @@ func missing(err error) bool {
 }
 
 func (f *osFile) try() (bool, error) {
-	err := f.flock(unix.LOCK_EX | unix.LOCK_NB)
-	if err == unix.EWOULDBLOCK || errors.Is(err, unix.EACCES) && f.network.busyByEACCES() {
+	return f.network.taken(f.flock(unix.LOCK_EX | unix.LOCK_NB))
+}
+
+// taken returns the result of a try from the error of flock.
+func (n network) taken(err error) (bool, error) {
+	if err == unix.EWOULDBLOCK || errors.Is(err, unix.EACCES) && n.busyByEACCES() {
 		return false, nil
 	}
 	return err == nil, err
