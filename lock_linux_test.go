@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -749,4 +750,39 @@ func TestThreadLimitIsRead(t *testing.T) {
 	if n := (osKernel{}).threadLimit(); n != 7 {
 		t.Errorf("the limit is %d, want 7; before it was %d", n, before)
 	}
+}
+
+// A process that may have few threads waits for many packs: it parks some threads and
+// polls for the rest. Without that the Go runtime ends the program.
+func TestManyPacksWithFewThreads(t *testing.T) {
+	if os.Geteuid() != 0 && os.Getenv("PACKLOCK_TEST_UNPRIVILEGED") == "" {
+		t.Skip("only root can run it as a user without other processes, whose threads would count")
+	}
+	unprivileged(t, func(t *testing.T) {
+		const threads, packs = 60, 200
+		if err := unix.Setrlimit(unix.RLIMIT_NPROC, &unix.Rlimit{Cur: threads, Max: threads}); err != nil {
+			t.Skipf("no limit can be set here: %v", err)
+		}
+		dir := t.TempDir()
+		ctx := bounded(t)
+		var unlocks []func()
+		var locks []*Lock
+		var all sync.WaitGroup
+		for i := range packs {
+			l := openReal(t, filepath.Join(dir, strconv.Itoa(i)))
+			unlock, err := rawLock(l.Path(), true)
+			if err != nil {
+				t.Fatal(err)
+			}
+			locks, unlocks = append(locks, l), append(unlocks, unlock)
+			all.Go(func() { takeTurn(ctx, t, l) })
+		}
+		for _, l := range locks {
+			until(t, "an acquire to wait", func() bool { return l.Stats().Waiting == 1 })
+		}
+		for _, unlock := range unlocks {
+			unlock()
+		}
+		all.Wait()
+	})
 }
