@@ -1,10 +1,13 @@
 package packlock
 
 import (
+	"cmp"
 	"context"
 	"io/fs"
 	"runtime"
+	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // maxParked bounds the threads of this process that are parked in the kernel.
@@ -12,15 +15,20 @@ import (
 // beyond what a process that waits for its packs one after another comes to.
 const maxParked = 512
 
+// threadShare is which part of the threads that this process may have each threadCap uses
+// at most: one in so many. If the limit is reached, the Go runtime ends the program.
+const threadShare = 4
+
 // threadCap counts threads that may be held up for long.
 type threadCap struct {
-	n   atomic.Int32
-	max int32
+	n     atomic.Int32
+	max   int32
+	limit *threadLimit
 }
 
 // take reports whether there is room for one more, and counts it.
 func (t *threadCap) take() bool {
-	if t.n.Add(1) <= t.max {
+	if t.n.Add(1) <= t.limit.bound(t.max) {
 		return true
 	}
 	t.n.Add(-1)
@@ -28,6 +36,30 @@ func (t *threadCap) take() bool {
 }
 
 func (t *threadCap) give() { t.n.Add(-1) }
+
+// threadLimit is the limit on the threads of this process, which may change while it
+// runs.
+type threadLimit struct {
+	kernel kernel
+
+	mu     sync.Mutex // guards the following
+	known  bool
+	readAt int64
+	n      int
+}
+
+// bound returns max, or less if the limit of this process is lower.
+func (l *threadLimit) bound(max int32) int32 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if t := now(); !l.known || age(t, l.readAt) > time.Second {
+		l.known, l.readAt, l.n = true, t, l.kernel.threadLimit()
+	}
+	if l.n == 0 || l.n/threadShare >= int(max) {
+		return max
+	}
+	return int32(cmp.Or(l.n/threadShare, 1))
+}
 
 // waitForKernel waits for another process to release the lock, since time t.
 func (a *acquisition) waitForKernel(ctx context.Context, t int64) (acquireState, error) {

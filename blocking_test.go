@@ -742,3 +742,49 @@ func TestPollerThatComesTooLateDoesNotDrain(t *testing.T) {
 		e.reg.threads.n.Store(0)
 	})
 }
+
+// Where the process may have few threads, it parks a share of them and polls for the rest.
+// A limit that changes is noticed.
+func TestParkedThreadsTakeLimitsIntoAccount(t *testing.T) {
+	for limit, want := range map[int]int{0: 5, 1: 1, 3: 1, 3 * threadShare: 3, 1 << 20: 5} {
+		onFake(t, func(t *testing.T, e *engine) {
+			e.k.mu.Lock()
+			e.k.threads = limit
+			e.k.mu.Unlock()
+			var line []*acquiring
+			var others []foreigner
+			parked := func() (n int) {
+				for _, a := range line {
+					if a.lock.Stats().Parked {
+						n++
+					}
+				}
+				return n
+			}
+			for i := range 5 {
+				path := fakeAbs(fmt.Sprintf("/packs/%d", i))
+				l := e.open(path)
+				f := e.k.foreigner(t, path)
+				f.lock(t)
+				others = append(others, f)
+				a := e.acquire(l)
+				a.lock = l
+				line = append(line, a)
+			}
+			if n := parked(); n != want {
+				t.Errorf("limit %d: %d threads parked, want %d", limit, n, want)
+			}
+			e.k.mu.Lock()
+			e.k.threads = 0
+			e.k.mu.Unlock()
+			time.Sleep(time.Second + 2*pollMax)
+			if n := parked(); n != len(line) {
+				t.Errorf("limit %d: %d threads parked without it, want %d", limit, n, len(line))
+			}
+			for i, f := range others {
+				f.release()
+				e.release(line[i].got())
+			}
+		})
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -23,14 +24,15 @@ type fakeKernel struct {
 	// hook, if not nil, is called at the start of each call, outside of mu, and
 	// may wait. If it returns an error, the call fails with it. It is called a second
 	// time, with "blocked", when block has acquired the lock.
-	hook   func(call string, path string) error
-	files  map[string]*fakeInode
-	gone   map[string]bool // directories that do not exist
-	remote bool            // a network file system
-	inodes uint64
-	nopen  int // descriptors that are open
-	calls  map[string]int
-	dups   []*os.File // what dup returned
+	hook    func(call string, path string) error
+	files   map[string]*fakeInode
+	gone    map[string]bool // directories that do not exist
+	remote  bool            // a network file system
+	inodes  uint64
+	nopen   int // descriptors that are open
+	calls   map[string]int
+	threads int        // the limit on threads, 0 if there is none
+	dups    []*os.File // what dup returned
 }
 
 type fakeInode struct {
@@ -80,11 +82,20 @@ func (k *fakeKernel) enter(call, path string) error {
 	return nil
 }
 
-func (k *fakeKernel) open(path string) (file, error) {
+func (k *fakeKernel) open(path string, o options) (file, error) {
 	if err := k.enter("open", path); err != nil {
 		return nil, err
 	}
+	if o.mustExist && k.inode(path) == nil {
+		return nil, fs.ErrNotExist
+	}
 	return k.openFile(path)
+}
+
+func (k *fakeKernel) threadLimit() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.threads
 }
 
 func (k *fakeKernel) openFile(path string) (*fakeFile, error) {
@@ -106,7 +117,7 @@ func (k *fakeKernel) createLocked(path string) {
 	k.files[path] = &fakeInode{id: fileID{volume: 1, file: [2]uint64{k.inodes}}, links: 1, changed: 1}
 }
 
-func (f *fakeFile) sameAt(path string) (bool, error) {
+func (f *fakeFile) sameAt(path string, _ bool) (bool, error) {
 	if err := f.k.enter("sameAt", path); err != nil {
 		return false, err
 	}
@@ -114,6 +125,9 @@ func (f *fakeFile) sameAt(path string) (bool, error) {
 	defer f.k.mu.Unlock()
 	return f.k.files[path] == f.inode, nil
 }
+
+// regular is false for a path that ends in ".dir": a directory.
+func (f *fakeFile) regular() bool { return !strings.HasSuffix(f.path, ".dir") }
 
 func (f *fakeFile) remote() bool {
 	f.k.mu.Lock()
@@ -657,6 +671,7 @@ type acquiring struct {
 	done   chan struct{} // closed when the following are set
 	hold   *Hold
 	err    error
+	lock   *Lock // for a test that needs it
 }
 
 // start makes a call on its own goroutine, and waits until the call has returned or

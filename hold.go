@@ -88,7 +88,7 @@ func (h *Hold) Check() error {
 	}
 	ours, err := e.file.serverStillGrants()
 	if ours && err == nil {
-		ours, err = e.file.sameAt(h.lock.path)
+		ours, err = e.file.sameAt(h.lock.path, h.lock.options.anyFile)
 	}
 	e.unpin()
 	switch {

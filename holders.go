@@ -3,6 +3,7 @@ package packlock
 import (
 	"errors"
 	"io/fs"
+	"path/filepath"
 	"syscall"
 	"time"
 
@@ -21,7 +22,13 @@ type Process struct {
 
 // holders is Lock.Holders.
 func (l *lock) holders() ([]Process, error) {
-	file, err := proclocks.Name(l.path)
+	path := l.path
+	if l.options.anyFile {
+		if followed, err := filepath.EvalSymlinks(path); err == nil {
+			path = followed
+		}
+	}
+	file, err := proclocks.Name(path)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 		return nil, nil // nothing is at the path, or what leads there is a file
 	}

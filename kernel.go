@@ -13,9 +13,13 @@ import (
 // or has deleted it. open returns errDeletePending while no other file can be at the path.
 type kernel interface {
 	// open opens the lock file at path, which is absolute, and creates it if it
-	// is missing, but never its directory. It follows no symlink in the last
-	// element and accepts only a regular file.
-	open(path string) (file, error)
+	// is missing, unless it must exist, but never its directory. It follows no symlink in
+	// the last element and accepts only a regular file, unless the options say any.
+	open(path string, o options) (file, error)
+
+	// threadLimit returns how many threads this process may have, 0 if no limit is known.
+	// Other processes may count, too.
+	threadLimit() int
 
 	// pause keeps the calling thread from running for about d, or does nothing
 	// where unlocking passes the lock to the first waiter in the kernel, so that no
@@ -23,20 +27,23 @@ type kernel interface {
 	pause(d time.Duration)
 }
 
-// file is one open file description of a lock file. Any goroutine may call id, remote
-// and sameAt at any time, and dup and serverStillGrants while it is open. The other
+// file is one open file description of a lock file. Any goroutine may call id, regular,
+// remote and sameAt at any time, and dup and serverStillGrants while it is open. The other
 // methods are called by the owner of its entry's turn, hence by one goroutine at a time.
 type file interface {
 	id() fileID
+
+	// regular reports whether it is a regular file.
+	regular() bool
 
 	// remote reports whether the file is on a network file system, where to lock and
 	// unlock takes a round trip.
 	remote() bool
 
-	// sameAt reports whether the file at path, no symlink followed in the last
-	// element, is this one. On a network file system it asks the server, where that is
+	// sameAt reports whether the file at path is this one. A symlink in the last element
+	// is followed only if follow is set. On a network file system it asks the server, where that is
 	// possible. That nothing is at path is a result, not an error.
-	sameAt(path string) (bool, error)
+	sameAt(path string, follow bool) (bool, error)
 
 	// serverStillGrants reports whether the server still considers the lock ours, where
 	// that can be found out. The caller holds the lock.

@@ -8,12 +8,13 @@ import (
 	"time"
 )
 
-// A location is one of the paths to an entry's file. It is what all Locks of that
-// path have in common: they move to a different file together, and one check of the
-// path counts for all of them.
+// A location is one of the paths to an entry's file, as it is opened with certain options.
+// It is what all Locks of that path with these options have in common: they move to a
+// different file together, and one check of the path counts for all of them.
 type location struct {
-	path  string
-	entry *entry
+	path    string
+	options options
+	entry   *entry
 
 	pathCheck
 
@@ -37,12 +38,13 @@ type check struct {
 // does not answer would get nothing but more threads.
 const maxChecks = 128
 
-// locationLocked returns the location of path, which led to the file of e at time t.
-func (e *entry) locationLocked(path string, t int64) *location {
-	i := slices.IndexFunc(e.locations, func(loc *location) bool { return loc.path == path })
+// locationLocked returns the location of path and options, which led to the file of e at
+// time t.
+func (e *entry) locationLocked(path string, o options, t int64) *location {
+	i := slices.IndexFunc(e.locations, func(loc *location) bool { return loc.path == path && loc.options == o })
 	if i < 0 {
 		i = len(e.locations)
-		e.locations = append(e.locations, &location{path: path, entry: e})
+		e.locations = append(e.locations, &location{path: path, options: o, entry: e})
 	}
 	e.locations[i].passed(t)
 	return e.locations[i]
@@ -137,7 +139,7 @@ func (loc *location) checkAndMove() error {
 // checkPath reports whether the path leads to the entry's file. Time t is before the
 // check.
 func (loc *location) checkPath(t int64) (bool, error) {
-	same, err := loc.entry.file.sameAt(loc.path)
+	same, err := loc.entry.file.sameAt(loc.path, loc.options.anyFile)
 	if same && err == nil {
 		loc.passed(t)
 	}

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -32,7 +33,7 @@ func TestServerQueriesOnALocalFileSystem(t *testing.T) {
 			t.Fatal(err)
 		}
 		path := filepath.Join(dir, FileName)
-		f, err := openFile(path)
+		f, err := openFile(path, options{mode: 0o666})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -40,7 +41,7 @@ func TestServerQueriesOnALocalFileSystem(t *testing.T) {
 		f.network.prepare(f.fd)
 		same := func(what string, want bool) {
 			t.Helper()
-			if got, err := f.sameAt(path); got != want || err != nil {
+			if got, err := f.sameAt(path, false); got != want || err != nil {
 				t.Errorf("network %d, %s: %v, %v, want %v", n, what, got, err, want)
 			}
 		}
@@ -112,7 +113,7 @@ func TestExpensiveChecksAreRare(t *testing.T) {
 // On a file system that does not count links, a file without links counts as linked.
 func TestLinksThatAreNotCounted(t *testing.T) {
 	path := filepath.Join(t.TempDir(), FileName)
-	f, err := openFile(path)
+	f, err := openFile(path, options{mode: 0o666})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -184,7 +185,7 @@ func TestCallIsRepeatedWhileAClientReconnects(t *testing.T) {
 // error. What the client caches must not be taken for the server's answer.
 func TestCheckWithoutDescriptorsIsAnError(t *testing.T) {
 	path := filepath.Join(t.TempDir(), FileName)
-	f, err := openFile(path)
+	f, err := openFile(path, options{mode: 0o666})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -202,7 +203,7 @@ func TestCheckWithoutDescriptorsIsAnError(t *testing.T) {
 	for _, n := range []network{smb, otherNetwork} {
 		f.network = n
 		f.expensiveCheckAt.Store(0)
-		if same, err := f.sameAt(path); same || err != unix.EMFILE {
+		if same, err := f.sameAt(path, false); same || err != unix.EMFILE {
 			t.Errorf("network %d: %t, %v; want EMFILE", n, same, err)
 		}
 	}
@@ -297,7 +298,7 @@ func TestLockFileOfAnotherUserInStickyDirectory(t *testing.T) {
 		if err := openToCreate(path); err != unix.EACCES {
 			t.Fatalf("O_CREAT gives %v, want it denied", err)
 		}
-		fd, readOnly, err := openFD(path, unix.Open, osKernel{}.pause)
+		fd, readOnly, err := openFD(path, options{mode: 0o666}, unix.Open, osKernel{}.pause)
 		if err != nil || readOnly != nil {
 			t.Fatalf("opened for writing: %v, at all: %v", readOnly, err)
 		}
@@ -705,4 +706,98 @@ func TestNoHoldersBelowAFile(t *testing.T) {
 	if holders := holdersOf(t, l); holders != nil {
 		t.Errorf("held by %v", holders)
 	}
+}
+
+// Only an SMB mount denies a lock that another process holds with EACCES. Elsewhere the
+// error is that of a security module or a sandbox, and not an ErrBusy that never ends.
+func TestForbiddenLockIsNotBusy(t *testing.T) {
+	f := new(osFile)
+	for _, n := range []network{noNetwork, nfs, smb, otherNetwork} {
+		f.network = n
+		ok, err := n.taken(f.describe(unix.EACCES))
+		if busy := !ok && err == nil; busy != (n == smb) {
+			t.Errorf("network %d: busy %t, %v", n, busy, err)
+		}
+		if n != smb && !errors.Is(err, unix.EACCES) {
+			t.Errorf("network %d: %v", n, err)
+		}
+	}
+	f.network = noNetwork
+	if err := f.describe(unix.ENOLCK); strings.Contains(err.Error(), "lockd") {
+		t.Errorf("%v, on a local file system", err)
+	}
+}
+
+// The limits on threads are those of the control group and of all groups around it, in
+// both versions of control groups.
+func TestFilesOfThreadLimits(t *testing.T) {
+	for groups, want := range map[string][]string{
+		"0::/user.slice/a.service\n": {
+			"/sys/fs/cgroup/user.slice/a.service/pids.max", "/sys/fs/cgroup/user.slice/pids.max", "/sys/fs/cgroup/pids.max",
+		},
+		"9:name=systemd:/x\n8:pids:/docker/a:b\n7:cpu:/y\n": {
+			"/sys/fs/cgroup/pids/docker/a:b/pids.max", "/sys/fs/cgroup/pids/docker/pids.max", "/sys/fs/cgroup/pids/pids.max",
+		},
+		"0::/../elsewhere\n": {"/sys/fs/cgroup/elsewhere/pids.max", "/sys/fs/cgroup/pids.max"},
+		"0::/\n":             {"/sys/fs/cgroup/pids.max"},
+		"broken\n":           nil,
+		"":                   nil,
+	} {
+		if got := pidsFiles(groups); !slices.Equal(got, want) {
+			t.Errorf("%q: %q, want %q", groups, got, want)
+		}
+	}
+}
+
+// The kernel's limits are read: a lower RLIMIT_NPROC is a lower limit.
+func TestThreadLimitIsRead(t *testing.T) {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NPROC, &limit); err != nil {
+		t.Fatal(err)
+	}
+	before := osKernel{}.threadLimit()
+	lower := limit
+	lower.Cur = 7
+	if err := unix.Setrlimit(unix.RLIMIT_NPROC, &lower); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Setrlimit(unix.RLIMIT_NPROC, &limit)
+	if n := (osKernel{}).threadLimit(); n != 7 {
+		t.Errorf("the limit is %d, want 7; before it was %d", n, before)
+	}
+}
+
+// A process that may have few threads waits for many packs: it parks some threads and
+// polls for the rest. Without that the Go runtime ends the program.
+func TestManyPacksWithFewThreads(t *testing.T) {
+	if os.Geteuid() != 0 && os.Getenv("PACKLOCK_TEST_UNPRIVILEGED") == "" {
+		t.Skip("only root can run it as a user without other processes, whose threads would count")
+	}
+	unprivileged(t, func(t *testing.T) {
+		const threads, packs = 60, 200
+		if err := unix.Setrlimit(unix.RLIMIT_NPROC, &unix.Rlimit{Cur: threads, Max: threads}); err != nil {
+			t.Skipf("no limit can be set here: %v", err)
+		}
+		dir := t.TempDir()
+		ctx := bounded(t)
+		var unlocks []func()
+		var locks []*Lock
+		var all sync.WaitGroup
+		for i := range packs {
+			l := openReal(t, filepath.Join(dir, strconv.Itoa(i)))
+			unlock, err := rawLock(l.Path(), true)
+			if err != nil {
+				t.Fatal(err)
+			}
+			locks, unlocks = append(locks, l), append(unlocks, unlock)
+			all.Go(func() { takeTurn(ctx, t, l) })
+		}
+		for _, l := range locks {
+			until(t, "an acquire to wait", func() bool { return l.Stats().Waiting == 1 })
+		}
+		for _, unlock := range unlocks {
+			unlock()
+		}
+		all.Wait()
+	})
 }

@@ -10,10 +10,12 @@ import (
 // osKernel is no kernel: this system has neither flock(2) nor LockFileEx.
 type osKernel struct{}
 
-func (osKernel) open(path string) (file, error) {
+func (osKernel) open(path string, _ options) (file, error) {
 	return nil, errors.ErrUnsupported
 }
 
 func (osKernel) pause(time.Duration) {}
+
+func (osKernel) threadLimit() int { return 0 }
 
 func explainDirectory(err error) error { return err }

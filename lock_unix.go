@@ -17,10 +17,12 @@ type osKernel struct{}
 
 // osFile is a descriptor with a flock(2) lock on it, or not.
 type osFile struct {
-	fd       int
-	identity fileID
+	fd        int
+	identity  fileID
+	isRegular bool
 	// readOnly is the error of opening the file for writing, nil if it succeeded.
 	readOnly    error
+	reopenPath  string // where to open the file for writing if that is needed, "" if it is
 	network     network
 	countsLinks bool // the file system does
 
@@ -28,9 +30,9 @@ type osFile struct {
 	expensiveCheckAt atomic.Int64
 }
 
-func (osKernel) open(path string) (file, error) {
+func (osKernel) open(path string, o options) (file, error) {
 	for again := 0; ; again++ {
-		f, err := openFile(path)
+		f, err := openFile(path, o)
 		if err != nil {
 			return nil, err
 		}
@@ -38,7 +40,7 @@ func (osKernel) open(path string) (file, error) {
 			return f, nil
 		}
 		// A client may open the file that it remembers, which was renamed away.
-		if same, err := f.sameAt(path); same || err != nil {
+		if same, err := f.sameAt(path, o.anyFile); same || err != nil {
 			return f, nil
 		}
 		if again == maxAgain && !isDeletePending(path, unix.EINVAL) {
@@ -67,16 +69,22 @@ func identify(st *unix.Stat_t) fileID {
 
 func (f *osFile) id() fileID { return f.identity }
 
+func (f *osFile) regular() bool { return f.isRegular }
+
 func (f *osFile) remote() bool { return f.network != noNetwork }
 
-func (f *osFile) sameAt(path string) (bool, error) {
+func (f *osFile) sameAt(path string, follow bool) (bool, error) {
 	if f.network != noNetwork {
-		if there, err := f.network.ask(path, f.allowExpensiveCheck()); !there || err != nil {
+		if there, err := f.network.ask(path, follow, f.allowExpensiveCheck()); !there || err != nil {
 			return false, err
 		}
 	}
+	stat := unix.Lstat
+	if follow {
+		stat = unix.Stat
+	}
 	var st unix.Stat_t
-	err := ignoringEINTR(func() error { return unix.Lstat(path, &st) })
+	err := ignoringEINTR(func() error { return stat(path, &st) })
 	if missing(err) {
 		return false, nil
 	}
@@ -103,18 +111,15 @@ func missing(err error) bool {
 }
 
 func (f *osFile) try() (bool, error) {
-	return taken(f.flock(unix.LOCK_EX | unix.LOCK_NB))
+	return f.network.taken(f.flock(unix.LOCK_EX | unix.LOCK_NB))
 }
 
-// taken reads the kernel's answer to a try.
-func taken(err error) (bool, error) {
-	switch err {
-	case nil:
-		return true, nil
-	case unix.EWOULDBLOCK, unix.EACCES: // EACCES: an SMB mount on Linux
+// taken returns the result of a try from the error of flock.
+func (n network) taken(err error) (bool, error) {
+	if err == unix.EWOULDBLOCK || errors.Is(err, unix.EACCES) && n.busyByEACCES() {
 		return false, nil
 	}
-	return false, err
+	return err == nil, err
 }
 
 func (f *osFile) block() error {
@@ -128,7 +133,11 @@ func (f *osFile) unlock() error {
 // flock may take long even with LOCK_NB, on a network file system, so it
 // is a system call that the Go scheduler knows of.
 func (f *osFile) flock(how int) error {
-	return f.describe(ignoringEINTR(func() error { return unix.Flock(f.fd, how) }))
+	err := ignoringEINTR(func() error { return unix.Flock(f.fd, how) })
+	if needsWriting(err) && f.openForWriting() {
+		err = ignoringEINTR(func() error { return unix.Flock(f.fd, how) })
+	}
+	return f.describe(err)
 }
 
 // describe returns the error of flock with what an errno alone does not tell.
@@ -137,10 +146,12 @@ func (f *osFile) describe(err error) error {
 	case err == unix.ESTALE:
 		return errFileLost
 	case err == unix.EBADF && f.readOnly != nil:
-		// NFSv4 on a descriptor that is not open for writing.
+		// NFSv4 on a descriptor that could not be opened for writing.
 		return fmt.Errorf("the file system locks only a file that may be written: %w", f.readOnly)
-	case err == unix.ENOLCK:
+	case err == unix.ENOLCK && f.network != noNetwork:
 		return describedError{"no lock manager answers for this file system (NFSv3 needs lockd and statd, on client and server)", err}
+	case err == unix.EACCES, err == unix.EPERM:
+		return describedError{"locking is forbidden here (by a security module or a sandbox)", err}
 	case err == enotsupp:
 		return fmt.Errorf("%w by this file system", errors.ErrUnsupported)
 	}

@@ -23,12 +23,12 @@ type osFile struct {
 	identity fileID
 }
 
-func (osKernel) open(path string) (file, error) {
-	h, err := openFile(path)
+func (osKernel) open(path string, o options) (file, error) {
+	h, err := openFile(path, o)
 	if err != nil {
 		return nil, explain(path, err)
 	}
-	if err := checkRegular(h); err != nil {
+	if err := checkRegular(h, o); err != nil {
 		windows.CloseHandle(h)
 		return nil, err
 	}
@@ -43,12 +43,15 @@ func (osKernel) open(path string) (file, error) {
 // openFile opens for reading and writing and falls back to reading, which is
 // enough to lock. The handle does not share deletion, so that the file stays
 // where it is as long as it is open.
-func openFile(path string) (windows.Handle, error) {
+func openFile(path string, o options) (windows.Handle, error) {
 	const share = windows.FILE_SHARE_READ | windows.FILE_SHARE_WRITE
-	h, err := createFile(path, windows.GENERIC_READ|windows.GENERIC_WRITE, share, windows.OPEN_ALWAYS, 0)
+	if o.anyFile {
+		return createFile(path, windows.GENERIC_READ, share, windows.OPEN_ALWAYS, 0)
+	}
+	h, err := createFile(path, windows.GENERIC_READ|windows.GENERIC_WRITE, share, windows.OPEN_ALWAYS, reparsePoint)
 	if err == windows.ERROR_ACCESS_DENIED || err == windows.ERROR_WRITE_PROTECT {
 		denied := err
-		h, err = createFile(path, windows.GENERIC_READ, share, windows.OPEN_EXISTING, 0)
+		h, err = createFile(path, windows.GENERIC_READ, share, windows.OPEN_EXISTING, reparsePoint)
 		if err == windows.ERROR_FILE_NOT_FOUND {
 			err = denied // it could not be created, and that is the reason to give
 		}
@@ -56,14 +59,29 @@ func openFile(path string) (windows.Handle, error) {
 	return h, err
 }
 
-// createFile is CreateFile, of the thing at path itself, symlink or not.
+// reparsePoint has createFile open the thing at path itself, symlink or not.
+const reparsePoint = windows.FILE_FLAG_OPEN_REPARSE_POINT
+
+// sharingTime bounds the wait for another process to close a file that it does not share:
+// virus scanners and indexers open new files like this for a moment.
+const sharingTime = time.Second
+
+// createFile is CreateFile, which waits for sharingTime if another process does not share
+// the file.
 func createFile(path string, access, share, disposition, flags uint32) (windows.Handle, error) {
 	name, err := windows.UTF16PtrFromString(path)
 	if err != nil {
 		return windows.InvalidHandle, err
 	}
-	return windows.CreateFile(name, access, share, nil, disposition,
-		windows.FILE_ATTRIBUTE_NORMAL|windows.FILE_FLAG_OPEN_REPARSE_POINT|flags, 0)
+	delay := time.Millisecond
+	for waited := time.Duration(0); ; waited += delay {
+		h, err := windows.CreateFile(name, access, share, nil, disposition, windows.FILE_ATTRIBUTE_NORMAL|flags, 0)
+		if err != windows.ERROR_SHARING_VIOLATION || waited > sharingTime {
+			return h, err
+		}
+		time.Sleep(delay)
+		delay = min(2*delay, 50*time.Millisecond)
+	}
 }
 
 // explain returns the error of a failed open with what is in the way: a directory
@@ -84,7 +102,7 @@ func explainDirectory(err error) error { return err }
 
 // checkRegular returns an error that names the type of a file that is not
 // regular.
-func checkRegular(h windows.Handle) error {
+func checkRegular(h windows.Handle, o options) error {
 	if kind, err := windows.GetFileType(h); err != nil {
 		return err
 	} else if kind != windows.FILE_TYPE_DISK {
@@ -96,7 +114,7 @@ func checkRegular(h windows.Handle) error {
 	switch {
 	case err != nil:
 		return nil // a file system that has no attribute tags has no links
-	case tag.attributes&windows.FILE_ATTRIBUTE_REPARSE_POINT == 0:
+	case o.anyFile, tag.attributes&windows.FILE_ATTRIBUTE_REPARSE_POINT == 0:
 		return nil
 	}
 	switch tag.reparse {
@@ -109,6 +127,8 @@ func checkRegular(h windows.Handle) error {
 // pause does nothing: unlocking a range grants it to the first request that
 // waits for it, before any other process can try it.
 func (osKernel) pause(time.Duration) {}
+
+func (osKernel) threadLimit() int { return 0 }
 
 // identify returns the identity of the file that h has open.
 func identify(h windows.Handle) (fileID, error) {
@@ -134,12 +154,18 @@ func identify(h windows.Handle) (fileID, error) {
 
 func (f *osFile) id() fileID { return f.identity }
 
+func (f *osFile) regular() bool { return true }
+
 // remote is false: pause does nothing, so there is nothing to reoffer.
 func (f *osFile) remote() bool { return false }
 
-func (f *osFile) sameAt(path string) (bool, error) {
+func (f *osFile) sameAt(path string, follow bool) (bool, error) {
 	const share = windows.FILE_SHARE_READ | windows.FILE_SHARE_WRITE | windows.FILE_SHARE_DELETE
-	h, err := createFile(path, windows.FILE_READ_ATTRIBUTES, share, windows.OPEN_EXISTING, windows.FILE_FLAG_BACKUP_SEMANTICS)
+	flags := uint32(windows.FILE_FLAG_BACKUP_SEMANTICS | reparsePoint)
+	if follow {
+		flags &^= reparsePoint
+	}
+	h, err := createFile(path, windows.FILE_READ_ATTRIBUTES, share, windows.OPEN_EXISTING, flags)
 	if err == windows.ERROR_FILE_NOT_FOUND || err == windows.ERROR_PATH_NOT_FOUND {
 		return false, nil
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/windows"
 )
@@ -191,4 +192,61 @@ func TestReadOnlyLockFile(t *testing.T) {
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm()&0o222 != 0 {
 		t.Errorf("the lock file is %v (%v), want it read-only as before", info, err)
 	}
+}
+
+// A virus scanner or an indexer opens a new file without sharing it, for a moment. Open
+// waits for that, and fails if it takes longer than sharingTime.
+func TestOpenWaitsForAFileThatIsNotShared(t *testing.T) {
+	for _, row := range []struct {
+		closes time.Duration
+		want   error
+	}{{sharingTime / 5, nil}, {time.Hour, windows.ERROR_SHARING_VIOLATION}} {
+		path := filepath.Join(t.TempDir(), FileName)
+		name, err := windows.UTF16PtrFromString(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h, err := windows.CreateFile(name, windows.GENERIC_READ, 0, nil, windows.CREATE_ALWAYS, windows.FILE_ATTRIBUTE_NORMAL, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		closed := make(chan struct{})
+		timer := time.AfterFunc(row.closes, func() {
+			windows.CloseHandle(h)
+			close(closed)
+		})
+		l, err := OpenFile(path)
+		if !errors.Is(err, row.want) {
+			t.Errorf("%v, want %v", err, row.want)
+		}
+		if err == nil {
+			closeLock(t, l)
+		}
+		if timer.Stop() {
+			windows.CloseHandle(h)
+		} else {
+			<-closed
+		}
+	}
+}
+
+// WithAnyFile opens for reading only, and follows links.
+func TestAnyFileOnWindows(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "file")
+	l, err := OpenFile(path, WithAnyFile())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeLock(t, l)
+	other, err := OpenFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeLock(t, other)
+	h := acquireReal(t, l)
+	if _, err := other.TryAcquire(); !errors.Is(err, ErrReentrant) {
+		t.Errorf("%v, want ErrReentrant", err)
+	}
+	checkExcludes(t, h)
+	release(t, h)
 }

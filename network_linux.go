@@ -50,13 +50,17 @@ func (n network) prepare(fd int) {
 // is answered from what the machine remembers: for half a minute on NFS, for as
 // long as the file is open on SMB. It reports whether a file is at the path that may be
 // the one that this machine remembers.
-func (n network) ask(path string, expensively bool) (bool, error) {
+func (n network) ask(path string, follow, expensively bool) (bool, error) {
 	if n == smb {
 		// The client finds out that the name is a different file's only on opening it,
 		// and then the open fails.
+		flags := unix.O_RDONLY | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_CLOEXEC
+		if follow {
+			flags &^= unix.O_NOFOLLOW
+		}
 		var fd int
 		err := ignoringEINTR(func() (err error) {
-			fd, err = unix.Open(path, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+			fd, err = unix.Open(path, flags, 0)
 			return err
 		})
 		switch {
@@ -81,6 +85,39 @@ func (n network) ask(path string, expensively bool) (bool, error) {
 		}
 	}
 	return true, nil
+}
+
+// busyByEACCES reports whether a try that another process's lock denies fails with EACCES.
+func (n network) busyByEACCES() bool { return n == smb }
+
+// needsWriting reports whether err is that of an exclusive lock on a descriptor that is
+// not open for writing, on NFSv4.
+func needsWriting(err error) bool { return err == unix.EBADF || err == unix.EIO }
+
+// openForWriting opens the file of a Lock with WithAnyFile again, for writing, and
+// reports whether it did. The caller has the turn, with nothing locked.
+func (f *osFile) openForWriting() bool {
+	if f.reopenPath == "" || f.network != nfs || f.readOnly != nil {
+		return false
+	}
+	fd, err := unix.Open(f.reopenPath, unix.O_RDWR|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		f.readOnly = err
+		return false
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if unix.Fstat(fd, &st) != nil || identify(&st) != f.identity {
+		return false // lost: the acquire finds that out
+	}
+	// The descriptor keeps its number, and whatever uses it goes on.
+	if unix.Dup3(fd, f.fd, unix.O_CLOEXEC) != nil {
+		return false
+	}
+	unix.FcntlInt(uintptr(f.fd), unix.F_SETFL, 0)
+	f.network.prepare(f.fd)
+	f.reopenPath = ""
+	return true
 }
 
 // directoriesOf returns the directories that remember the name of path: its own, and before

@@ -30,7 +30,7 @@ func (network) prepare(int) {}
 
 // ask opens the directory, at which NFS clients ask the server whether it has
 // changed (close-to-open consistency).
-func (network) ask(path string, _ bool) (bool, error) {
+func (network) ask(path string, _, _ bool) (bool, error) {
 	dir, err := os.Open(directory(path))
 	switch {
 	case err == nil:
@@ -40,6 +40,15 @@ func (network) ask(path string, _ bool) (bool, error) {
 	}
 	return true, nil // lstat finds out what is there
 }
+
+// threadLimit knows of no limit: those on processes do not count threads here.
+func (osKernel) threadLimit() int { return 0 }
+
+func (network) busyByEACCES() bool { return false }
+
+func needsWriting(error) bool { return false }
+
+func (f *osFile) openForWriting() bool { return false }
 
 func isDeletePending(string, error) bool { return false }
 

@@ -17,13 +17,13 @@ import (
 // deleted or replaced it at the same time.
 const maxAgain = 10
 
-func openFile(path string) (*osFile, error) {
-	fd, readOnly, err := openFD(path, unix.Open, osKernel{}.pause)
+func openFile(path string, o options) (*osFile, error) {
+	fd, readOnly, err := openFD(path, o, unix.Open, osKernel{}.pause)
 	switch {
 	case err != nil && isDeletePending(path, err):
 		return nil, errDeletePending
 	case err != nil:
-		return nil, explain(path, err)
+		return nil, explain(path, o, err)
 	}
 	if fd, err = aboveStandard(fd); err != nil {
 		return nil, err
@@ -31,7 +31,7 @@ func openFile(path string) (*osFile, error) {
 	var st unix.Stat_t
 	err = ignoringEINTR(func() error { return unix.Fstat(fd, &st) })
 	if err == nil {
-		err = checkRegular(&st)
+		err = checkType(&st, o)
 	}
 	if err == nil {
 		// O_NONBLOCK is the only flag to be cleared, and not for Dup's os.File to
@@ -42,24 +42,38 @@ func openFile(path string) (*osFile, error) {
 		unix.Close(fd)
 		return nil, err
 	}
-	f := &osFile{fd: fd, identity: identify(&st), readOnly: readOnly, network: networkOf(fd, path, &st), countsLinks: st.Nlink > 0}
+	f := &osFile{
+		fd:          fd,
+		identity:    identify(&st),
+		isRegular:   st.Mode&unix.S_IFMT == unix.S_IFREG,
+		readOnly:    readOnly,
+		network:     networkOf(fd, path, &st),
+		countsLinks: st.Nlink > 0,
+	}
+	if o.anyFile {
+		f.reopenPath = path
+	}
 	f.network.prepare(fd)
 	return f, nil
 }
 
 // openFD opens for reading and writing, because NFSv4 locks nothing less,
 // and falls back to reading, which is enough where the lock does not cross a
-// network. It asks for O_CREAT only when the file was missing: in a sticky
+// network. Any file is opened for reading only. It asks for O_CREAT only when the file was missing: in a sticky
 // directory Linux denies O_CREAT on another user's file (fs.protected_regular).
 // open is unix.Open, and pause that of the kernel.
-func openFD(path string, open func(string, int, uint32) (int, error), pause func(time.Duration)) (fd int, readOnly, err error) {
+func openFD(path string, o options, open func(string, int, uint32) (int, error), pause func(time.Duration)) (fd int, readOnly, err error) {
 	// O_NONBLOCK so that a FIFO does not hold us up and O_NOCTTY so that a
 	// terminal does not become ours, before either is turned away.
-	const flags = unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_CLOEXEC
+	flags, access := unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, unix.O_RDWR
+	if o.anyFile {
+		flags &^= unix.O_NOFOLLOW
+		access = unix.O_RDONLY
+	}
 	openWith := func(mode int) error {
-		return awaitingLease(path, func() error {
+		return awaitingLease(path, o, func() error {
 			return ignoringEINTR(func() error {
-				fd, err = open(path, mode|flags, 0o666)
+				fd, err = open(path, mode|flags, uint32(o.mode))
 				return err
 			})
 		})
@@ -67,9 +81,9 @@ func openFD(path string, open func(string, int, uint32) (int, error), pause func
 	// Another process may create or delete the file between two of the calls; each
 	// time round takes one more such coincidence.
 	for again := range maxAgain {
-		err = openWith(unix.O_RDWR)
-		if err == unix.ENOENT {
-			err = openWith(unix.O_RDWR | unix.O_CREAT)
+		err = openWith(access)
+		if err == unix.ENOENT && !o.mustExist {
+			err = openWith(access | unix.O_CREAT)
 			if err == unix.EACCES || err == unix.ENOENT && isDeletePending(path, err) {
 				continue
 			}
@@ -109,11 +123,11 @@ const leaseTime = time.Minute
 // another process (F_SETLEASE), a client of Samba's, or one of an NFS server's.
 // The kernel has asked its holder to give it up, and O_NONBLOCK says not to wait
 // for that.
-func awaitingLease(path string, open func() error) error {
+func awaitingLease(path string, o options, open func() error) error {
 	delay := time.Millisecond
 	for waited := time.Duration(0); ; waited += delay {
 		err := open()
-		if err != unix.EWOULDBLOCK || explain(path, err) != err {
+		if err != unix.EWOULDBLOCK || explain(path, o, err) != err {
 			return err
 		}
 		if waited > leaseTime {
@@ -146,13 +160,17 @@ func duplicate(fd int) (dup int, err error) {
 
 // explain returns the error of a failed open with what is in the way, where the
 // errno alone misleads: a socket gives ENXIO, a symlink ELOOP, EMLINK or EFTYPE.
-func explain(path string, err error) error {
+func explain(path string, o options, err error) error {
+	stat := unix.Lstat
+	if o.anyFile {
+		stat = unix.Stat
+	}
 	var st unix.Stat_t
-	if ignoringEINTR(func() error { return unix.Lstat(path, &st) }) != nil {
+	if ignoringEINTR(func() error { return stat(path, &st) }) != nil {
 		return err
 	}
-	if notRegular := checkRegular(&st); notRegular != nil {
-		return notRegular
+	if refused := checkType(&st, o); refused != nil {
+		return refused
 	}
 	return err
 }
@@ -165,10 +183,14 @@ func explainDirectory(err error) error {
 	return err
 }
 
-// checkRegular returns an error that names the type of a file that is not
-// regular.
-func checkRegular(st *unix.Stat_t) error {
-	switch st.Mode & unix.S_IFMT {
+// checkType returns an error that names the type of a file that is not to be locked with
+// these options.
+func checkType(st *unix.Stat_t, o options) error {
+	kind := st.Mode & unix.S_IFMT
+	if o.anyFile && (kind == unix.S_IFDIR || kind == unix.S_IFBLK) {
+		return nil
+	}
+	switch kind {
 	case unix.S_IFREG:
 		return nil
 	case unix.S_IFLNK:

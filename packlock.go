@@ -64,13 +64,14 @@ package packlock
 //	relocate.go   when the path is checked; moving to the file that is there now
 //	watch.go      the alarms of an entry with waiters
 //	deadlock.go   goroutines that wait for each other in a cycle
+//	options.go    Option: how a lock file is opened
 //	registry.go   the process-wide table, file identity -> entry; opening and closing
 //	stats.go      Stats and its counters
 //	holders.go    Process; how Holders finds them
 //	errors.go     how errors are made
 //	kernel.go     the seam to the operating system
 //	lock_unix.go, lock_windows.go, lock_other.go   the three that stand behind it;
-//	              open_unix.go opens, network_*.go asks servers
+//	              open_unix.go opens, network_*.go asks servers, threads_linux.go reads limits
 //	internal/goid the identity of the running goroutine
 //	internal/proclocks the kernel's tables of locks in /proc
 
@@ -129,8 +130,9 @@ type Lock struct {
 // lock is what is behind a Lock. It is apart from it so that a cleanup on the
 // Lock can close it.
 type lock struct {
-	path string // absolute
-	reg  *registry
+	path    string // absolute
+	options options
+	reg     *registry
 
 	// location changes when the lock file is found lost, under the registry's mu
 	// and that of both the old and the new entry. It is never nil.
@@ -153,18 +155,18 @@ func (l *Lock) opened() *lock {
 // directory. Open creates the lock file, and the directory with its parents, if they
 // do not exist. It acquires no lock.
 //
-// The lock file must be a regular file, not a symbolic link. If it cannot be opened for
-// writing, it is opened for reading only, which is enough to lock it on most file
-// systems. If the system or the file system has no such locks, Open or the first
+// The lock file must be a regular file, not a symbolic link (but see WithAnyFile). If it
+// cannot be opened for writing, it is opened for reading only, which is enough to lock it
+// on most file systems. If the system or the file system has no such locks, Open or the first
 // acquire fails with an error for which errors.Is(err, errors.ErrUnsupported) holds.
-func Open(packPath string) (*Lock, error) {
-	return process.openPack(packPath)
+func Open(packPath string, opts ...Option) (*Lock, error) {
+	return process.openPack(packPath, opts...)
 }
 
 // OpenFile returns the Lock of the lock file at lockPath, as Open does, but
 // creates no directory.
-func OpenFile(lockPath string) (*Lock, error) {
-	return process.openFile(lockPath)
+func OpenFile(lockPath string, opts ...Option) (*Lock, error) {
+	return process.openFile(lockPath, opts...)
 }
 
 // Path returns the absolute path of the lock file.

@@ -34,43 +34,55 @@ type registry struct {
 }
 
 func newRegistry(k kernel) *registry {
+	limit := &threadLimit{kernel: k}
 	r := &registry{
 		kernel:  k,
-		threads: threadCap{max: maxParked},
-		checks:  threadCap{max: maxChecks},
+		threads: threadCap{max: maxParked, limit: limit},
+		checks:  threadCap{max: maxChecks, limit: limit},
 		entries: make(map[fileID]*entry),
 	}
 	r.waiters.New = func() any { return new(waiter) }
 	return r
 }
 
-func (r *registry) openPack(packPath string) (*Lock, error) {
+func (r *registry) openPack(packPath string, opts ...Option) (*Lock, error) {
 	dir, err := absolute(packPath)
 	if err != nil {
 		return nil, err
 	}
+	o, err := newOptions(opts)
+	if err == nil && o.anyFile {
+		err = fmt.Errorf("WithAnyFile is for OpenFile, because Open locks %s in a directory: %w", FileName, fs.ErrInvalid)
+	}
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: packPath, Err: err}
+	}
 	path := strings.TrimRight(dir, separators) + string(filepath.Separator) + FileName
-	l, err := r.openLock(path)
+	l, err := r.openLock(path, o)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return l, err
 	}
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return nil, err
 	}
-	return r.openLock(path)
+	return r.openLock(path, o)
 }
 
-func (r *registry) openFile(lockPath string) (*Lock, error) {
+func (r *registry) openFile(lockPath string, opts ...Option) (*Lock, error) {
 	path, err := absolute(lockPath)
 	if err != nil {
 		return nil, err
 	}
-	return r.openLock(path)
+	o, err := newOptions(opts)
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	return r.openLock(path, o)
 }
 
 // openLock opens path, which is absolute.
-func (r *registry) openLock(path string) (*Lock, error) {
-	inner := &lock{path: path, reg: r}
+func (r *registry) openLock(path string, o options) (*Lock, error) {
+	inner := &lock{path: path, options: o, reg: r}
 	if err := r.attach(inner); err != nil {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
 	}
@@ -123,14 +135,15 @@ func absolute(path string) (string, error) {
 // attach opens the lock file of l and makes its entry that of l.
 func (r *registry) attach(l *lock) error {
 	t := now()
-	f, err := r.kernel.open(l.path)
+	f, err := r.kernel.open(l.path, l.options)
 	if err != nil {
 		return err
 	}
+	l.options.mustExist = !f.regular()
 	r.mu.Lock()
 	e := r.entryLocked(f)
 	e.mu.Lock()
-	e.locationLocked(l.path, t).joinLocked(l)
+	e.locationLocked(l.path, l.options, t).joinLocked(l)
 	e.mu.Unlock()
 	r.mu.Unlock()
 	if e.file != f {

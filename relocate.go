@@ -169,19 +169,19 @@ func (r *registry) relocate(loc *location, a *acquisition) (to *entry, turn bool
 		return nil, false, nil // its Lock has moved already
 	}
 	t := now()
-	f, err := r.kernel.open(loc.path)
+	f, err := r.kernel.open(loc.path, loc.options)
 	if err == errDeletePending && a != nil && !a.heldElsewhere && !from.unusable {
 		// This process may be the only one that has the old file open.
 		from.counts.reopened.Add(1)
 		r.abandonFile(from)
-		f, err = r.kernel.open(loc.path)
+		f, err = r.kernel.open(loc.path, loc.options)
 	}
 	switch {
 	case err == errDeletePending && a == nil:
 		return nil, false, nil // no process can have a different one
 	case err != nil:
 		if a == nil && errors.Is(err, fs.ErrNotExist) {
-			from.turnAway(loc.path, fs.ErrNotExist)
+			from.turnAway(loc, fs.ErrNotExist)
 		}
 		return nil, false, err
 	}
@@ -214,7 +214,7 @@ func (r *registry) moveLocked(loc *location, f file, t int64, a *acquisition) (t
 	if !from.unusable {
 		to.counts.reopened.Add(1)
 	}
-	there := to.locationLocked(loc.path, t)
+	there := to.locationLocked(loc.path, loc.options, t)
 	loc.removeLocked()
 	for _, l := range loc.locks {
 		there.joinLocked(l)
@@ -235,7 +235,7 @@ func (r *registry) moveLocked(loc *location, f file, t int64, a *acquisition) (t
 	}
 	var first *waiter // has the turn of to
 	var refused, moved []*waiter
-	for _, w := range from.queue.removeFunc(func(w *waiter) bool { return w.lock.path == loc.path }) {
+	for _, w := range from.queue.removeFunc(func(w *waiter) bool { return w.lock.location.Load() == there }) {
 		switch {
 		case w.ordered:
 			moved = append(moved, w)
@@ -274,10 +274,10 @@ func (e *entry) acquiringLocked() bool {
 	return e.turn == turnTaken && (e.hold == nil || !e.hold.returned.Load())
 }
 
-// turnAway ends the waits by the given path with err.
-func (e *entry) turnAway(path string, err error) {
+// turnAway ends the waits by the given location with err.
+func (e *entry) turnAway(loc *location, err error) {
 	e.mu.Lock()
-	line := e.queue.removeFunc(func(w *waiter) bool { return w.lock.path == path })
+	line := e.queue.removeFunc(func(w *waiter) bool { return w.lock.location.Load() == loc })
 	e.stopPollerLocked()
 	e.mu.Unlock()
 	deliverError(line, err)

@@ -60,7 +60,10 @@ func heldAlso(paths ...string) string {
 // A process may outlive the run that it got the variable from. So what the system
 // says about the lock is believed before the variable is.
 func heldAbove(lock *packlock.Lock) string {
-	path := lock.Path()
+	path, err := filepath.EvalSymlinks(lock.Path()) // with -f, links are followed
+	if err != nil {
+		return ""
+	}
 	file, err := os.Stat(path)
 	if err != nil {
 		return ""

@@ -101,7 +101,7 @@ is looked for in /bin and /usr/bin.
 		return nil
 	})
 	v.flags.BoolVar(&r.quiet, "q", false, "do not say that somebody else has the lock, or that DIR was created")
-	v.flags.Func("f", "lock `FILE` itself, as flock(1) does; may be repeated, and DIR left out", func(s string) error {
+	v.flags.Func("f", "lock `FILE` itself, as flock(1) does; may be repeated, and DIR left out.\nOf a directory, that is not the lock of run DIR", func(s string) error {
 		r.files = append(r.files, s)
 		return nil
 	})
@@ -166,7 +166,7 @@ func (r *runner) open() (targets []target, err error) {
 		targets = append(targets, target{dir, lock})
 	}
 	for _, file := range r.files {
-		lock, err := packlock.OpenFile(file)
+		lock, err := packlock.OpenFile(file, packlock.WithAnyFile())
 		if err != nil {
 			return nil, err
 		}
