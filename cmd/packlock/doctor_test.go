@@ -70,7 +70,9 @@ func scratchPath(path string) string {
 }
 
 func init() {
-	openScratch = func(path string, _ ...packlock.Option) (*packlock.Lock, error) { return packlock.OpenFile(scratchPath(path)) }
+	openScratch = func(path string, _ ...packlock.Option) (*packlock.Lock, error) {
+		return packlock.OpenFile(scratchPath(path))
+	}
 	if when := os.Getenv(killVariable); when != "" {
 		renameNote = killAt(when)
 	}
