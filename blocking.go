@@ -5,7 +5,6 @@ import (
 	"context"
 	"io/fs"
 	"runtime"
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -41,24 +40,26 @@ func (t *threadCap) give() { t.n.Add(-1) }
 // runs.
 type threadLimit struct {
 	kernel kernel
+	n      atomic.Int32 // 0 if there is none, or it was not read yet
+	readAt atomic.Int64 // 0 if it was not
+}
 
-	mu     sync.Mutex // guards the following
-	known  bool
-	readAt int64
-	n      int
+// refresh reads the limit if that was not done for a second, at time t. It makes system
+// calls.
+func (l *threadLimit) refresh(t int64) {
+	readAt := l.readAt.Load()
+	if (readAt == 0 || age(t, readAt) > time.Second) && l.readAt.CompareAndSwap(readAt, t) {
+		l.n.Store(int32(l.kernel.threadLimit()))
+	}
 }
 
 // bound returns max, or less if the limit of this process is lower.
 func (l *threadLimit) bound(max int32) int32 {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if t := now(); !l.known || age(t, l.readAt) > time.Second {
-		l.known, l.readAt, l.n = true, t, l.kernel.threadLimit()
-	}
-	if l.n == 0 || l.n/threadShare >= int(max) {
+	n := l.n.Load()
+	if n == 0 || n/threadShare >= max {
 		return max
 	}
-	return int32(cmp.Or(l.n/threadShare, 1))
+	return cmp.Or(n/threadShare, 1)
 }
 
 // waitForKernel waits for another process to release the lock, since time t.
@@ -75,6 +76,7 @@ func (a *acquisition) waitForKernel(ctx context.Context, t int64) (acquireState,
 		return nothing, err
 	}
 	a.needWaiter(t)
+	e.reg.threads.limit.refresh(t)
 	if a.mode == blocking && e.reg.threads.take() {
 		a.waited = true
 		a.moves = 0

@@ -29,6 +29,7 @@ func (e *entry) poll() {
 		case <-e.pollerStop:
 			timer.Stop()
 		}
+		e.reg.threads.limit.refresh(now())
 		e.mu.Lock()
 		if e.queue.n == 0 {
 			e.turn = turnTaken
