@@ -117,22 +117,19 @@ func (a *acquisition) queueUp(ctx context.Context) (acquireState, error) {
 		a.readContext(ctx, t)
 		done = a.waiter.done
 	}
-	// Two checks at most: one that was under way already may be too old.
-	for checks := 2; ; checks-- {
-		state, check, err := a.queueUpOrCheck(t, checks > 0)
-		if check == nil {
-			return state, err
-		}
-		if err := check.await(ctx, done, a.lock); err != nil {
+	state, check, err := a.queueUpOrCheck(t, true)
+	if check {
+		if _, err = a.lock.awaitCheck(ctx, done, t); err != nil {
 			return nothing, err
 		}
-		t = now()
+		state, _, err = a.queueUpOrCheck(now(), false)
 	}
+	return state, err
 }
 
 // queueUpOrCheck is queueUp at time t, unless the acquire would be refused and a check
-// of the path is due: then it returns that check, and has done nothing.
-func (a *acquisition) queueUpOrCheck(t int64, mayCheck bool) (acquireState, *check, error) {
+// of the path is due: then it reports that, and has done nothing.
+func (a *acquisition) queueUpOrCheck(t int64, mayCheck bool) (state acquireState, check bool, err error) {
 	l := a.lock
 	e := l.lockEntry()
 	defer e.mu.Unlock()
@@ -141,22 +138,18 @@ func (a *acquisition) queueUpOrCheck(t int64, mayCheck bool) (acquireState, *che
 	held := e.heldByLocked(a.caller, a.marks())
 	switch {
 	case l.closed:
-		return nothing, nil, errClosed
+		return nothing, false, errClosed
 	case a.ordered && a.hold.entry != e:
-		return nothing, nil, errMoved
+		return nothing, false, errMoved
 	case e.turn == turnFree:
 		e.takeLocked(a.hold, a.caller)
-		return hasTurn, nil, nil
-	case held || a.mode == trying:
-		if mayCheck && loc.due(t) {
-			if check := loc.checkLocked(); check != nil {
-				return nothing, check, nil
-			}
-		}
-		if held {
-			return nothing, nil, ErrReentrant
-		}
-		return nothing, nil, ErrBusy
+		return hasTurn, false, nil
+	case mayCheck && (held || a.mode == trying) && loc.due(t):
+		return nothing, true, nil
+	case held:
+		return nothing, false, ErrReentrant
+	case a.mode == trying:
+		return nothing, false, ErrBusy
 	}
 	e.enqueueLocked(a.waiter, t)
 	// Behind a goroutine of this process the watch is enough: each time that the lock
@@ -164,7 +157,7 @@ func (a *acquisition) queueUpOrCheck(t int64, mayCheck bool) (acquireState, *che
 	if e.turn != turnTaken && loc.due(t) {
 		loc.checkLocked()
 	}
-	return queued, nil, nil
+	return queued, false, nil
 }
 
 // waitInQueue waits in the queue.
@@ -198,17 +191,26 @@ func (a *acquisition) try(ctx context.Context) (acquireState, error) {
 		return locked, nil
 	}
 	e.fair.yielded(t)
-	heldElsewhere := a.heldElsewhere
-	a.heldElsewhere = false
-	if loc := a.lock.location.Load(); !heldElsewhere && loc.due(t) {
-		switch same, err := loc.checkPath(t); {
-		case err != nil:
-			e.pass()
-			return nothing, err
-		case !same:
-			a.heldElsewhere = true
-			return lost, nil
+	if a.heldElsewhere {
+		a.heldElsewhere = false
+		return a.waitForKernel(ctx, t) // it was checked, and no other file can be there yet
+	}
+	var done <-chan struct{}
+	if a.mode == parking {
+		if a.waiter == nil || !a.waiter.contextRead {
+			a.readContext(ctx, t)
 		}
+		done = a.waiter.done
+	}
+	gone, err := a.lock.awaitCheck(ctx, done, t)
+	switch {
+	case err != nil:
+		e.pass()
+		return nothing, err
+	case gone:
+		// The check moved nothing from under this acquire, which has the turn.
+		a.heldElsewhere = true
+		return lost, nil
 	}
 	return a.waitForKernel(ctx, t)
 }

@@ -24,7 +24,8 @@ type Holds []*Hold
 //
 // The errors are those of Acquire, with the path of the lock that failed. The same lock
 // file twice, by any path, is an ErrReentrant, and so is one whose lock the caller
-// already holds. Both are found before anything is acquired.
+// already holds. Both are found before anything is acquired, unless a lock file is replaced
+// meanwhile.
 //
 // It panics if ctx is nil.
 func AcquireAll(ctx context.Context, locks ...*Lock) (Holds, error) {
@@ -89,7 +90,7 @@ func inOrder(ctx context.Context, locks []*Lock) ([]orderedLock, error) {
 		e, held := inner.heldBy(caller, marks)
 		if held {
 			// Unless the file is lost: then it is a different lock now.
-			if err := inner.checkNow(ctx); err != nil {
+			if _, err := inner.awaitCheck(ctx, ctx.Done(), now()); err != nil {
 				return nil, inner.fail(err)
 			}
 			if e, held = inner.heldBy(caller, marks); held {

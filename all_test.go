@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -220,6 +221,7 @@ func TestAllRefusesBeforeAnythingIsAcquired(t *testing.T) {
 func TestErrorOfThePathCheckOfAll(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		h := e.try(e.l)
+		time.Sleep(pathCheckAge + 1)
 		e.failNext("sameAt", errBroken)
 		if _, err := AcquireAll(t.Context(), e.l); !errors.Is(err, errBroken) {
 			t.Errorf("%v, want %v", err, errBroken)
@@ -350,6 +352,7 @@ func TestAllIsNotRefusedBecauseOfALostFile(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		locks := e.packs(2)
 		h := e.try(locks[0])
+		time.Sleep(pathCheckAge + 1)
 		e.k.replace(locks[0].Path())
 		holds := e.all(locks...)
 		e.release(h)
@@ -358,6 +361,7 @@ func TestAllIsNotRefusedBecauseOfALostFile(t *testing.T) {
 		}
 
 		h = e.try(locks[0])
+		time.Sleep(pathCheckAge + 1)
 		e.k.removeDir(filepath.Dir(locks[0].Path()))
 		if _, err := AcquireAll(t.Context(), locks...); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("%v, want fs.ErrNotExist", err)
@@ -477,4 +481,250 @@ func TestErrorsOfReleasingAllAreJoined(t *testing.T) {
 		synctest.Wait()
 		e.free(locks...)
 	})
+}
+
+// contend has a goroutine hold first, and then wait for second, both until it has the latter.
+func contend(t testing.TB, first, second *Lock) (done chan error) {
+	t.Helper()
+	done = make(chan error, 1)
+	holds := make(chan struct{})
+	go func() {
+		h, err := first.Acquire(t.Context())
+		close(holds)
+		if err != nil {
+			done <- err
+			return
+		}
+		other, err := second.Acquire(t.Context())
+		if err == nil {
+			err = other.Release()
+		}
+		done <- errors.Join(err, h.Release())
+	}()
+	<-holds
+	return done
+}
+
+// One wait may close several cycles. All of them are broken.
+func TestCyclesThatOneWaitCloses(t *testing.T) {
+	for range 30 { // the table of long waits has no order
+		onFake(t, func(t *testing.T, e *engine) {
+			packs := e.packs(2)
+			h := e.try(e.l)
+			bystander := e.acquire(e.l) // its alarm is set before those of the cycles
+			time.Sleep(time.Millisecond)
+			done := make(chan error, 1)
+			go func() {
+				holds, err := AcquireAll(t.Context(), packs...)
+				if err != nil {
+					done <- err
+					return
+				}
+				other, err := e.l.Acquire(t.Context())
+				if err == nil {
+					err = other.Release()
+				}
+				done <- errors.Join(err, holds.Release())
+			}()
+			synctest.Wait()
+			time.Sleep(10 * time.Millisecond)
+			var under []*acquiring
+			for _, l := range packs {
+				under = append(under, e.start(func(ctx context.Context) (*Hold, error) { return l.Acquire(h.Context(ctx)) }))
+			}
+			time.Sleep(5 * deadlockAge)
+			for _, a := range under {
+				a.failed(ErrDeadlock)
+			}
+			e.release(h)
+			e.release(bystander.got())
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// The goroutine of a hold waits elsewhere, and a goroutine under its context closes the cycle.
+func TestCycleBesideTheHoldersOwnWait(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		packs := e.packs(2)
+		elsewhere := e.k.foreigner(t, packs[1].Path())
+		elsewhere.lock(t)
+		marked := make(chan context.Context)
+		first := make(chan error, 1)
+		go func() { // holds e.l, and waits for a pack that no goroutine holds
+			h, err := e.l.Acquire(t.Context())
+			if err != nil {
+				t.Error(err)
+			}
+			marked <- h.Context(t.Context())
+			other, err := packs[1].Acquire(t.Context())
+			if err == nil {
+				err = other.Release()
+			}
+			first <- errors.Join(err, h.Release())
+		}()
+		ctx := <-marked
+		second := contend(t, packs[0], e.l)
+		time.Sleep(time.Millisecond)
+		under := e.start(func(context.Context) (*Hold, error) { return packs[0].Acquire(ctx) })
+		time.Sleep(3 * deadlockAge)
+		under.failed(ErrDeadlock)
+		elsewhere.release()
+		for _, done := range []chan error{first, second} {
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
+// A waiter that was entered in the table of long waits, is granted the turn, finds the file
+// lost and queues at the new one is entered there, too.
+func TestDeadlockAfterALongWaitersOwnMove(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		other := e.open(otherPath)
+		old := e.heldByOtherGoroutine()
+		old.Detach()
+		first := contend(t, other, e.l)
+		time.Sleep(3 * deadlockAge)
+		e.k.replace(fakePath)
+		second := contend(t, e.open(fakePath), other)
+		time.Sleep(2 * deadlockAge)
+		e.release(old)
+		time.Sleep(10 * deadlockAge)
+		if err := <-second; !errors.Is(err, ErrDeadlock) {
+			t.Errorf("%v, want ErrDeadlock", err)
+		}
+		if err := <-first; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A hold is released while a search is on its way back to it. The next holder waits for
+// nothing, so there is no cycle any more.
+func TestCycleThatEndsDuringTheSearch(t *testing.T) {
+	reg, locks := manyPacks(t, 2)
+	a, b := locks[0], locks[1]
+	reg.long.mu.Lock()
+	reg.long.searching = true // no other search
+	reg.long.mu.Unlock()
+	hold, err := a.TryAcquire()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := hold.Context(t.Context())
+	waiting := func(l *Lock, n int) {
+		t.Helper()
+		until(t, "a goroutine to wait", func() bool { return l.Stats().Waiting == n })
+	}
+	next := make(chan *Hold)
+	go func() {
+		h, err := a.Acquire(t.Context())
+		if err != nil {
+			t.Error(err)
+		}
+		next <- h
+	}()
+	waiting(a, 1)
+	second := contend(t, b, a)
+	waiting(a, 2)
+	under := make(chan error, 1)
+	go func() {
+		h, err := b.Acquire(ctx)
+		if err == nil {
+			err = h.Release()
+		}
+		under <- err
+	}()
+	until(t, "the waits to be long", func() bool {
+		reg.long.mu.Lock()
+		defer reg.long.mu.Unlock()
+		return len(reg.long.byOwner) == 3
+	})
+	b.entry().mu.Lock() // where the search waits, having read that a is held by hold
+	all := make(chan bool)
+	go func() { all <- a.entry().breakCycles() }()
+	until(t, "the search to be at the second pack", func() bool {
+		return slices.ContainsFunc(stacks(), func(s string) bool {
+			return strings.Contains(s, "[sync.Mutex.Lock]:") && strings.Contains(s, ").breakCycles")
+		})
+	})
+	release(t, hold)
+	h := <-next
+	b.entry().mu.Unlock()
+	if <-all {
+		t.Error("a cycle that ended was broken")
+	}
+	release(t, h)
+	for _, done := range []chan error{second, under} {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// There is one search at a time. An alarm that goes off meanwhile is set again for soon.
+func TestOneSearchAtATime(t *testing.T) {
+	var l longWaits
+	const t0 = int64(5 * time.Second)
+	if ok, _ := l.beginSearch(t0); !ok {
+		t.Fatal("no search")
+	}
+	if ok, retry := l.beginSearch(t0); ok || retry >= deadlockAge/10 {
+		t.Errorf("a second search: %t, retry in %v", ok, retry)
+	}
+	l.searchEnded(t0)
+	l.budget.paidUntil = t0 + int64(searchWindow)
+	if ok, retry := l.beginSearch(t0); ok || retry != deadlockAge {
+		t.Errorf("a search beyond the budget: %t, retry in %v", ok, retry)
+	}
+}
+
+// Many cycles through one hold are all broken by one search.
+func TestManyCyclesThroughOneHold(t *testing.T) {
+	const n = 200
+	reg, locks := manyPacks(t, n+1)
+	hub := locks[n]
+	hold, err := hub.TryAcquire()
+	if err != nil {
+		t.Fatal(err)
+	}
+	reg.long.mu.Lock()
+	reg.long.searching = true // until all wait
+	reg.long.mu.Unlock()
+	ctx := hold.Context(t.Context())
+	var others []chan error
+	for _, l := range locks[:n] {
+		others = append(others, contend(t, l, hub))
+	}
+	under := make(chan error, n)
+	for _, l := range locks[:n] {
+		go func() {
+			h, err := l.Acquire(ctx)
+			if err == nil {
+				err = h.Release()
+			}
+			under <- err
+		}()
+	}
+	until(t, "all to wait for long", func() bool {
+		reg.long.mu.Lock()
+		defer reg.long.mu.Unlock()
+		return len(reg.long.byOwner) == 2*n
+	})
+	hub.entry().breakCycles()
+	for range n {
+		if err := <-under; !errors.Is(err, ErrDeadlock) {
+			t.Errorf("%v, want ErrDeadlock", err)
+		}
+	}
+	release(t, hold)
+	for _, done := range others {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
 }

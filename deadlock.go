@@ -22,8 +22,11 @@ import (
 // What is found may have changed by then, as the graph is read one entry after the
 // other. A cycle is broken only if it still stands with all of its entries locked.
 //
-// A search follows one chain of waits, which is short. Where chains are long and new
-// waits come all the time, searches get a share of the time and no more.
+// A search follows the waits from one hold and breaks every cycle that it comes by. Mostly
+// that is a short chain. Where chains are long and new waits come all the time, searches
+// get a share of the time and no more. There is one at a time, but each is made by the
+// alarm of an entry and not by one goroutine for all: a goroutine must not wake a waiter
+// in a testing/synctest bubble that it is not part of.
 
 // longWaits is the table of waiters that have waited for deadlockAge: the edges of the
 // wait-for graph, by what they wait on behalf of.
@@ -32,6 +35,8 @@ type longWaits struct {
 	byOwner map[uint64]*longWait
 	byMark  map[*Hold]map[*waiter]*longWait
 	budget  searchBudget
+	// searching is set during a search: there is one at a time.
+	searching bool
 }
 
 // A longWait is a waiter in the table. The waiter may serve another acquire by the time
@@ -87,18 +92,27 @@ func (l *longWaits) of(h *Hold, owner uint64) (waits []*longWait) {
 	return waits
 }
 
-// maySearch reports whether the budget allows a search at time t.
-func (l *longWaits) maySearch(t int64) bool {
+// beginSearch reports whether there may be a search at time t, which searchEnded ends. If
+// not, it returns how long to wait before it is tried again.
+func (l *longWaits) beginSearch(t int64) (ok bool, retry time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.budget.allows(t)
+	switch {
+	case !l.budget.allows(t):
+		return false, deadlockAge
+	case l.searching:
+		return false, deadlockAge / 100
+	}
+	l.searching = true
+	return true, 0
 }
 
-// searched notes that a search began at time t and has just ended.
-func (l *longWaits) searched(t int64) {
+// searchEnded notes that the search that began at time t has ended.
+func (l *longWaits) searchEnded(t int64) {
 	took := time.Duration(now() - t)
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.searching = false
 	l.budget.spend(t, took)
 }
 
@@ -138,7 +152,7 @@ func (b *searchBudget) spend(t int64, took time.Duration) {
 func (e *entry) findDeadlocks() {
 	e.mu.Lock()
 	t := now()
-	again := false
+	young := false
 	for w := range e.queue.all() {
 		switch {
 		case w.long:
@@ -147,40 +161,27 @@ func (e *entry) findDeadlocks() {
 			e.reg.long.add(w)
 			e.findDeadlock = true
 		default:
-			again = true
+			young = true
 		}
 	}
-	find := e.findDeadlock && e.reg.long.maySearch(t)
-	if find {
-		e.findDeadlock = false
+	search, retry := false, deadlockAge
+	if e.findDeadlock {
+		search, retry = e.reg.long.beginSearch(t)
 	}
-	if (again || e.findDeadlock) && e.queue.n > 0 {
-		e.deadlockAlarm.setLocked(e, t, deadlockAge, (*entry).findDeadlocks)
+	if search {
+		e.findDeadlock = false
+		e.mu.Unlock()
+		all := e.breakCycles()
+		e.reg.long.searchEnded(t)
+		e.mu.Lock()
+		// Some waits of a cycle may have ended, but are in the table still.
+		e.findDeadlock = e.findDeadlock || !all
+		retry = deadlockAge
+	}
+	if (young || e.findDeadlock) && e.queue.n > 0 {
+		e.deadlockAlarm.setLocked(e, now(), retry, (*entry).findDeadlocks)
 	}
 	e.mu.Unlock()
-	if find {
-		e.breakCycles()
-		e.reg.long.searched(t)
-	}
-}
-
-// breakCycles breaks every cycle through the hold of e.
-func (e *entry) breakCycles() {
-	for {
-		cycle := e.findCycle()
-		if cycle == nil {
-			return
-		}
-		if !e.reg.breakCycle(cycle) {
-			// One of its waits has just ended, but is in the table still. There may be
-			// other cycles.
-			e.mu.Lock()
-			e.findDeadlock = true
-			e.deadlockAlarm.setLocked(e, now(), deadlockAge, (*entry).findDeadlocks)
-			e.mu.Unlock()
-			return
-		}
-	}
 }
 
 // A waitEdge is a wait for a hold.
@@ -190,36 +191,47 @@ type waitEdge struct {
 	on    *Hold
 }
 
-// findCycle returns the waits of a cycle through the hold of e, nil if there is none.
-func (e *entry) findCycle() []waitEdge {
+// breakCycles breaks the cycles that a search from the hold of e finds. It reports whether
+// each that it found was broken.
+func (e *entry) breakCycles() (all bool) {
+	type step struct {
+		hold *Hold
+		at   int // in path
+	}
+	all = true
 	var path []waitEdge
-	visited := map[*entry]bool{}
-	var visit func(*entry) bool
-	visit = func(from *entry) bool {
+	onPath := make(map[*entry]step)
+	visited := make(map[*entry]bool)
+	var visit func(*entry)
+	visit = func(from *entry) {
 		visited[from] = true
 		from.mu.Lock()
 		h, owner := from.ownedHoldLocked(), from.owner
 		from.mu.Unlock()
 		if h == nil {
-			return false
+			return
 		}
+		onPath[from] = step{h, len(path)}
+		defer delete(onPath, from)
 		for _, w := range e.reg.long.of(h, owner) {
-			to := w.lock.location.Load().entry
+			to := w.lock.entry()
 			to.mu.Lock()
 			on := to.ownedHoldLocked()
 			to.mu.Unlock()
+			if on == nil {
+				continue
+			}
 			path = append(path, waitEdge{w, to, on})
-			if on != nil && (to == e || !visited[to] && visit(to)) {
-				return true
+			if s, ok := onPath[to]; !ok && !visited[to] {
+				visit(to)
+			} else if ok && (s.hold != on || !e.reg.breakCycle(path[s.at:])) {
+				all = false
 			}
 			path = path[:len(path)-1]
 		}
-		return false
 	}
-	if !visit(e) {
-		return nil
-	}
-	return path
+	visit(e)
+	return all
 }
 
 // breakCycle gives ErrDeadlock to the waiter of the cycle that has waited shortest, and

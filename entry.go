@@ -19,8 +19,8 @@ import "sync"
 //	unlocking  The formerly parked thread's: the kernel granted the lock with the
 //	           queue empty, and the thread releases it.
 //
-// The turn is passed on in three ways. Each decides about the queue under mu, so
-// that no waiter queues unseen behind a turn that has become free:
+// The turn is passed on in three ways (and by a move, relocate.go). Each decides about the
+// queue under mu, so that no waiter queues unseen behind a turn that has become free:
 //
 //	giveBackLocked   with the kernel's lock: handed over to the first in the
 //	                 queue while the slice lasts, else unlocked and passed

@@ -3,6 +3,7 @@ package packlock
 import (
 	"context"
 	"errors"
+	"path/filepath"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -638,5 +639,64 @@ func TestSpinsOnceWhereATryIsSlow(t *testing.T) {
 			t.Errorf("tried %d times", n)
 		}
 		e.stats(Stats{Acquired: 1, Cancelled: 1})
+	})
+}
+
+// A context panics while the lock is reoffered: what the acquire has goes on to the next
+// waiter, which verifies it.
+func TestPanicDuringAReofferIsVerified(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		e.heldAfterRival(2 * longHold)
+		e.lockFor(2 * longHold)
+		next := &acquiring{e: e, done: make(chan struct{})}
+		e.beforeNext("try", func() error {
+			go func() {
+				defer close(next.done)
+				next.hold, next.err = e.l.Acquire(t.Context())
+			}()
+			time.Sleep(time.Microsecond)
+			e.k.replaceDir(filepath.Dir(fakePath), filepath.Dir(otherPath))
+			return nil
+		})
+		ctx := &brokenContext{Context: t.Context(), method: "Err", after: 1, misbehave: func() { panic("broken") }}
+		if panicOf(func() { e.l.Acquire(ctx) }) == nil {
+			t.Fatal("no panic")
+		}
+		<-next.done
+		if err := next.hold.Check(); err != nil {
+			t.Error(err)
+		}
+		e.release(next.hold)
+	})
+}
+
+// A rival takes the lock that was reoffered, and then the context panics: the acquire has the
+// turn, and not the lock.
+func TestPanicAfterAReofferThatARivalTook(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		f := e.heldAfterRival(2 * longHold)
+		e.lockFor(2 * longHold)
+		pauses, taken := 0, false
+		next := &acquiring{e: e, done: make(chan struct{})}
+		e.before("pause", func() error {
+			if pauses++; pauses == 2 { // the reoffer
+				taken = f.tryLock()
+				go func() {
+					defer close(next.done)
+					next.hold, next.err = e.l.Acquire(t.Context())
+				}()
+			}
+			return nil
+		})
+		ctx := &brokenContext{Context: t.Context(), method: "Err", after: 2, misbehave: func() { panic("broken") }}
+		if panicOf(func() { e.l.Acquire(ctx) }) == nil || !taken {
+			t.Fatal("no panic, or the rival did not take the lock")
+		}
+		e.k.setHook(nil)
+		time.Sleep(time.Second)
+		next.waits()
+		f.release()
+		<-next.done
+		e.release(next.hold)
 	})
 }

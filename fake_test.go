@@ -132,7 +132,7 @@ func (f *fakeFile) regular() bool { return !strings.HasSuffix(f.path, ".dir") }
 func (f *fakeFile) remote() bool {
 	f.k.mu.Lock()
 	defer f.k.mu.Unlock()
-	return f.k.remote
+	return f.k.remote && f.path != fakeLocalPath
 }
 
 // serverStillGrants returns false for a lock that the server has dropped.
@@ -446,6 +446,9 @@ func (f foreigner) lock(t testing.TB) {
 var (
 	fakePath  = fakeAbs("/pack/.grex-lock")
 	otherPath = fakeAbs("/other/.grex-lock")
+
+	// fakeLocalPath is on a local file system even if the fake kernel is remote.
+	fakeLocalPath = fakeAbs("/local/.grex-lock")
 )
 
 func fakeAbs(path string) string {

@@ -55,7 +55,7 @@ func (h *Hold) Path() string { h.opened(); return h.lock.path }
 // Context returns ctx, marked as running under this hold. While the hold is live, an
 // Acquire of the same lock with it, or with a context that descends from it, fails with
 // ErrReentrant on any goroutine. An Acquire of a different lock with it waits on behalf of
-// the hold, which counts for ErrDeadlock.
+// the hold, unless that is detached, which counts for ErrDeadlock.
 func (h *Hold) Context(ctx context.Context) context.Context {
 	if !h.live() {
 		return ctx // nothing to mark

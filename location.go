@@ -4,13 +4,16 @@ import (
 	"context"
 	"math"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 )
 
 // A location is one of the paths to an entry's file, as it is opened with certain options.
-// It is what all Locks of that path with these options have in common: they move to a
-// different file together, and one check of the path counts for all of them.
+// It is what all Locks of that path with these options have in common, as far as they use
+// this entry: they move to a different file together, and one check of the path counts for
+// all of them. While a Lock of the path still uses a lost file and a newer Lock the new
+// one, these are two locations.
 type location struct {
 	path    string
 	options options
@@ -30,13 +33,50 @@ type location struct {
 // holds up that goroutine, and no acquire that can be cancelled.
 type check struct {
 	done chan struct{} // closed at its end
-	err  error         // set before
+	lost bool          // set before: the file is not at the path
+	err  error
 }
 
-// maxChecks bounds the threads of this process that hang in path checks, each of a
-// different path. Beyond it, no path is checked for waiters: a server that
-// does not answer would get nothing but more threads.
-const maxChecks = 128
+// maxChecks bounds the threads of this process that hang in such checks for one network
+// file system, each of a different location. Beyond it, no path on that file system is
+// checked for waiters: a server that does not answer would get nothing but more threads.
+const maxChecks = 64
+
+// checkCap counts the checks under way by network file system.
+type checkCap struct {
+	mu sync.Mutex // guards the following; locked after an entry's mu
+	n  map[uint64]int
+}
+
+// take reports whether there is room for one more check of f, and counts it.
+func (c *checkCap) take(f file) bool {
+	if !f.remote() {
+		return true
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	volume := f.id().volume
+	if c.n[volume] >= maxChecks {
+		return false
+	}
+	if c.n == nil {
+		c.n = make(map[uint64]int)
+	}
+	c.n[volume]++
+	return true
+}
+
+func (c *checkCap) give(f file) {
+	if !f.remote() {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	volume := f.id().volume
+	if c.n[volume]--; c.n[volume] == 0 {
+		delete(c.n, volume)
+	}
+}
 
 // locationLocked returns the location of path and options, which led to the file of e at
 // time t.
@@ -78,62 +118,78 @@ func (loc *location) leaveLocked(l *lock) {
 	}
 }
 
+// isUsed reports whether there are open Locks at the location.
+func (loc *location) isUsed() bool {
+	loc.entry.mu.Lock()
+	defer loc.entry.mu.Unlock()
+	return len(loc.locks) > 0 && slices.Contains(loc.entry.locations, loc)
+}
+
 // checkLocked returns the check of the path that is under way, and begins one if there
 // is none. It returns nil if too many others hang.
 func (loc *location) checkLocked() *check {
-	checks := &loc.entry.reg.checks
-	if loc.check == nil && checks.take() {
+	e := loc.entry
+	if loc.check == nil && e.reg.checks.take(e.file) {
 		c := &check{done: make(chan struct{})}
 		loc.check = c
 		go func() {
-			c.err = loc.checkAndMove()
-			checks.give()
-			loc.entry.mu.Lock()
+			c.lost, c.err = loc.checkAndMove()
+			e.reg.checks.give(e.file)
+			e.mu.Lock()
 			loc.check = nil
-			loc.entry.mu.Unlock()
+			e.mu.Unlock()
 			close(c.done)
 		}()
 	}
 	return loc.check
 }
 
-// await waits for the end of the check of a path of l, and returns its error. It returns
-// ErrCancelled if the context ends first, whose channel done is.
-func (c *check) await(ctx context.Context, done <-chan struct{}, l *lock) error {
-	// What the check moved happened before the receive from c.done. A context that
-	// ends at the same time is left to the caller, which goes on only to be refused.
-	select {
-	case <-c.done:
-		return c.err
-	case <-done:
-		l.entry().counts.cancelled.Add(1)
-		return cancelled(ctx)
+// awaitCheck has the path of l checked if that is due at time t, and waits for the result:
+// whether the file was lost. It returns an error when the check failed, when the context
+// ends first, whose channel done is, or when l is closed first.
+func (l *lock) awaitCheck(ctx context.Context, done <-chan struct{}, t int64) (lost bool, err error) {
+	// Two checks at most: one that was under way already may be too old.
+	for range 2 {
+		e := l.lockEntry()
+		var c *check
+		if loc := l.location.Load(); !l.closed && loc.due(t) {
+			c = loc.checkLocked()
+		}
+		if c != nil && l.closing == nil {
+			l.closing = make(chan struct{})
+		}
+		closing := l.closing
+		e.mu.Unlock()
+		if c == nil {
+			break
+		}
+		// What the check moved happened before the receive from c.done. If the context
+		// ends at the same time, the acquire finds that out in its next step.
+		select {
+		case <-c.done:
+		case <-closing:
+			return false, errClosed
+		case <-done:
+			l.entry().counts.cancelled.Add(1)
+			return false, cancelled(ctx)
+		}
+		if lost, err = c.lost, c.err; lost || err != nil {
+			break
+		}
+		t = now()
 	}
-}
-
-// checkNow waits for a check of the path of l, unless too many others hang.
-func (l *lock) checkNow(ctx context.Context) error {
-	done := ctx.Done()
-	e := l.lockEntry()
-	var c *check
-	if !l.closed {
-		c = l.location.Load().checkLocked()
-	}
-	e.mu.Unlock()
-	if c == nil {
-		return nil
-	}
-	return c.await(ctx, done, l)
+	return lost, err
 }
 
 // checkAndMove checks the path and, if the file is lost, moves to the one that is at
 // the path now, with all Locks of the path and their waiters.
-func (loc *location) checkAndMove() error {
+func (loc *location) checkAndMove() (lost bool, err error) {
 	same, err := loc.checkPath(now())
-	if !same && err == nil {
-		_, _, err = loc.entry.reg.relocate(loc, nil)
+	if same || err != nil {
+		return false, err
 	}
-	return err
+	_, _, err = loc.entry.reg.relocate(loc, nil)
+	return true, err
 }
 
 // checkPath reports whether the path leads to the entry's file. Time t is before the
@@ -169,8 +225,8 @@ type pathCheck struct {
 	// goroutine that checks writes it.
 	checkedAt atomic.Int64
 
-	// ctime is the file's change time when that was last read, and ctimeSince when it
-	// was first read with this value. Both are owned by the entry's turn.
+	// ctime is the file's change time when that was last noted, and ctimeSince when it
+	// was first noted with this value. Both are owned by the entry's turn.
 	ctime, ctimeSince int64
 }
 
@@ -195,7 +251,7 @@ func (c *pathCheck) vouches(ctime int64) bool {
 	return ctime != noCtime && ctime == c.ctime && settled >= ctimeTick
 }
 
-// noteCtime notes the change time, read at or after time t.
+// noteCtime notes the change time, read at or before time t.
 func (c *pathCheck) noteCtime(ctime, t int64) {
 	if ctime != c.ctime || inBubble(t) != inBubble(c.ctimeSince) {
 		c.ctime, c.ctimeSince = ctime, t

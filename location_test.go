@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"sync"
 	"testing"
@@ -251,10 +252,14 @@ func TestCancelWhileACheckHangs(t *testing.T) {
 	}
 }
 
-// At most maxChecks path checks hang, over all paths. Beyond that, paths are not checked, and
-// nothing else changes.
+// At most maxChecks path checks hang on a network file system, over all paths. Beyond that,
+// its paths are not checked, and nothing else changes. Those of other file systems are.
 func TestChecksThatHangAreBounded(t *testing.T) {
-	onFake(t, func(t *testing.T, e *engine) {
+	onRemote(t, func(t *testing.T, e *engine) {
+		local := e.open(fakeLocalPath)
+		elsewhere := e.k.foreigner(t, fakeLocalPath)
+		elsewhere.lock(t)
+		waits := e.acquire(local)
 		var line []*acquiring
 		var others []foreigner
 		var locks []*Lock
@@ -266,21 +271,47 @@ func TestChecksThatHangAreBounded(t *testing.T) {
 			locks, others = append(locks, l), append(others, f)
 			line = append(line, e.acquire(l))
 		}
-		before := e.k.called("sameAt")
-		goOn := e.holdUp("sameAt")
+		answer := make(chan struct{})
+		remoteChecks := 0
+		e.k.setHook(func(call, path string) error {
+			if call == "sameAt" && path != fakeLocalPath {
+				e.k.mu.Lock()
+				remoteChecks++
+				e.k.mu.Unlock()
+				<-answer
+			}
+			return nil
+		})
+		goOn := func() { close(answer) }
+		checked := func(want int) {
+			t.Helper()
+			e.k.mu.Lock()
+			defer e.k.mu.Unlock()
+			if remoteChecks != want {
+				t.Errorf("%d checks, want %d", remoteChecks, want)
+			}
+		}
 		time.Sleep(time.Minute + watchInterval/2)
-		e.called("sameAt", before+maxChecks)
+		checked(maxChecks)
+		e.k.replace(fakeLocalPath)
+		time.Sleep(watchInterval)
+		e.release(waits.got()) // that of the local file has moved
+		elsewhere.release()
 		for i, l := range locks { // one of them is not checked
 			if loc := l.location.Load(); loc.check == nil {
 				checkTry(t, locks[i], ErrBusy)
 				break
 			}
 		}
-		e.k.setHook(nil)
 		goOn()
 		synctest.Wait()
 		time.Sleep(watchInterval)
-		e.called("sameAt", before+maxChecks+len(locks)) // every path is checked again
+		synctest.Wait()
+		checked(maxChecks + len(locks)) // every path is checked again
+		if n := len(e.reg.checks.n); n != 0 {
+			t.Errorf("checks of %d file systems are counted", n)
+		}
+		e.k.setHook(nil)
 		for i, f := range others {
 			f.release()
 			e.release(line[i].got())
@@ -429,5 +460,176 @@ func TestFileThatComesBackCountsAsChecked(t *testing.T) {
 		if s := e.l.Stats(); s.Reopened != 0 {
 			t.Errorf("%+v", s)
 		}
+	})
+}
+
+// An acquire that has the turn leaves path checks to a goroutine of their own, too: a server
+// that does not answer holds up no cancelled acquire, and few threads.
+func TestChecksOfTheTurnsOwnersAreBounded(t *testing.T) {
+	onRemote(t, func(t *testing.T, e *engine) {
+		var line []*acquiring
+		var others []foreigner
+		for i := range 4 * maxChecks {
+			path := fakeAbs(fmt.Sprintf("/packs/%d", i))
+			e.open(path)
+			f := e.k.foreigner(t, path)
+			f.lock(t)
+			others = append(others, f)
+		}
+		time.Sleep(pathCheckAge + 1)
+		before := e.k.called("sameAt")
+		goOn := e.holdUp("sameAt")
+		for _, l := range e.opened[1:] {
+			line = append(line, e.acquire(l))
+		}
+		e.called("sameAt", before+maxChecks)
+		for _, a := range line {
+			a.givesUp()
+		}
+		e.k.setHook(nil)
+		goOn()
+		synctest.Wait()
+		for _, f := range others {
+			f.release()
+		}
+		synctest.Wait()
+	})
+}
+
+// AcquireAll of a lock that the caller holds does not rely on a check that began before the
+// file was lost.
+func TestAllTrustsNoOldCheck(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		h := e.try(e.l)
+		time.Sleep(pathCheckAge + 1)
+		// A check that the watch began has its result, and has not ended.
+		entry := e.l.entry()
+		old := &check{done: make(chan struct{})}
+		entry.mu.Lock()
+		e.l.location.Load().check = old
+		entry.mu.Unlock()
+		e.k.replace(fakePath)
+		time.AfterFunc(time.Minute, func() {
+			entry.mu.Lock()
+			e.opened[0].location.Load().check = nil
+			entry.mu.Unlock()
+			close(old.done)
+		})
+		holds := e.all(e.l)
+		e.release(h)
+		if err := holds.Release(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// Close ends an acquire that waits for a path check, and a check that is under way then
+// creates no lock file.
+func TestCloseWhileACheckHangs(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		h := e.try(e.l)
+		h.Detach()
+		time.Sleep(pathCheckAge + 1)
+		goOn := e.holdUp("sameAt")
+		a := e.start(func(ctx context.Context) (*Hold, error) { return e.l.Acquire(h.Context(ctx)) })
+		a.waits()
+		e.close(e.l)
+		a.failed(fs.ErrClosed)
+		e.k.unlink(fakePath)
+		e.k.setHook(nil)
+		goOn()
+		synctest.Wait()
+		if e.k.inode(fakePath) != nil {
+			t.Error("the lock file was created after Close")
+		}
+		e.release(h)
+	})
+}
+
+// The process may be stopped between the clock and the stat. A change time is as old as when
+// it was read, and not older.
+func TestChangeTimeIsAsOldAsItsReading(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		time.Sleep(time.Second)
+		e.beforeNext("stat", func() error {
+			time.Sleep(50 * time.Millisecond)
+			e.k.rename(fakePath, otherPath) // and back: a tick begins
+			e.k.rename(otherPath, fakePath)
+			return nil
+		})
+		e.release(e.try(e.l))
+		e.release(e.try(e.l)) // a check, in the same tick
+		old := e.k.inode(fakePath)
+		e.k.rename(fakePath, otherPath) // in the same tick
+		e.k.mu.Lock()
+		old.changed--
+		e.k.mu.Unlock()
+		h := e.try(e.open(fakePath))
+		checkTry(t, e.l, ErrBusy)
+		e.release(h)
+	})
+}
+
+// Every bubble of testing/synctest starts at the same time. An alarm that was left set in one
+// is replaced in the next.
+func TestAlarmsOfABubbleAreReplacedInTheNext(t *testing.T) {
+	k := newFakeKernel()
+	l, err := newRegistry(k).openFile(fakePath)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeLock(t, l)
+	for _, lost := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			h, err := l.TryAcquire()
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := make(chan *Hold)
+			go func() {
+				h, err := l.Acquire(t.Context())
+				if err != nil {
+					t.Error(err)
+				}
+				got <- h
+			}()
+			synctest.Wait()
+			if lost {
+				k.replace(fakePath)
+				time.Sleep(watchInterval)
+			} else {
+				release(t, h)
+			}
+			select {
+			case next := <-got:
+				release(t, next)
+			case <-time.After(time.Nanosecond):
+				t.Error("the waiter of a lost file was not moved")
+				release(t, h)
+				release(t, <-got)
+				return
+			}
+			if lost {
+				release(t, h)
+			}
+		})
+	}
+}
+
+// An acquire whose Lock is closed while it moves to a new file fails, though the other Locks
+// of the path move.
+func TestClosedWhileItMoves(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		e.open(fakePath)
+		e.k.replace(fakePath)
+		h := e.try(e.open(fakePath))
+		h.Detach()
+		goOn := e.holdUp("open")
+		a := e.acquire(e.l)
+		e.close(e.l)
+		e.k.setHook(nil)
+		goOn()
+		a.failed(fs.ErrClosed)
+		e.release(h)
 	})
 }

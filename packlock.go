@@ -33,11 +33,13 @@
 // # Testing with synctest
 //
 // A Lock may be used in a testing/synctest bubble if it was opened there, or if only
-// goroutines of that bubble use it while the bubble lasts. If goroutines inside and
-// outside of a bubble wait for one file at the same time, the program ends, because a
-// channel of a bubble must not be used outside of it. Waiting for another process is
-// not durably blocking. Meanwhile the bubble's time stands still, and its deadlines do
-// not expire.
+// goroutines of that bubble use it while the bubble lasts. Do not use it in a second
+// bubble, whose clock starts at the same time as that of the first. If goroutines inside
+// and outside of a bubble wait for one file at the same time, the program ends, because a
+// channel of a bubble must not be used outside of it. The same happens if an orphaned
+// wait from outside is left when the first goroutine of the bubble waits. Waiting for
+// another process is not durably blocking. Meanwhile the bubble's time stands still, and
+// its deadlines do not expire.
 //
 // # Errors
 //
@@ -139,8 +141,9 @@ type lock struct {
 	location atomic.Pointer[location]
 
 	// Guarded by the mu of the location's entry.
-	index  int // in the location's locks
-	closed bool
+	index   int // in the location's locks
+	closed  bool
+	closing chan struct{} // made by a waiter for a check, and closed by Close
 }
 
 // opened returns what is behind a Lock that was opened.
@@ -192,8 +195,8 @@ func (l *Lock) Path() string { return l.opened().path }
 //   - fs.ErrClosed when the Lock is closed, before or while it waits.
 //
 // If the lock file was deleted, replaced or renamed, Acquire continues with the file
-// that is at the path now. While it waits, it notices that within a second on local file
-// systems. Network file systems may take longer: see docs/machines.md.
+// that is at the path now. While it waits, it notices that within a second or two on local
+// file systems. Network file systems may take longer: see docs/machines.md.
 //
 // The end of ctx does not interrupt system calls that do not wait for the lock. They may
 // take long on a slow file system, or while another process has a lease on the file,

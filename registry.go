@@ -18,12 +18,12 @@ var process = newRegistry(osKernel{})
 // of the open file and not by its path, so that all Locks of a file, by any path,
 // meet at the same entry.
 //
-// Lock order: registry.mu, then entry.mu, then longWaits.mu; two entries at once only
-// under registry.mu.
+// Lock order: registry.mu, then entry.mu, then longWaits.mu or checkCap.mu; two entries at
+// once only under registry.mu.
 type registry struct {
 	kernel  kernel
 	threads threadCap // parked in the kernel
-	checks  threadCap // in path checks
+	checks  checkCap
 	waiters sync.Pool // of *waiter, none of them queued
 	long    longWaits
 
@@ -34,11 +34,9 @@ type registry struct {
 }
 
 func newRegistry(k kernel) *registry {
-	limit := &threadLimit{kernel: k}
 	r := &registry{
 		kernel:  k,
-		threads: threadCap{max: maxParked, limit: limit},
-		checks:  threadCap{max: maxChecks, limit: limit},
+		threads: threadCap{max: maxParked, limit: &threadLimit{kernel: k}},
 		entries: make(map[fileID]*entry),
 	}
 	r.waiters.New = func() any { return new(waiter) }
@@ -215,6 +213,9 @@ func (l *lock) close() error {
 		return &fs.PathError{Op: "close", Path: l.path, Err: errClosed}
 	}
 	l.closed = true
+	if l.closing != nil {
+		close(l.closing)
+	}
 	l.location.Load().leaveLocked(l)
 	turnedAway := e.queue.removeFunc(func(w *waiter) bool { return w.lock == l })
 	e.stopPollerLocked()

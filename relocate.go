@@ -15,10 +15,9 @@ import (
 // of the path and their waiters. These check the path:
 //
 //   - an acquire that got the kernel's lock, before it returns the hold (verify);
-//   - an acquire that finds the lock held by another process (try);
-//   - a check on a goroutine of its own (location.go), for an acquire that would be
-//     refused or that queues behind another process, and once in watchInterval for all
-//     waiters (watch.go).
+//   - a check on a goroutine of its own (location.go), for an acquire that finds the lock
+//     held by another process, queues behind one or would be refused, and once in
+//     watchInterval for all waiters (watch.go).
 //
 // A thread that is parked on the lost file stays there, and drains.
 
@@ -82,7 +81,7 @@ func (e *entry) verify(loc *location, handedOver, waited bool) (bool, error) {
 	// changes for other reasons, too. The check confirms what the file said before it.
 	same, err := loc.checkPath(t)
 	if same && err == nil {
-		loc.noteCtime(ctime, t)
+		loc.noteCtime(ctime, now())
 	}
 	return same, err
 }
@@ -160,13 +159,15 @@ func (a *acquisition) awaitDeletion(ctx context.Context) (acquireState, error) {
 // acquire whose caller holds the lock of the new file already gets ErrReentrant.
 //
 // Or a is nil, and any goroutine may have the turn of loc.entry. Then nothing is moved
-// from under an acquire that is under way: it checks for itself, and goes first.
+// from under an acquire that is under way: it checks for itself, and goes first. (One that
+// waits in the kernel on its own thread follows when the kernel answers.)
 //
 // If to is nil without an error, nothing was moved.
 func (r *registry) relocate(loc *location, a *acquisition) (to *entry, turn bool, err error) {
 	from := loc.entry
-	if a != nil && a.entry != from {
-		return nil, false, nil // its Lock has moved already
+	switch {
+	case a == nil && !loc.isUsed(), a != nil && a.entry != from:
+		return nil, false, nil // the Locks are closed, or have moved already
 	}
 	t := now()
 	f, err := r.kernel.open(loc.path, loc.options)

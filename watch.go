@@ -4,8 +4,9 @@ import "time"
 
 // A watch serves the waiters in an entry's queue with two alarms, each set while there is
 // something to do: one checks the paths (location.go), the other searches for deadlocks
-// (deadlock.go). Both are set by the first waiter that needs them. An alarm
-// that goes off is set again at most once, at the end, so that none pile up when the
+// (deadlock.go). Both are set by the first waiter that needs them. An alarm that goes off
+// is set again once at most, and its work never waits: a path check has a goroutine of its
+// own, one a location, and there is one search at a time. So nothing piles up when the
 // process is stopped or overloaded.
 
 const (
@@ -32,7 +33,9 @@ type alarm struct {
 func (a *alarm) setLocked(e *entry, t int64, interval time.Duration, ring func(*entry)) {
 	// The timer of an alarm that was set in a testing/synctest bubble never fires after
 	// the bubble's end. Such an alarm is overdue, or due in a future that is too far.
-	if until := time.Duration(a.due - t); a.isSet && -interval < until && until <= interval {
+	// In the next bubble it looks as good as new, so the first waiter there replaces it.
+	first := inBubble(t) && e.queue.n == 1
+	if until := time.Duration(a.due - t); a.isSet && !first && -interval < until && until <= interval {
 		return
 	}
 	a.set++
