@@ -66,10 +66,8 @@ package packlock
 //	relocate.go   when the path is checked; moving to the file that is there now
 //	watch.go      the alarms of an entry with waiters
 //	deadlock.go   goroutines that wait for each other in a cycle
-//	options.go    Option: how a lock file is opened
-//	registry.go   the process-wide table, file identity -> entry; opening and closing
-//	stats.go      Stats and its counters
-//	holders.go    Process; how Holders finds them
+//	registry.go   the process-wide table, file identity -> entry; opening and closing; Option
+//	stats.go      Stats and its counters; Process, and how Holders finds them
 //	errors.go     how errors are made
 //	kernel.go     the seam to the operating system
 //	lock_unix.go, lock_windows.go, lock_other.go   the three that stand behind it;
