@@ -138,6 +138,7 @@ var schedules = []struct {
 	{"lost during a try", [][3]byte{{doOpen}, {doSlow}, {doAcquire}, {doAcquire, 4}, {doFiles, fileUnlink}, {doSleep, 6}, {doGoOn}, {doRelease}, {doRelease}}},
 	{"lost during a path check", [][3]byte{{doOpen}, {doForeign}, {doAcquire}, {doSleep, 4}, {doSlow, 5}, {doAcquire, 4}, {doFiles, fileReplace}, {doGoOn}, {doRelease}, {doForeign}, {doForeign}, {doFiles, fileReplace}, {doSlow, 6}, {doSleep, 4}, {doAcquire, 8}, {doClose}, {doGoOn}}},
 	{"lost during a path check of its holder", [][3]byte{{doOpen}, {doAcquire}, {doSleep, 6}, {doSlow, 5}, {doFiles, fileUnlink}, {doAcquire}, {doAcquire, 8}, {doGoOn}, {doRelease}, {doRelease}, {doRelease}}},
+	{"lost when the check for a waiter fails", [][3]byte{{doOpen}, {doForeign}, {doAcquire}, {doFail, 5}, {doFiles, fileReplace}, {doSleep, 4}, {doAcquire, 4}, {doBlocking, 8}, {doSleep, 6}, {doRelease}, {doRelease}, {doRelease}, {doForeign}}},
 	{"lost when path checks fail", [][3]byte{{doOpen}, {doForeign}, {doAcquire}, {doFail, 5}, {doFiles, fileUnlink}, {doSleep, 6}, {doRelease}, {doForeign}, {doForeign}, {doAcquire}, {doFail, 6}, {doFiles, fileUnlink}, {doTry, 4}, {doSleep, 4}, {doTry, 4}, {doRelease}}},
 	{"lost, and back again under waiters", [][3]byte{{doOpen}, {doTry}, {doRelease}, {doForeign}, {doAcquire}, {doFiles, fileRename}, {doSleep, 4}, {doAcquire, 4}, {doRelease}, {doRelease}, {doFiles, fileRename, 1}, {doFiles, fileRename, 2}, {doSleep, 4}, {doTry}, {doAcquire, 4}, {doForeign}, {doRelease}, {doRelease}}},
 	{"held by the caller, and lost", [][3]byte{{doOpen}, {doTry}, {doAcquire, 4, ctxMarked}, {doFiles, fileReplace}, {doTry}, {doSleep, 4}, {doTry}, {doTry}, {doAcquire}, {doAcquire, 8, ctxTwice}, {doRelease}, {doRelease}, {doTry}, {doFiles, fileReplace}, {doSleep, 4}, {doAcquire}, {doRelease}, {doRelease}}},
@@ -640,7 +641,8 @@ func (w *world) checkWait(a *fuzzAcquire) {
 	if e == nil || !w.lost(e, a.lock.path) {
 		return
 	}
-	if a.mustCheck && !a.slow && w.changed[a.lock.path].Before(a.arrived) {
+	checked := w.watchDelayedAt.Before(a.arrived) // or its check failed, and the watch makes the next one
+	if a.mustCheck && !a.slow && checked && w.changed[a.lock.path].Before(a.arrived) {
 		w.fail("%s: waits for a file that was lost when it arrived", a.what)
 	}
 	if a.mode == blocking && e != a.arrival && a.requeuedAt.IsZero() {
