@@ -73,6 +73,10 @@
 #ifndef TRIES
 #define TRIES	0	/* 1: TryAcquire */
 #endif
+#ifndef SLOWCHECKS
+#define SLOWCHECKS	0	/* 1: between what a check finds and its end, other goroutines
+			   may take steps, and come to wait for it */
+#endif
 #ifndef BLOCKS
 #define BLOCKS	0	/* 1: AcquireBlocking */
 #endif
@@ -84,7 +88,7 @@
 			   process 0 has a Lock of its own, which stays open */
 #endif
 #ifndef DRAINS
-#define DRAINS	0	/* 1: WaitDrained */
+#define DRAINS	0	/* 1: WaitDrained of the Lock of process 0; 2: of the second one */
 #endif
 #ifndef ERRORS
 #define ERRORS	0	/* how many kernel calls fail */
@@ -164,6 +168,7 @@
 
 /* A process has one Lock, 0 or 1, and may have a second one, 2 or 3. */
 #define LOCKS		4
+#define DRAINED		(DRAINS > 1 -> 2 : 0)	/* the Lock of WaitDrained */
 #define SECOND(l)	(((l) == 2 && (CLOSES > 1 || PATHS > 1 || ALL)) || ((l) == 3 && ALL))
 #define PATH(l)		((PATHS > 1 || ALL) && (l) > 1)
 #if ALL
@@ -204,11 +209,9 @@ bool closed[LOCKS];
 byte hentry[GOROUTINES];	/* hold.entry of the hold in the making, or live */
 chan ready[GOROUTINES] = [1] of { mtype:AcquireState };
 byte awaited[GOROUTINES];	/* 1 + the entry whose check the goroutine waits for, or 0 */
-#if ALL
-byte lockOf[GOROUTINES];	/* the Lock that the goroutine acquires, or acquired last */
+byte lockOf[GOROUTINES];	/* with ALL: the Lock that the goroutine acquires, or acquired last */
 byte place[GOROUTINES];		/* 1 + the entry of path 0 when AcquireAll put the files in
-				   order, or 0: an Acquire */
-#endif
+				   order, or 0: it calls Acquire */
 
 /* What only the properties read. */
 #define THREAD	255
@@ -450,11 +453,7 @@ inline park(e, g) {
 #define ACQUIRING(e)	(turn[e] == turnTaken && (hold[e] == 0 || !returned[e]))
 
 /* ORDERED: the acquire of goroutine g must not go on with a different entry. */
-#if ALL
-#define ORDERED(g)	(place[g] != 0 && !MUT_OUT_OF_ORDER)
-#else
-#define ORDERED(g)	false
-#endif
+#define ORDERED(g)	(ALL && place[g] != 0 && !MUT_OUT_OF_ORDER)
 
 /* turnAway ends the waits in the queue of e of those x for which match holds. */
 inline turnAway(e, match) {
@@ -581,21 +580,16 @@ inline goes(g) {
 
 #define CTXENDS(g)	(CANCELS && mode == parking && !(PATIENT && (g) == 0))
 
-#if ALL
-/* AcquireAll puts the Locks of the process of g in order, and goes on to the second. FIRST is
-   the entry of the first when it is held. */
+/* FIRST is the entry of the first file of AcquireAll, while the acquire is for the
+   second. */
 #define PLACE0(g)	(place[g] - 1)
 #define FIRST(g)	(PATH(LOCK(g)) -> PLACE0(g) : ENTRY(PROC(g), 1))
-
-#define HASFIRST(g, e)	(first && (e) == FIRST(g))
+#define HASFIRST(g, e)	(ALL && first && (e) == FIRST(g))
 
 inline inOrder(g) {
 	place[g] = 1 + lentry[PROC(g)];
 	lockOf[g] = PROC(g) + 2 * (FILE(lentry[PROC(g)]) > 1)
 }
-#else
-#define HASFIRST(g, e)	false
-#endif
 
 /*
  * acquire, and then Release. The ways out are
@@ -613,31 +607,25 @@ proctype goroutine(byte g) {
 	bool waited;	/* in the queue */
 	bool onThread;	/* or on its own thread; acquisition.waited is both */
 	bool ok, err;
-#if ALL
 	bool moved;	/* errMoved: AcquireAll starts again */
 	bool first;	/* AcquireAll holds the first file */
-#endif
 
 end:	do
 	:: FAIR && !stopping	/* or it would have to begin, to be fair */
 	:: atomic {
 		!stopping;
 		if
-		:: ALL != 1 -> mode = parking
+		:: ALL != 1 -> mode = parking; lockOf[g] = PROC(g) * (ALL > 0)
 		:: TRIES && !(PATIENT && g == 0) -> mode = trying
 		:: BLOCKS && !(PATIENT && g == 0) -> mode = blocking
-#if ALL
-		:: mode = parking; inOrder(g)
-#endif
+		:: ALL -> mode = parking; inOrder(g)
 		fi;
 
 arrive:		/* arrive, queueUp */
 		e = lentry[LOCK(g)];
 		if
 		:: closed[LOCK(g)] -> goto done
-#if ALL
 		:: ORDERED(g) && !PATH(LOCK(g)) && PLACE0(g) != e -> moved = true; goto done
-#endif
 		:: else
 		fi;
 		must(opened[e]);
@@ -665,8 +653,8 @@ arrive:		/* arrive, queueUp */
 		:: turn[e] != turnFree && mode != trying ->
 			comes(g);
 			enqueueLocked(e, g);
-			if
-			:: MAYLOSE(e) && PATH(LOCK(g)) == 0 && turn[e] != turnTaken -> checking[e] = true
+			if	/* checkLocked, if a check is due; one that finds the file is no step */
+			:: LOST(PATH(LOCK(g)), e) && turn[e] != turnTaken -> checking[e] = true
 			:: skip
 			fi;
 			queues(g);
@@ -696,11 +684,7 @@ arrive:		/* arrive, queueUp */
 			fi;
 			must(!queue[e]??[eval(g)]);
 			if
-			:: state == nothing ->
-#if ALL
-				moved = true;
-#endif
-				goto done
+			:: state == nothing -> moved = ORDERED(g); goto done
 			:: state != nothing -> must(whose[e] == g + 1)
 			:: state != nothing && CTXENDS(g) ->
 				/* giveBack: the end of the context wins */
@@ -797,9 +781,7 @@ arrive:		/* arrive, queueUp */
 				retire(e);
 				e = to;
 				to = 0;
-#if ALL
 				moved = ORDERED(g);
-#endif
 				if
 				:: state == nothing -> goto done
 				:: state == hasTurn && ORDERED(g) -> goto passOn
@@ -821,25 +803,19 @@ arrive:		/* arrive, queueUp */
 		held[FILE(e)]++;
 		assert(held[FILE(e)] == 1);	/* exclusion */
 		state = 0; to = 0; waited = false; onThread = false; ok = false;
-#if ALL
-		place[g] = (place[g] && !PATH(LOCK(g)) -> e + 1 : place[g]);
 		if
-		:: place[g] && !first -> first = true; lockOf[g] = 2 * !PATH(LOCK(g)) + PROC(g)
+		:: ALL && place[g] && !first ->
+			first = true;
+			place[g] = (PATH(LOCK(g)) -> place[g] : e + 1);	/* MUT_OUT_OF_ORDER */
+			lockOf[g] = 2 * !PATH(LOCK(g)) + PROC(g)
 		:: else -> stage[g] = holds
 		fi
-#else
-		stage[g] = holds
-#endif
 	   }
-#if ALL
-	   if
-	   :: stage[g] == waits -> goto second
-	   :: stage[g] == holds
-	   fi;
-#endif
 	   do
+	   :: ALL && stage[g] == waits -> goto second
 	   :: HANGS > 1 && !(PATIENT && g == 0) && LOST(PATH(LOCK(g)), e) && !stopping
 	   :: atomic {
+		stage[g] == holds ->
 		must(hold[e] == g + 1 && owner[FILE(e)] == e + 1);
 		held[FILE(e)]--;
 		stage[g] = idle;
@@ -847,9 +823,7 @@ arrive:		/* arrive, queueUp */
 	      }
 	   od;
 
-#if ALL
-second:	   atomic { goto arrive }
-#endif
+second:	   atomic { goto arrive };
 
 mutation:  skip;
 	   atomic { unlock(e, g + 1); goto done }
@@ -879,27 +853,25 @@ done:	   atomic {
 		state = 0; e = 0; to = 0; d = 0; checks = 0;
 		waited = false; onThread = false; ok = false; err = false;
 		foundLost[g] = 0;
-#if ALL
 		if
-		:: first ->
+		:: ALL && first ->
 			/* AcquireAll on an error, or Holds.Release, releases the first file last. */
 			first = false;
 			e = FIRST(g);
 			must(hold[e] == g + 1 && owner[FILE(e)] == e + 1);
 			held[FILE(e)]--;
 			giveBackLocked(e, g, handedOver)
-		:: !first && moved -> moved = false; goto again
-		:: !first && !moved -> place[g] = 0; lockOf[g] = PROC(g)
+		:: ALL && !first && moved -> moved = false; goto again
+		:: !(ALL && (first || moved))
 		fi;
-#endif
+		place[g] = 0;
+		lockOf[g] = 0;
 		stage[g] = idle;
 		mode = 0
 	   }
 	od;
 
-#if ALL
 again:	atomic { inOrder(g); goto arrive }
-#endif
 }
 
 /* The parked thread of e, or its poller. */
@@ -963,6 +935,15 @@ passOn: skip;
 /* A check by the watch would move something, or report an error. */
 #define WATCHED(e)	(len(queue[e]) > 0 && LOCATED(e) && LOST(0, e) && (!ACQUIRING(e) || MUT_FROM_UNDER))
 
+inline endCheck(e) {
+	checking[e] = false;
+	do
+	:: TRIES && x < GOROUTINES && awaited[x] == e + 1 -> awaited[x] = 0; x++
+	:: TRIES && x < GOROUTINES && awaited[x] != e + 1 -> x++
+	:: !TRIES || x == GOROUTINES -> x = 0; break
+	od
+}
+
 /* The goroutine of a check of path 0 at e, and the watch, which begins one. */
 proctype check(byte e) {
 	byte to;
@@ -972,17 +953,17 @@ end:	do
 	:: atomic {
 		checking[e] || (WATCHED(e) && !MUT_NO_WATCH) ->
 		checking[e] = true;
-		checkAndMove(e, to)
+		checkAndMove(e, to);
+		if
+		:: SLOWCHECKS -> goto slow
+		:: !SLOWCHECKS -> endCheck(e)
+		fi
 	   }
-	   atomic {
-		checking[e] = false;
-		do
-		:: TRIES && x < GOROUTINES && awaited[x] == e + 1 -> awaited[x] = 0; x++
-		:: TRIES && x < GOROUTINES && awaited[x] != e + 1 -> x++
-		:: !TRIES || x == GOROUTINES -> x = 0; break
-		od
-	   }
-	od
+	od;
+
+slow:	skip;
+	atomic { endCheck(e) };
+	goto end
 }
 
 /* Another process, with only a descriptor that it opens each time. */
@@ -1036,9 +1017,9 @@ proctype drainWaiter() {
 end:	do
 	:: FAIR && !stopping
 	:: atomic {
-		!stopping && !closed[0] && DRAINING(lentry[0]) ->
-		drainAt = 1 + lentry[0];
-		drained[lentry[0]] = true;
+		!stopping && !closed[DRAINED] && DRAINING(lentry[DRAINED]) ->
+		drainAt = 1 + lentry[DRAINED];
+		drained[lentry[DRAINED]] = true;
 		goto drainsOn
 	   }
 	od;
@@ -1046,9 +1027,9 @@ end:	do
 drainsOn: atomic { !drained[drainAt - 1] -> drainAt = 0 };
 	atomic {
 		if
-		:: DRAINING(lentry[0]) ->
-			drainAt = 1 + lentry[0];
-			drained[lentry[0]] = true;
+		:: DRAINING(lentry[DRAINED]) ->
+			drainAt = 1 + lentry[DRAINED];
+			drained[lentry[DRAINED]] = true;
 			goto drainsOn
 		:: else -> goto end
 		fi
@@ -1073,9 +1054,6 @@ init {
 		do
 		:: n < GOROUTINES ->
 			stage[n] = idle;
-#if ALL
-			lockOf[n] = PROC(n);
-#endif
 			run goroutine(n);
 			n++
 		:: else -> n = 0; break
