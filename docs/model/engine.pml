@@ -13,14 +13,16 @@
  *	a kernel call			a step of its own. block is two, and anything may
  *					happen between them
  *	acquire and its acquisition	the loop of goroutine, on the acquire's state
- *	check, checkAndMove,		one process per entry whose file can be lost: one
- *	relocate(loc, nil)		step for the check and the move, one for its end. A
- *					file that is lost stays lost here. So the file that
- *					relocate opens may be any that has been at the path
- *					since
+ *	AcquireAll			the same loop, once for each file. After the first hold
+ *					it arrives again, and done releases the first file
+ *	check, checkAndMove,		one process per entry whose file can be lost. The check
+ *	relocate(loc, nil)		and the move are one step, because a file that is lost
+ *					stays lost here. The file that relocate opens may be
+ *					any that has been at the path since. The end of the
+ *					check is a step of its own with SLOWCHECKS
  *	watch				the same process: it checks by itself while there are
- *					waiters and the file is lost. A check by the watch
- *					that moves nothing is no step
+ *					waiters and the file is lost. A check for waiters that
+ *					moves nothing is no step
  *	check.done			a flag of each goroutine that waits for the check
  *	an acquire that has nothing,	begins again: after it waited for a check, and when
  *	and arrives again		its Lock was moved during AcquireBlocking
@@ -349,7 +351,7 @@ inline enqueueLocked(e, w) {
 #define USED(e)		(USES(0, e) || USES(1, e) || USES(2, e) || USES(3, e))
 #define UNUSED(e)	(opened[e] && turn[e] == turnFree && !USED(e))
 
-/* retire asks again, because another goroutine may have used or closed it since pass. */
+/* retire decides again, because another goroutine may have used or closed it since pass. */
 inline retire(e) {
 	if
 	:: UNUSED(e) ->
@@ -363,13 +365,13 @@ inline startSlice(e) {
 	handOvers[e] = 0
 }
 
-/* takeLocked gives the turn to goroutine who-1. */
-inline takeLocked(e, who) {
+/* takeLocked gives the turn to goroutine next-1. */
+inline takeLocked(e, next) {
 	turn[e] = turnTaken;
-	hold[e] = who;
+	hold[e] = next;
 	returned[e] = false;
-	whose[e] = who;
-	hentry[who - 1] = e
+	whose[e] = next;
+	hentry[next - 1] = e
 }
 
 /* grantLocked gives the turn, and the kernel's lock unless got is hasTurn or lost, to
@@ -443,7 +445,7 @@ inline park(e, g) {
 /* LOST: the file of e is not the one at the path. */
 #define LOST(path, e)	(fileAt[path] != FILE(e))
 
-/* MAYLOSE: path 0 may lead to the file of e, and not for ever. */
+/* MAYLOSE: path 0 may lead to the file of e, and not forever. */
 #define MAYLOSE(e)	(FILE(e) < FILES - 1 && !(ALL && FILE(e) == 1))
 
 /* The location of path 0 at e has an open Lock. */
@@ -455,7 +457,7 @@ inline park(e, g) {
 /* ORDERED: the acquire of goroutine g must not go on with a different entry. */
 #define ORDERED(g)	(ALL && place[g] != 0 && !MUT_OUT_OF_ORDER)
 
-/* turnAway ends the waits in the queue of e of those x for which match holds. */
+/* turnAway ends the waits in the queue of e of the waiters x for which match holds. */
 inline turnAway(e, match) {
 	y = len(queue[e]);
 	do
@@ -576,7 +578,7 @@ inline goes(g) {
 }
 
 /* It waited, and at the end was in no queue where Close could have found it. */
-#define UNTOLD	((waited || onThread) && state == locked)
+#define UNSEEN	((waited || onThread) && state == locked)
 
 #define CTXENDS(g)	(CANCELS && mode == parking && !(PATIENT && (g) == 0))
 
@@ -653,7 +655,7 @@ arrive:		/* arrive, queueUp */
 		:: turn[e] != turnFree && mode != trying ->
 			comes(g);
 			enqueueLocked(e, g);
-			if	/* checkLocked, if a check is due; one that finds the file is no step */
+			if	/* checkLocked, if a check is due */
 			:: LOST(PATH(LOCK(g)), e) && turn[e] != turnTaken -> checking[e] = true
 			:: skip
 			fi;
@@ -740,8 +742,8 @@ arrive:		/* arrive, queueUp */
 			fi;
 			if
 			:: ok && CTXENDS(g) -> giveBackLocked(e, g, handedOver)	/* it wins */
-			:: ok && UNTOLD && closed[LOCK(g)] -> giveBackLocked(e, g, handedOver)
-			:: ok && !(UNTOLD && closed[LOCK(g)]) -> break
+			:: ok && UNSEEN && closed[LOCK(g)] -> giveBackLocked(e, g, handedOver)
+			:: ok && !(UNSEEN && closed[LOCK(g)]) -> break
 			:: !ok
 			fi
 		}
@@ -1047,7 +1049,7 @@ init {
 		:: n < LOCKS ->
 			closed[n] = n > 1 && !SECOND(n);
 			lentry[n] = ENTRY(n % 2, fileAt[PATH(n)]);
-			opened[lentry[n]] = true;
+			opened[lentry[n]] = opened[lentry[n]] || !closed[n];
 			n++
 		:: else -> n = 0; break
 		od;
