@@ -1,37 +1,45 @@
 /*
- * The engine of packlock (acquire.go, entry.go, queue.go, blocking.go, orphan.go, registry.go, hold.go) for the
- * model checker Spin. ./check runs it in its configurations; README.md says what
- * is stated and what is left out.
+ * The engine of packlock (acquire.go, entry.go, queue.go, blocking.go, poller.go,
+ * location.go, relocate.go, watch.go, registry.go, hold.go, all.go) for the model checker
+ * Spin. ./check runs it in its configurations. README.md lists what is stated and what
+ * is left out.
  *
  * How it corresponds to the Go code:
  *
- *	a section under entry.mu	one atomic step. The loop that locks the entry of
- *	or registry.mu			a lock whose entry may change (lockEntry) comes
- *					to "the entry as it is under mu"; arrive, which
- *					looks a second time in queueUp, to the last look
- *	a kernel call			a step of its own; block is two, and anything may
+ *	a section under entry.mu	one atomic step. lockEntry, the loop that locks the
+ *	or registry.mu			entry of a Lock that may move, becomes "the entry as
+ *					it is under mu". arrive, which decides again in
+ *					queueUp, becomes the last decision
+ *	a kernel call			a step of its own. block is two, and anything may
  *					happen between them
- *	acquire and its acquisition	the loop of goroutine, on its progress at
- *	lookFrom, relocate(nil)		one step: the file that it looked at, because lost
- *					files stay lost here; that it opened, one that has
- *					been at the path since
- *	who has nothing, and arrives	begins anew, from nothing: after lookFrom, and when
- *	again				its Lock was moved during AcquireBlocking
- *	watch				one process per entry whose file can be lost, for as
- *					long as somebody queues; that it looks in vain is
- *					no step
+ *	acquire and its acquisition	the loop of goroutine, on the acquire's state
+ *	AcquireAll			the same loop, once for each file. After the first hold
+ *					it arrives again, and done releases the first file
+ *	check, checkAndMove,		one process per entry whose file can be lost. The check
+ *	relocate(loc, nil)		and the move are one step, because a file that is lost
+ *					stays lost here. The file that relocate opens may be
+ *					any that has been at the path since. The end of the
+ *					check is a step of its own with SLOWCHECKS
+ *	watch				the same process: it checks by itself while there are
+ *					waiters and the file is lost. A check for waiters that
+ *					moves nothing is no step
+ *	check.done			a flag of each goroutine that waits for the check
+ *	an acquire that has nothing,	begins again: after it waited for a check, and when
+ *	and arrives again		its Lock was moved during AcquireBlocking
+ *	location			the open Locks of one path at an entry, which move
+ *					together
  *	waiter				the number of its goroutine, which has at most one
  *	waiter.ready, got		a channel for one message
  *	the parked thread, the poller	one process per entry, idle while the turn is not
- *					its own: that no second one is begun is asserted
- *	context				its end is a choice of the goroutine that asks for
- *					it, as nobody else does
- *	clock				a choice: whenever somebody asks, the slice may be
- *					over, and the last look too old
- *	stepsAside, asksAgain	nothing: a delay has no state, and between any two
- *					steps the others may make as many as they like
+ *					its own. That no second one starts is asserted
+ *	context				its end is a choice of the goroutine that reads it,
+ *					because no other goroutine does
+ *	clock				a choice: at each decision the slice may be over, and
+ *					the last check of the path too old
+ *	shouldYield, shouldReoffer,	nothing: a delay has no state, and between any two
+ *	shouldSpin			steps the others may take any number of steps
  *
- * A goroutine acquires and releases any number of times, in any manner that the
+ * A goroutine acquires and releases any number of times, in each mode that the
  * configuration allows.
  */
 
@@ -43,14 +51,20 @@
 #define G1	0	/* goroutines of process 1 */
 #endif
 #ifndef FOREIGN
-#define FOREIGN	0	/* 1: one more process, with a bare kernel's lock */
+#define FOREIGN	0	/* 1: one more process, which uses the kernel's lock directly */
 #endif
 #ifndef FILES
-#define FILES	1	/* FILES-1 times the sidecar is replaced */
+#define FILES	1	/* the lock file is replaced FILES-1 times */
 #endif
-#ifndef NAMES
-#define NAMES	1	/* the last goroutine of process 0 has a Lock by another name,
-			   under which there always is 2: the first file, 3: the last */
+#ifndef PATHS
+#define PATHS	1	/* the last goroutine of process 0 has a Lock of a different path,
+			   which always leads to 2: the first file, 3: the last */
+#endif
+#ifndef ALL
+#define ALL	0	/* AcquireAll of two paths. With 3 FILES, the first path leads to
+			   the first file and then to the last, the second path always to
+			   the one in the middle. 1: by all goroutines, 2: or they call
+			   Acquire for the first path */
 #endif
 #ifndef SLICE
 #define SLICE	1	/* hand-overs in a slice: sliceHandOvers */
@@ -61,6 +75,10 @@
 #ifndef TRIES
 #define TRIES	0	/* 1: TryAcquire */
 #endif
+#ifndef SLOWCHECKS
+#define SLOWCHECKS	0	/* 1: between what a check finds and its end, other goroutines
+			   may take steps, and come to wait for it */
+#endif
 #ifndef BLOCKS
 #define BLOCKS	0	/* 1: AcquireBlocking */
 #endif
@@ -69,25 +87,26 @@
 #endif
 #ifndef CLOSES
 #define CLOSES	0	/* 1: Close of the Lock of process 0; 2: the last goroutine of
-			   process 0 has another one, which stays open */
+			   process 0 has a Lock of its own, which stays open */
 #endif
 #ifndef DRAINS
-#define DRAINS	0	/* 1: WaitDrained */
+#define DRAINS	0	/* 1: WaitDrained of the Lock of process 0; 2: of the second one */
 #endif
 #ifndef ERRORS
-#define ERRORS	0	/* so many kernel calls fail */
+#define ERRORS	0	/* how many kernel calls fail */
 #endif
 #ifndef FAIR
-#define FAIR	0	/* 1: for what happens eventually: the kernel passes nobody
-			   over twice (with two processes, not more), and nobody
-			   has to acquire */
+#define FAIR	0	/* 1: for what must happen eventually: the kernel passes over no
+			   waiter twice (with two processes, not more), and no goroutine
+			   must acquire */
 #endif
 #ifndef PATIENT
-#define PATIENT	0	/* 1: goroutine 0 only calls Acquire, and is not cancelled */
+#define PATIENT	0	/* 1: goroutine 0 uses no TryAcquire and no AcquireBlocking, and is
+			   not cancelled */
 #endif
 #ifndef HANGS
 #define HANGS	0	/* 1: the foreign process may never release a file that is lost;
-			   2: nor may any goroutine, but a PATIENT one */
+			   2: nor may any goroutine except a PATIENT one */
 #endif
 #ifndef KEEPS
 #define KEEPS	0	/* 1: the foreign process may never release */
@@ -95,34 +114,48 @@
 
 /* The engine, broken on purpose. */
 #ifndef MUT_UNLOCK_WHILE_PARKED
-#define MUT_UNLOCK_WHILE_PARKED	0	/* who leaves the queue last unlocks, to get the thread back */
+#define MUT_UNLOCK_WHILE_PARKED	0	/* the last waiter to leave the queue unlocks, to get the
+					   thread back */
 #endif
 #ifndef MUT_FORGET_NEXT_WAIT
-#define MUT_FORGET_NEXT_WAIT	0	/* who has been in the queue starts no thread */
+#define MUT_FORGET_NEXT_WAIT	0	/* an acquire that has been in the queue starts no thread */
 #endif
 #ifndef MUT_KEEP_AFTER_CANCEL
-#define MUT_KEEP_AFTER_CANCEL	0	/* who is cancelled keeps what it was handed over */
+#define MUT_KEEP_AFTER_CANCEL	0	/* a cancelled waiter keeps what it was handed over */
 #endif
 #ifndef MUT_PARK_CLOSED
-#define MUT_PARK_CLOSED		0	/* park does not ask whether the Lock was closed */
+#define MUT_PARK_CLOSED		0	/* park ignores that the Lock was closed */
 #endif
 #ifndef MUT_GRANT_PAST_SLICE
-#define MUT_GRANT_PAST_SLICE	0	/* what the parked thread granted to one who is
-					   cancelled is granted on, whatever the slice says */
+#define MUT_GRANT_PAST_SLICE	0	/* what the parked thread granted to a cancelled waiter
+					   is granted to the next, even after the slice */
 #endif
-
-#ifndef MUT_NOBODY_WATCHES
-#define MUT_NOBODY_WATCHES	0	/* there is no watch */
+#ifndef MUT_NO_WATCH
+#define MUT_NO_WATCH		0	/* there is no watch */
 #endif
 #ifndef MUT_LEAVE_WAITERS
-#define MUT_LEAVE_WAITERS	0	/* relocate without the turn moves nothing but Locks */
+#define MUT_LEAVE_WAITERS	0	/* relocate without the turn moves only Locks */
 #endif
 #ifndef MUT_FROM_UNDER
-#define MUT_FROM_UNDER		0	/* it does not ask whether an acquire is under way */
+#define MUT_FROM_UNDER		0	/* it ignores that an acquire is under way */
+#endif
+#ifndef MUT_CHECK_FORGETS
+#define MUT_CHECK_FORGETS	0	/* a check finds the file lost and moves nothing */
+#endif
+#ifndef MUT_ONE_CHECK
+#define MUT_ONE_CHECK		0	/* an acquire is refused after one check, which may have
+					   begun before the acquire */
+#endif
+#ifndef MUT_KEEP_DRAIN
+#define MUT_KEEP_DRAIN		0	/* a move does not wake WaitDrained */
+#endif
+#ifndef MUT_OUT_OF_ORDER
+#define MUT_OUT_OF_ORDER	0	/* AcquireAll goes on with a file that has a different
+					   place in the order */
 #endif
 
-/* must is assert, but for the runs that show that what follows from an assertion
-   is found without it, too. */
+/* must is assert, except in the run that shows that the consequence of a failed
+   assertion is found without the assertion, too. */
 #ifdef EXCLUSION_ONLY
 #define must(x)	skip
 #else
@@ -135,15 +168,20 @@
 #define ENTRY(p, f)	((p) * FILES + (f))
 #define FILE(e)		((e) % FILES)
 
-/* A process has one Lock, 0 or 1, or process 0 a second one, 2. */
-#define LOCKS		3
-#define SPARE		(CLOSES > 1 || NAMES > 1)
-#define LOCK(g)		(PROC(g) + 2 * (SPARE && (g) == G0 - 1))
-#define PATH(l)		(NAMES > 1 && (l) == 2)
+/* A process has one Lock, 0 or 1, and may have a second one, 2 or 3. */
+#define LOCKS		4
+#define DRAINED		(DRAINS > 1 -> 2 : 0)	/* the Lock of WaitDrained */
+#define SECOND(l)	(((l) == 2 && (CLOSES > 1 || PATHS > 1 || ALL)) || ((l) == 3 && ALL))
+#define PATH(l)		((PATHS > 1 || ALL) && (l) > 1)
+#if ALL
+#define LOCK(g)		lockOf[g]
+#else
+#define LOCK(g)		(PROC(g) + 2 * (SECOND(2) && (g) == G0 - 1))
+#endif
 
-mtype:Turn = { free, taken, blocked, parked, polled, draining };
-mtype:Progress = { queued, hasTurn, locked, granted, handedOver, lost, failed };
-mtype:Manner = { parking, blocking, trying };
+mtype:Turn = { turnFree, turnTaken, turnBlocked, turnParked, turnPolled, turnUnlocking };
+mtype:AcquireState = { nothing, queued, hasTurn, locked, granted, handedOver, lost };
+mtype:WaitMode = { parking, blocking, trying };
 mtype:Stage = { idle, waits, holds };
 
 /* The kernel. A descriptor is that of an entry, or the foreign process's. */
@@ -156,47 +194,56 @@ byte foreignFile;
 byte fileAt[2];			/* the file at each path */
 byte errorsLeft = ERRORS;
 
-/* Entries. The set entry.locks is those not closed whose lentry is the entry. */
+/* Entries. The locations of an entry are the open Locks whose lentry it is, by path. */
 mtype:Turn turn[ENTRIES];
 byte hold[ENTRIES];		/* 1 + the goroutine whose hold it is, or 0 for nil */
+bool returned[ENTRIES];		/* hold.returned */
 byte handOvers[ENTRIES];
 bool drained[ENTRIES];		/* there is a channel drained */
+bool checking[ENTRIES];		/* the location of path 0 has a check under way */
 chan queue[ENTRIES] = [GOROUTINES] of { byte };
 
 /* Locks. */
 byte lentry[LOCKS];
 bool closed[LOCKS];
 
+/* Acquires. */
 byte hentry[GOROUTINES];	/* hold.entry of the hold in the making, or live */
-chan ready[GOROUTINES] = [1] of { mtype:Progress };
+chan ready[GOROUTINES] = [1] of { mtype:AcquireState };
+byte awaited[GOROUTINES];	/* 1 + the entry whose check the goroutine waits for, or 0 */
+byte lockOf[GOROUTINES];	/* with ALL: the Lock that the goroutine acquires, or acquired last */
+byte place[GOROUTINES];		/* 1 + the entry of path 0 when AcquireAll put the files in
+				   order, or 0: it calls Acquire */
 
-/* What only the properties look at. */
+/* What only the properties read. */
 #define THREAD	255
-byte whose[ENTRIES];		/* whose the turn is: 1 + goroutine, THREAD, or 0 */
+byte whose[ENTRIES];		/* the owner of the turn: 1 + goroutine, THREAD, or 0 */
 byte held[FILES];		/* live holds on the file, of all processes */
 mtype:Stage stage[GOROUTINES];
-chan line[2] = [GOROUTINES] of { byte };	/* who acquires, in order of arrival */
-bool drainWaits;
-bool stopping;			/* nobody begins anything new */
+chan line[2] = [GOROUTINES] of { byte };	/* the acquires under way, in order of arrival */
+byte foundLost[GOROUTINES];	/* 1 + the entry whose file was lost when a TryAcquire arrived,
+				   if the checks since must have moved its Lock, or 0 */
+byte drainAt;			/* 1 + the entry at which WaitDrained waits, or 0 */
+bool stopping;			/* no process begins a new operation */
 
 /* Used and left 0 within one atomic step. */
 hidden byte n, x, y;
 
 /*
- * The kernel. A call that does not wait is one step: while it is under way the
- * turn is its caller's, which is asserted here and wherever the turn is passed
- * on, and so any other call would fail the assertion.
+ * The kernel. A call that does not wait is one step. While it is under way its caller
+ * has the turn, which is asserted here and where the turn is passed on. So any other
+ * call would fail the assertion.
  */
 
 #define MAYTAKE(f, fd)	(owner[f] == 0 && (!FAIR || owed[f] == 0 || owed[f] == (fd) + 1))
 
-/* mayCall is the one-call invariant: no call during another, and none but by
-   whoever has the turn. */
+/* mayCall is the one-call invariant: no call during another, and only by the owner
+   of the turn. */
 inline mayCall(e, me) {
 	must(opened[e] && !inBlock[e] && whose[e] == me)	/* not everywhere */
 }
 
-/* takes gives the lock on f to fd, whoever else may be waiting for it. */
+/* takes gives the lock on f to fd, even if others wait for it. */
 inline takes(f, fd) {
 	must(owner[f] == 0);
 	owner[f] = fd + 1;
@@ -229,7 +276,7 @@ inline callTry(e, me) {
 }
 
 /* callBlock is file.block. It begins to wait, and in another step ends with the
-   lock, in any order of those who wait for it, or sets err. */
+   lock, in any order of the waiters, or sets err. */
 inline callBlock(e, me) {
 	atomic { mayCall(e, me); inBlock[e] = true };
 	atomic {
@@ -249,7 +296,7 @@ inline unlock(e, me) {
 	:: owner[FILE(e)] == e + 1 -> owner[FILE(e)] = 0
 	:: else
 	fi;
-	handOvers[e] = 0	/* says nothing until the next begin */
+	handOvers[e] = 0	/* has no meaning until the next startSlice */
 }
 
 /*
@@ -274,9 +321,9 @@ inline popFront(e) {
 	fi
 }
 
-/* deliver tells waiter d-1 what it got. In the code the send comes right after
+/* deliver wakes waiter d-1 with what it got. In the code the send comes right after
    mu is unlocked. Here it is part of the section, because in between the waiter
-   can do nothing, and nobody else cares. */
+   can do nothing, and no other goroutine can tell. */
 inline deliver(got) {
 	must(len(ready[d - 1]) == 0);	/* the send never blocks */
 	ready[d - 1]!got;
@@ -288,22 +335,23 @@ inline endDrainLocked(e) {
 }
 
 /* drainingLocked */
-#define DRAINING(e)	((turn[e] == parked && len(queue[e]) == 0) || turn[e] == draining)
+#define DRAINING(e)	((turn[e] == turnParked && len(queue[e]) == 0) || turn[e] == turnUnlocking)
 
 inline enqueueLocked(e, w) {
-	must(turn[e] != free && !queue[e]??[eval(w)]);
+	must(turn[e] != turnFree && !queue[e]??[eval(w)]);
 	if
-	:: turn[e] == parked && len(queue[e]) == 0 -> drained[e] = false	/* adopted; not everywhere */
+	:: turn[e] == turnParked && len(queue[e]) == 0 -> endDrainLocked(e)	/* adopted; not everywhere */
 	:: else
 	fi;
 	queue[e]!w
 }
 
-/* unusedLocked, but for pins and dead entries, which are left out */
+/* unusedLocked, without pins and unusable entries, which are left out */
 #define USES(l, e)	(lentry[l] == (e) && !closed[l])
-#define UNUSED(e)	(opened[e] && turn[e] == free && !USES(0, e) && !USES(1, e) && !USES(2, e))
+#define USED(e)		(USES(0, e) || USES(1, e) || USES(2, e) || USES(3, e))
+#define UNUSED(e)	(opened[e] && turn[e] == turnFree && !USED(e))
 
-/* retire asks again, because since pass somebody may have come or closed it. */
+/* retire decides again, because another goroutine may have used or closed it since pass. */
 inline retire(e) {
 	if
 	:: UNUSED(e) ->
@@ -313,20 +361,21 @@ inline retire(e) {
 	fi
 }
 
-inline begin(e) {
+inline startSlice(e) {
 	handOvers[e] = 0
 }
 
-/* takeLocked gives the turn to goroutine who-1. */
-inline takeLocked(e, who) {
-	turn[e] = taken;
-	hold[e] = who;
-	whose[e] = who;
-	hentry[who - 1] = e
+/* takeLocked gives the turn to goroutine next-1. */
+inline takeLocked(e, next) {
+	turn[e] = turnTaken;
+	hold[e] = next;
+	returned[e] = false;
+	whose[e] = next;
+	hentry[next - 1] = e
 }
 
-/* grantLocked gives the turn, and the kernel's lock unless got is hasTurn, to the
-   first in the queue. */
+/* grantLocked gives the turn, and the kernel's lock unless got is hasTurn or lost, to
+   the first in the queue. */
 inline grantLocked(e, got) {
 	must(!drained[e]);
 	popFront(e);
@@ -341,25 +390,26 @@ inline pass(e, me) {
 	endDrainLocked(e);
 	if
 	:: len(queue[e]) > 0 -> grantLocked(e, hasTurn)
-	:: else -> turn[e] = free; hold[e] = 0; whose[e] = 0
+	:: else -> turn[e] = turnFree; hold[e] = 0; whose[e] = 0; returned[e] = false
 	fi
 }
 
-/* giveBackLocked gives up the turn and the kernel's lock, to the next as what is
-   said. It ends at nothing, or outside of mu at unlocking. */
+/* giveBackLocked gives up the turn and the kernel's lock. It ends at done, or outside
+   of mu at unlockAndPass. */
 inline giveBackLocked(e, g, as) {
 	must(whose[e] == g + 1 && owner[FILE(e)] == e + 1);
 	hold[e] = 0;
+	returned[e] = false;
 	goes(g);
 	if
-	:: len(queue[e]) > 0 && (handOvers[e] < SLICE || (MUT_GRANT_PAST_SLICE && as == granted)) ->	/* handsOver */
+	:: len(queue[e]) > 0 && (handOvers[e] < SLICE || (MUT_GRANT_PAST_SLICE && as == granted)) ->	/* tryHandOver */
 		if
 		:: handOvers[e] < SLICE -> handOvers[e]++
 		:: else	/* MUT_GRANT_PAST_SLICE */
 		fi;
 		grantLocked(e, as);
-		goto nothing
-	:: goto unlocking	/* nobody queues, or the slice is over, by count or by time */
+		goto done
+	:: goto unlockAndPass	/* the queue is empty, or the slice is over, by count or by time */
 	fi
 }
 
@@ -367,45 +417,54 @@ inline giveBackLocked(e, g, as) {
 inline queues(g) {
 	waited = true;
 	hentry[g] = 0;
-	at = queued
+	state = queued
 }
 
 /* park gives the turn to a thread or, without room for one, to a poller. */
 inline park(e, g) {
 	if
-	:: closed[LOCK(g)] && !MUT_PARK_CLOSED -> goto passing
+	:: closed[LOCK(g)] && !MUT_PARK_CLOSED -> goto passOn
 	:: else
 	fi;
-	must(whose[e] == g + 1 && turn[e] == taken && hold[e] == g + 1);
-	must(!closed[LOCK(g)]);	/* or Close would not turn it away */
+	must(whose[e] == g + 1 && turn[e] == turnTaken && hold[e] == g + 1);
+	must(!closed[LOCK(g)]);	/* or Close would not wake it */
 	pushFront(e, g);
 	hold[e] = 0;
-	if
-	:: !(MUT_FORGET_NEXT_WAIT && waited) -> turn[e] = parked; whose[e] = THREAD
+	if	/* startKernelWaitLocked */
+	:: !(MUT_FORGET_NEXT_WAIT && waited) -> turn[e] = turnParked; whose[e] = THREAD
 	:: MUT_FORGET_NEXT_WAIT && waited
-	:: POLLS -> turn[e] = polled; whose[e] = THREAD
+	:: POLLS -> turn[e] = turnPolled; whose[e] = THREAD
 	fi;
 	queues(g)
 }
 
 /*
- * The file that is lost.
+ * The lock file that is lost.
  */
 
-/* LOST: the file of e is not the one at the path of Lock l. */
-#define LOST(l, e)	(fileAt[PATH(l)] != FILE(e))
+/* LOST: the file of e is not the one at the path. */
+#define LOST(path, e)	(fileAt[path] != FILE(e))
+
+/* MAYLOSE: path 0 may lead to the file of e, and not forever. */
+#define MAYLOSE(e)	(FILE(e) < FILES - 1 && !(ALL && FILE(e) == 1))
+
+/* The location of path 0 at e has an open Lock. */
+#define LOCATED(e)	(USES(0, e) || USES(1, e) || (PATH(2) == 0 && USES(2, e)))
 
 /* acquiringLocked */
-#define ACQUIRING(e)	(turn[e] == taken && (hold[e] == 0 || stage[hold[e] - 1] != holds))
+#define ACQUIRING(e)	(turn[e] == turnTaken && (hold[e] == 0 || !returned[e]))
 
-/* turnAway tells those in the queue that they wait in vain, if it is so for x. */
-inline turnAway(e, inVain) {
+/* ORDERED: the acquire of goroutine g must not go on with a different entry. */
+#define ORDERED(g)	(ALL && place[g] != 0 && !MUT_OUT_OF_ORDER)
+
+/* turnAway ends the waits in the queue of e of the waiters x for which match holds. */
+inline turnAway(e, match) {
 	y = len(queue[e]);
 	do
 	:: y > 0 ->
 		queue[e]?x;
 		if
-		:: inVain -> goes(x); d = x + 1; deliver(failed)
+		:: match -> goes(x); d = x + 1; deliver(nothing)
 		:: else -> queue[e]!x	/* not everywhere */
 		fi;
 		y--
@@ -413,24 +472,24 @@ inline turnAway(e, inVain) {
 	od
 }
 
-/* moveLocks, moveFirst and moveWaiters are moveLocked. Who has the turn of e, and
-   keeps it, takes that of to, or queues there, instead of moveFirst. */
-inline moveLocks(e, to, l) {
+/* moveLocks, moveFirst and moveWaiters are moveLocked. An acquire that has the turn of
+   e, and keeps it, takes that of to, or queues there, instead of moveFirst. */
+inline moveLocks(e, to, path) {
 	opened[to] = true;	/* if there was no such entry yet */
 	do
-	:: x < LOCKS && USES(x, e) && PATH(x) == PATH(l) -> lentry[x] = to; x++
-	:: x < LOCKS && !(USES(x, e) && PATH(x) == PATH(l)) -> x++
+	:: x < LOCKS && USES(x, e) && PATH(x) == path -> lentry[x] = to; x++
+	:: x < LOCKS && !(USES(x, e) && PATH(x) == path) -> x++
 	:: x == LOCKS -> x = 0; break
 	od
 }
 
-inline moveFirst(e, to, l) {
+inline moveFirst(e, to, path) {
 	y = len(queue[e]);
 	do
 	:: y > 0 ->
 		queue[e]?x;
 		if
-		:: PATH(LOCK(x)) == PATH(l) && turn[to] == free ->
+		:: PATH(LOCK(x)) == path && turn[to] == turnFree && !ORDERED(x) ->
 			d = x + 1;
 			takeLocked(to, d);
 			deliver(hasTurn)
@@ -441,59 +500,71 @@ inline moveFirst(e, to, l) {
 	od
 }
 
-inline moveWaiters(e, to, l) {
+inline moveWaiters(e, to, path) {
 	y = len(queue[e]);
 	do
 	:: y > 0 ->
 		queue[e]?x;
 		if
-		:: PATH(LOCK(x)) == PATH(l) -> enqueueLocked(to, x)
+		:: PATH(LOCK(x)) == path && !ORDERED(x) -> enqueueLocked(to, x)
+		:: PATH(LOCK(x)) == path && ORDERED(x) -> goes(x); d = x + 1; deliver(nothing)	/* errMoved */
 		:: else -> queue[e]!x
 		fi;
 		y--
 	:: else -> x = 0; break
-	od
-}
-
-/* What relocate has opened, if nothing. */
-#define NOTHING	ENTRIES
-
-/* lookFrom, by way of Lock l, which has lost the file of e; to is used for what
-   relocate, without the turn, has opened. */
-inline lookFrom(e, to, l) {
+	od;
 	if
-	:: to = ENTRY(e / FILES, fileAt[PATH(l)])
-	:: FILE(e) + 1 < fileAt[PATH(l)] -> to = e + 1
-	:: errorsLeft > 0 -> errorsLeft--; to = NOTHING
-	:: errorsLeft > 0 -> errorsLeft--; to = NOTHING; turnAway(e, PATH(LOCK(x)) == PATH(l))	/* no such directory */
-	fi;
-	if
-	:: to != NOTHING -> relocate(e, to, l)
-	:: to == NOTHING
-	fi;
-	to = 0
-}
-
-inline relocate(e, to, l) {
-	if
-	:: lentry[l] != e || closed[l]
-	:: lentry[l] == e && !closed[l] && ACQUIRING(e) && !MUT_FROM_UNDER
-	:: lentry[l] == e && !closed[l] && !(ACQUIRING(e) && !MUT_FROM_UNDER) ->
-		moveLocks(e, to, l);
-		if
-		:: !MUT_LEAVE_WAITERS -> moveFirst(e, to, l); moveWaiters(e, to, l)
-		:: MUT_LEAVE_WAITERS
-		fi;
-		if
-		:: turn[e] == blocked && lentry[LOCK(whose[e] - 1)] != e ->
-			goes(whose[e] - 1)	/* it cannot be called off, and comes again */
-		:: else
-		fi;
-		must(turn[e] != free)	/* or retire would be next */
+	:: !MUT_KEEP_DRAIN -> endDrainLocked(e)
+	:: MUT_KEEP_DRAIN
 	fi
 }
 
-/* The line of all who acquire, for the properties. */
+/* The entry of what relocate has opened, if nothing. */
+#define NOTHING	ENTRIES
+
+/* checkAndMove is that of the location of path 0 at e, from which to is the entry of what
+   relocate has opened. */
+inline checkAndMove(e, to) {
+	if
+	:: !LOST(0, e)
+	:: LOST(0, e) && MUT_CHECK_FORGETS
+	:: LOST(0, e) && !MUT_CHECK_FORGETS ->
+		if
+		:: to = ENTRY(e / FILES, fileAt[0])
+		:: FILE(e) + 1 < fileAt[0] && !ALL -> to = e + 1
+		:: errorsLeft > 0 -> errorsLeft--; to = NOTHING
+		:: errorsLeft > 0 -> errorsLeft--; to = NOTHING; turnAway(e, PATH(LOCK(x)) == 0)	/* no such directory */
+		fi;
+		relocate(e, to);
+		to = 0
+	fi
+}
+
+inline relocate(e, to) {
+	if
+	:: !LOCATED(e)
+	:: LOCATED(e) && (to == NOTHING || (ACQUIRING(e) && !MUT_FROM_UNDER)) ->
+		do
+		:: TRIES && x < GOROUTINES && foundLost[x] == e + 1 -> foundLost[x] = 0; x++
+		:: TRIES && x < GOROUTINES && foundLost[x] != e + 1 -> x++
+		:: !TRIES || x == GOROUTINES -> x = 0; break
+		od
+	:: LOCATED(e) && to != NOTHING && !(ACQUIRING(e) && !MUT_FROM_UNDER) ->
+		moveLocks(e, to, 0);
+		if
+		:: !MUT_LEAVE_WAITERS -> moveFirst(e, to, 0); moveWaiters(e, to, 0)
+		:: MUT_LEAVE_WAITERS
+		fi;
+		if
+		:: turn[e] == turnBlocked && lentry[LOCK(whose[e] - 1)] != e ->
+			goes(whose[e] - 1)	/* its wait cannot be ended, and it arrives again */
+		:: else
+		fi;
+		retire(e)
+	fi
+}
+
+/* The acquires under way, for the properties. */
 inline comes(g) {
 	line[PROC(g)]!g;
 	stage[g] = waits
@@ -506,201 +577,247 @@ inline goes(g) {
 	fi
 }
 
-/* It had to wait, and in the end was in no queue where Close could tell it. */
-#define UNTOLD	((waited || onThread) && at == locked)
+/* It waited, and at the end was in no queue where Close could have found it. */
+#define UNSEEN	((waited || onThread) && state == locked)
 
-#define CTXENDS(g)	(CANCELS && manner == parking && !(PATIENT && (g) == 0))
+#define CTXENDS(g)	(CANCELS && mode == parking && !(PATIENT && (g) == 0))
+
+/* FIRST is the entry of the first file of AcquireAll, while the acquire is for the
+   second. */
+#define PLACE0(g)	(place[g] - 1)
+#define FIRST(g)	(PATH(LOCK(g)) -> PLACE0(g) : ENTRY(PROC(g), 1))
+#define HASFIRST(g, e)	(ALL && first && (e) == FIRST(g))
+
+inline inOrder(g) {
+	place[g] = 1 + lentry[PROC(g)];
+	lockOf[g] = PROC(g) + 2 * (FILE(lentry[PROC(g)]) > 1)
+}
 
 /*
  * acquire, and then Release. The ways out are
  *
- *	unlocking	with the turn and the kernel's lock, neither of them wanted
- *	passing		with the turn
- *	nothing		without
+ *	unlockAndPass	with the turn and the kernel's lock, both to be given up
+ *	passOn		with the turn
+ *	done		with nothing
  */
 proctype goroutine(byte g) {
-	mtype:Manner manner;
-	mtype:Progress at;
+	mtype:WaitMode mode;
+	mtype:AcquireState state;
 	byte e, to;
 	byte d;		/* 1 + the waiter taken out of the queue */
+	byte checks;	/* that the acquire has waited for */
 	bool waited;	/* in the queue */
 	bool onThread;	/* or on its own thread; acquisition.waited is both */
 	bool ok, err;
+	bool moved;	/* errMoved: AcquireAll starts again */
+	bool first;	/* AcquireAll holds the first file */
 
 end:	do
 	:: FAIR && !stopping	/* or it would have to begin, to be fair */
 	:: atomic {
 		!stopping;
 		if
-		:: manner = parking
-		:: TRIES && !(PATIENT && g == 0) -> manner = trying
-		:: BLOCKS && !(PATIENT && g == 0) -> manner = blocking
+		:: ALL != 1 -> mode = parking; lockOf[g] = PROC(g) * (ALL > 0)
+		:: TRIES && !(PATIENT && g == 0) -> mode = trying
+		:: BLOCKS && !(PATIENT && g == 0) -> mode = blocking
+		:: ALL -> mode = parking; inOrder(g)
 		fi;
 
-		/* arrive, queueUp */
+arrive:		/* arrive, queueUp */
 		e = lentry[LOCK(g)];
 		if
-		:: closed[LOCK(g)] -> goto nothing
+		:: closed[LOCK(g)] -> goto done
+		:: ORDERED(g) && !PATH(LOCK(g)) && PLACE0(g) != e -> moved = true; goto done
 		:: else
 		fi;
 		must(opened[e]);
 		if
-		:: turn[e] == free ->
+		:: turn[e] == turnFree ->
 			takeLocked(e, g + 1);
 			comes(g);
-			at = hasTurn
-		:: turn[e] != free && LOST(LOCK(g), e) ->
-			/* It was not free when the look was found to be due. */
-			lookFrom(e, to, LOCK(g));
-			goto nothing
-		:: turn[e] != free && manner == trying -> goto nothing
-		:: turn[e] != free && manner != trying ->
+			state = hasTurn;
+			checks = 0;
+			foundLost[g] = 0
+		:: turn[e] != turnFree && mode == trying ->
+			if
+			:: goto done	/* no check is due, or too many others hang */
+			:: MAYLOSE(e) && PATH(LOCK(g)) == 0 && checks < 2 - MUT_ONE_CHECK ->
+				/* checkLocked, await */
+				checking[e] = true;
+				awaited[g] = e + 1;
+				stage[g] = waits;
+				foundLost[g] = (checks == 0 && LOST(0, e) -> e + 1 : foundLost[g])
+			:: MAYLOSE(e) && PATH(LOCK(g)) == 0 && checks == 2 - MUT_ONE_CHECK ->
+				must(foundLost[g] != e + 1);
+				goto done
+			fi;
+			e = 0
+		:: turn[e] != turnFree && mode != trying ->
 			comes(g);
 			enqueueLocked(e, g);
+			if	/* checkLocked, if a check is due */
+			:: LOST(PATH(LOCK(g)), e) && turn[e] != turnTaken -> checking[e] = true
+			:: skip
+			fi;
 			queues(g);
 			e = 0
 		fi
 	   }
 
 	   do
-	   :: at == queued ->
-		/* wait. If the context ends and w is not queued any more, it waits for
-		   the message all the same: as if the context had ended after it. */
+	   :: state == 0 ->
+		atomic { awaited[g] == 0 -> checks++; goto arrive }
+
+	   :: state == queued ->
+		/* waitInQueue. If the context ends and the waiter is not queued any more, it
+		   waits for the message nevertheless, as if the context had ended after it. */
 		atomic {
 			if
-			:: ready[g]?at -> e = hentry[g]
+			:: ready[g]?state -> e = hentry[g]
 			:: CTXENDS(g) && queue[lentry[LOCK(g)]]??[eval(g)] ->
 				/* leave */
 				e = lentry[LOCK(g)];
 				queue[e]??eval(g);
 				goes(g);
 				if
-				:: MUT_UNLOCK_WHILE_PARKED && turn[e] == parked && len(queue[e]) == 0 -> goto mutation
-				:: else -> goto nothing
+				:: MUT_UNLOCK_WHILE_PARKED && turn[e] == turnParked && len(queue[e]) == 0 -> goto mutation
+				:: else -> goto done
 				fi
 			fi;
 			must(!queue[e]??[eval(g)]);
 			if
-			:: at == failed -> goto nothing
-			:: at != failed -> must(whose[e] == g + 1)
-			:: at != failed && CTXENDS(g) ->
+			:: state == nothing -> moved = ORDERED(g); goto done
+			:: state != nothing -> must(whose[e] == g + 1)
+			:: state != nothing && CTXENDS(g) ->
 				/* giveBack: the end of the context wins */
 				if
-				:: at == hasTurn -> goto passing
-				:: MUT_KEEP_AFTER_CANCEL && at != hasTurn -> goto nothing
-				/* What was granted was not verified, and is handed on so. */
-				:: !MUT_KEEP_AFTER_CANCEL && at != hasTurn -> giveBackLocked(e, g, at)
+				:: state == hasTurn || state == lost -> goto passOn
+				:: MUT_KEEP_AFTER_CANCEL && (state == granted || state == handedOver) -> goto done
+				/* No acquire has verified what was granted. It is passed on as it is. */
+				:: !MUT_KEEP_AFTER_CANCEL && (state == granted || state == handedOver) -> giveBackLocked(e, g, state)
 				fi
 			fi
 		}
 
-	   :: at == hasTurn ->
-		/* try, after stepsAside */
+	   :: state == hasTurn ->
+		/* try, which may yield before */
 		atomic {
 			callTry(e, g + 1);
 			if
-			:: err || (!ok && manner == trying) -> goto passing
-			:: !err && ok -> ok = false; begin(e); at = locked
-			:: !err && !ok && manner != trying
-			:: !err && !ok && LOST(LOCK(g), e) -> at = lost	/* by a look */
-			:: !err && !ok && CTXENDS(g) -> goto passing
+			:: err && LOST(PATH(LOCK(g)), e) -> err = false; state = lost	/* errFileLost */
+			:: err || (!ok && mode == trying) -> goto passOn
+			:: !err && ok -> ok = false; startSlice(e); state = locked
+			:: !err && !ok && mode != trying
+			:: !err && !ok && LOST(PATH(LOCK(g)), e) -> state = lost	/* by a check */
+			:: !err && !ok && CTXENDS(g) -> goto passOn
 			fi
 		}
 		if
-		:: at != hasTurn
-		:: at == hasTurn && manner == blocking ->
+		:: state != hasTurn
+		:: state == hasTurn && mode == blocking ->
 			/* entry.block */
-			atomic { turn[e] = blocked; hold[e] = 0; onThread = true };
+			atomic { turn[e] = turnBlocked; hold[e] = 0; onThread = true };
 			callBlock(e, g + 1);
 			atomic {
-				begin(e);
+				startSlice(e);
 				takeLocked(e, g + 1);
 				if
-				:: err -> goto passing
-				:: else -> at = locked
+				:: err && LOST(PATH(LOCK(g)), e) -> err = false; state = lost	/* errFileLost */
+				:: err -> goto passOn
+				:: !err -> state = locked
 				fi
 			}
-		:: at == hasTurn && (manner == parking || POLLS) -> atomic { park(e, g); e = 0 }
+		:: state == hasTurn && (mode == parking || POLLS) -> atomic { park(e, g); e = 0 }
 		fi
 
-	   :: at == locked || at == granted || at == handedOver ->
-		/* verify, and finish, which may be later. A hand-over may trust the last look, and
-		   so may an acquire that had no need to wait, if the file has kept a
-		   link elsewhere. */
+	   :: state == locked || state == granted || state == handedOver ->
+		/* verify, and finish, which may be later. A hand-over may trust the last check,
+		   and so may an acquire that did not wait, if the file is linked elsewhere. */
 		atomic {
 			if
-			:: fileAt[PATH(LOCK(g))] == FILE(e) -> ok = true
-			:: fileAt[PATH(LOCK(g))] != FILE(e)
-			:: FILES > 1 && (at == handedOver || !(waited || onThread)) -> ok = true
+			:: lentry[LOCK(g)] == e && !LOST(PATH(LOCK(g)), e) -> ok = true
+			:: lentry[LOCK(g)] != e || LOST(PATH(LOCK(g)), e)
+			:: lentry[LOCK(g)] == e && FILES > 1 && (state == handedOver || !(waited || onThread)) -> ok = true
 			:: errorsLeft > 0 -> errorsLeft--; err = true
 			fi;
 			if
 			:: ok && CTXENDS(g) -> giveBackLocked(e, g, handedOver)	/* it wins */
-			:: ok && UNTOLD && closed[LOCK(g)] -> giveBackLocked(e, g, handedOver)
-			:: ok && !(UNTOLD && closed[LOCK(g)]) -> break
+			:: ok && UNSEEN && closed[LOCK(g)] -> giveBackLocked(e, g, handedOver)
+			:: ok && !(UNSEEN && closed[LOCK(g)]) -> break
 			:: !ok
 			fi
 		}
 		if
-		:: err -> goto unlocking
-		:: else -> atomic { unlock(e, g + 1); at = lost }
+		:: err -> goto unlockAndPass
+		:: else -> atomic { unlock(e, g + 1); state = lost }
 		fi
 
-	   :: at == lost ->
-		/* reopen: relocate opens the file, and does the rest under all the mutexes */
+	   :: state == lost ->
+		/* moveOn: relocate opens the file, and does the rest under all the mutexes */
 		atomic {
 			if
 			:: to = ENTRY(PROC(g), fileAt[PATH(LOCK(g))])
-			:: errorsLeft > 0 -> errorsLeft--; goto passing
+			:: errorsLeft > 0 -> errorsLeft--; goto passOn
 			fi
 		}
 		atomic {
 			if
-			:: lentry[LOCK(g)] != e -> must(onThread); at = 0	/* somebody else has moved it */
-			:: lentry[LOCK(g)] == e && closed[LOCK(g)] -> goto passing
-			:: lentry[LOCK(g)] == e && !closed[LOCK(g)] && to == e -> at = hasTurn
+			:: lentry[LOCK(g)] != e -> must(onThread); state = nothing	/* its Lock has moved already */
+			:: lentry[LOCK(g)] == e && closed[LOCK(g)] -> goto passOn
+			:: lentry[LOCK(g)] == e && !closed[LOCK(g)] && to == e -> state = hasTurn
 			:: lentry[LOCK(g)] == e && !closed[LOCK(g)] && to != e ->
 				must(whose[e] == g + 1);
-				moveLocks(e, to, LOCK(g));
+				moveLocks(e, to, PATH(LOCK(g)));
 				if
-				:: turn[to] == free -> takeLocked(to, g + 1); at = hasTurn
-				:: turn[to] != free && manner == trying -> goes(g); at = failed
-				:: turn[to] != free && manner != trying -> enqueueLocked(to, g); queues(g)
+				:: turn[to] == turnFree -> takeLocked(to, g + 1); state = hasTurn
+				:: turn[to] != turnFree && (mode == trying || ORDERED(g)) -> goes(g); state = nothing
+				:: turn[to] != turnFree && !(mode == trying || ORDERED(g)) -> enqueueLocked(to, g); queues(g)
 				fi;
-				moveWaiters(e, to, LOCK(g))
+				moveWaiters(e, to, PATH(LOCK(g)))
 			fi
 		}
 		if
-		:: at == failed -> goto passing
-		:: at != failed && to != e ->
+		:: to != e ->
 			atomic { pass(e, g + 1) };
 			atomic {
 				retire(e);
 				e = to;
 				to = 0;
+				moved = ORDERED(g);
 				if
-				:: at == 0 -> goto nothing
-				:: at == queued -> e = 0
-				:: at == hasTurn
+				:: state == nothing -> goto done
+				:: state == hasTurn && ORDERED(g) -> goto passOn
+				:: state == hasTurn && !ORDERED(g)
+				:: state == queued -> e = 0
 				fi
 			}
-		:: at != failed && to == e -> to = 0
+		:: to == e -> to = 0
 		fi
 	   od;
 
 	   /* The acquire returns its hold, which is live from here to Release. */
 	   atomic {
 		must(hold[e] == g + 1 && whose[e] == g + 1 && owner[FILE(e)] == e + 1);
-		must(NAMES > 1 || line[PROC(g)]?[eval(g)]);	/* first come, first served */
+		must(lentry[LOCK(g)] == e);	/* no Lock moves from under its acquire */
+		must(PATHS > 1 || ALL || line[PROC(g)]?[eval(g)]);	/* first come, first served */
 		goes(g);
-		stage[g] = holds;
+		returned[e] = true;
 		held[FILE(e)]++;
 		assert(held[FILE(e)] == 1);	/* exclusion */
-		at = 0; to = 0; waited = false; onThread = false; ok = false
+		state = 0; to = 0; waited = false; onThread = false; ok = false;
+		if
+		:: ALL && place[g] && !first ->
+			first = true;
+			place[g] = (PATH(LOCK(g)) -> place[g] : e + 1);	/* MUT_OUT_OF_ORDER */
+			lockOf[g] = 2 * !PATH(LOCK(g)) + PROC(g)
+		:: else -> stage[g] = holds
+		fi
 	   }
 	   do
-	   :: HANGS > 1 && !(PATIENT && g == 0) && LOST(LOCK(g), e) && !stopping
+	   :: ALL && stage[g] == waits -> goto second
+	   :: HANGS > 1 && !(PATIENT && g == 0) && LOST(PATH(LOCK(g)), e) && !stopping
 	   :: atomic {
+		stage[g] == holds ->
 		must(hold[e] == g + 1 && owner[FILE(e)] == e + 1);
 		held[FILE(e)]--;
 		stage[g] = idle;
@@ -708,36 +825,55 @@ end:	do
 	      }
 	   od;
 
-mutation:  skip;
-	   atomic { unlock(e, g + 1); goto nothing }
+second:	   atomic { goto arrive };
 
-unlocking: skip;	/* because a goto from atomic to atomic would be one step */
+mutation:  skip;
+	   atomic { unlock(e, g + 1); goto done }
+
+unlockAndPass: skip;	/* because a goto from atomic to atomic would be one step */
 	   atomic { unlock(e, g + 1) };
 
-passing:   skip;
+passOn:	   skip;
 	   atomic {
 		goes(g);
 		pass(e, g + 1);
 		if
-		:: !UNUSED(e) -> goto nothing
+		:: !UNUSED(e) -> goto done
 		:: UNUSED(e)
 		fi
 	   }
 	   atomic { retire(e) };
 
-nothing:   atomic {
-		/* Who has nothing has no turn and is in no queue. */
+done:	   atomic {
+		/* It has no turn, except that of the first file, and is in no queue. */
 		do
-		:: x < ENTRIES -> must(whose[x] != g + 1 && !queue[x]??[eval(g)]); x++
+		:: x < ENTRIES -> must((whose[x] != g + 1 || HASFIRST(g, x)) && !queue[x]??[eval(g)]); x++
 		:: else -> x = 0; break
 		od;
 		goes(g);
-		stage[g] = idle;
 		hentry[g] = 0;
-		manner = 0; at = 0; e = 0; to = 0; d = 0;
-		waited = false; onThread = false; ok = false; err = false
+		state = 0; e = 0; to = 0; d = 0; checks = 0;
+		waited = false; onThread = false; ok = false; err = false;
+		foundLost[g] = 0;
+		if
+		:: ALL && first ->
+			/* AcquireAll on an error, or Holds.Release, releases the first file last. */
+			first = false;
+			e = FIRST(g);
+			must(hold[e] == g + 1 && owner[FILE(e)] == e + 1);
+			held[FILE(e)]--;
+			giveBackLocked(e, g, handedOver)
+		:: ALL && !first && moved -> moved = false; goto again
+		:: !(ALL && (first || moved))
+		fi;
+		place[g] = 0;
+		lockOf[g] = 0;
+		stage[g] = idle;
+		mode = 0
 	   }
-	od
+	od;
+
+again:	atomic { inOrder(g); goto arrive }
 }
 
 /* The parked thread of e, or its poller. */
@@ -746,47 +882,48 @@ proctype thread(byte e) {
 	bool ok, err;
 
 end:	do
-	:: turn[e] == parked ->
+	:: turn[e] == turnParked ->
 		callBlock(e, THREAD);
-		goto wasGranted
-	:: atomic { turn[e] == polled ->
+		goto waitEnded
+	:: atomic { turn[e] == turnPolled ->
 		/* poll, after a delay of any length */
 		if
-		:: len(queue[e]) == 0 -> turn[e] = taken; goto passing
-		:: len(queue[e]) > 0 -> turn[e] = parked; goto end	/* there is room by now */
+		:: len(queue[e]) == 0 -> turn[e] = turnTaken; goto passOn
+		:: len(queue[e]) > 0 -> turn[e] = turnParked; goto end	/* there is room by now */
 		:: len(queue[e]) > 0
 		fi }
 		atomic {
 			callTry(e, THREAD);
 			if
-			:: ok || err -> ok = false; goto wasGranted
+			:: ok || err -> ok = false; goto waitEnded
 			:: else
 			fi
 		}
 	od;
 
-wasGranted: skip;
+waitEnded: skip;
 	atomic {
-		/* granted */
-		begin(e);
+		/* kernelWaitEnded */
+		startSlice(e);
 		if
 		:: !err && len(queue[e]) > 0 -> grantLocked(e, granted); goto end
-		:: !err && len(queue[e]) == 0 && turn[e] == parked -> turn[e] = draining
-		:: !err && len(queue[e]) == 0 && turn[e] == polled -> turn[e] = taken
+		:: !err && len(queue[e]) == 0 && turn[e] == turnParked -> turn[e] = turnUnlocking
+		:: !err && len(queue[e]) == 0 && turn[e] == turnPolled -> turn[e] = turnTaken
+		:: err && len(queue[e]) > 0 && LOST(0, e) -> err = false; grantLocked(e, lost); goto end	/* errFileLost */
 		:: err ->
 			err = false;
-			turn[e] = taken;
+			turn[e] = turnTaken;
 			popFront(e);
 			if
-			:: d != 0 -> goes(d - 1); deliver(failed)
+			:: d != 0 -> goes(d - 1); deliver(nothing)
 			:: else
 			fi;
-			goto passing
+			goto passOn
 		fi
 	}
 	atomic { unlock(e, THREAD) };
 
-passing: skip;
+passOn: skip;
 	atomic {
 		pass(e, THREAD);
 		if
@@ -797,28 +934,41 @@ passing: skip;
 	atomic { retire(e); goto end }
 }
 
-/* The watch of e. */
-#define AWAY(l, e)	(USES(l, e) && LOST(l, e))
+/* A check by the watch would move something, or report an error. */
+#define WATCHED(e)	(len(queue[e]) > 0 && LOCATED(e) && LOST(0, e) && (!ACQUIRING(e) || MUT_FROM_UNDER))
 
-proctype watch(byte e) {
-	byte l, to;
+inline endCheck(e) {
+	checking[e] = false;
+	do
+	:: TRIES && x < GOROUTINES && awaited[x] == e + 1 -> awaited[x] = 0; x++
+	:: TRIES && x < GOROUTINES && awaited[x] != e + 1 -> x++
+	:: !TRIES || x == GOROUTINES -> x = 0; break
+	od
+}
+
+/* The goroutine of a check of path 0 at e, and the watch, which begins one. */
+proctype check(byte e) {
+	byte to;
 	byte d;
 
 end:	do
 	:: atomic {
-		len(queue[e]) > 0 && (AWAY(0, e) || AWAY(1, e) || AWAY(2, e)) ->
+		checking[e] || (WATCHED(e) && !MUT_NO_WATCH) ->
+		checking[e] = true;
+		checkAndMove(e, to);
 		if
-		:: AWAY(0, e)
-		:: AWAY(1, e) -> l = 1
-		:: AWAY(2, e) -> l = 2
-		fi;
-		lookFrom(e, to, l);
-		l = 0
+		:: SLOWCHECKS -> goto slow
+		:: !SLOWCHECKS -> endCheck(e)
+		fi
 	   }
-	od
+	od;
+
+slow:	skip;
+	atomic { endCheck(e) };
+	goto end
 }
 
-/* Another process, with nothing but a descriptor that it opens each time. */
+/* Another process, with only a descriptor that it opens each time. */
 proctype foreigner() {
 end:	do
 	:: FAIR && !stopping
@@ -838,11 +988,11 @@ end:	do
 	od
 }
 
-/* Somebody puts a new file in the sidecar's place. */
+/* Another program puts a new file in the lock file's place. */
 proctype replacer() {
 end:	do
 	:: FAIR && !stopping
-	:: atomic { fileAt[0] < FILES - 1 && !stopping -> fileAt[0] = fileAt[0] + 1 }
+	:: atomic { fileAt[0] < FILES - 1 && !stopping -> fileAt[0] = fileAt[0] + 1 + (ALL > 0) }
 	od
 }
 
@@ -863,41 +1013,51 @@ end:	do
 	od
 }
 
-/* WaitDrained, one at a time, so that drained[e] is what this one waits for. */
+/* WaitDrained, one at a time, so that drained[e] is what this one waits for. One that
+   returns at once is no step. */
 proctype drainWaiter() {
-	byte e;
-
 end:	do
 	:: FAIR && !stopping
 	:: atomic {
-		!stopping;
-		e = lentry[0];
-		if
-		:: !closed[0] && DRAINING(e) -> drained[e] = true; drainWaits = true
-		:: else -> e = 0; goto end
-		fi
+		!stopping && !closed[DRAINED] && DRAINING(lentry[DRAINED]) ->
+		drainAt = 1 + lentry[DRAINED];
+		drained[lentry[DRAINED]] = true;
+		goto drainsOn
 	   }
-	   atomic { !drained[e] -> drainWaits = false; e = 0 }
-	od
+	od;
+
+drainsOn: atomic { !drained[drainAt - 1] -> drainAt = 0 };
+	atomic {
+		if
+		:: DRAINING(lentry[DRAINED]) ->
+			drainAt = 1 + lentry[DRAINED];
+			drained[lentry[DRAINED]] = true;
+			goto drainsOn
+		:: else -> goto end
+		fi
+	}
 }
 
 init {
 	atomic {
 		do
-		:: n < ENTRIES -> turn[n] = free; n++
+		:: n < ENTRIES -> turn[n] = turnFree; n++
 		:: else -> n = 0; break
 		od;
-		fileAt[1] = (NAMES > 2) * (FILES - 1);
-		closed[2] = !SPARE;
+		fileAt[1] = (ALL -> 1 : (PATHS > 2) * (FILES - 1));
 		do
 		:: n < LOCKS ->
-			lentry[n] = ENTRY(n == 1, fileAt[PATH(n)]);
-			opened[lentry[n]] = true;
+			closed[n] = n > 1 && !SECOND(n);
+			lentry[n] = ENTRY(n % 2, fileAt[PATH(n)]);
+			opened[lentry[n]] = opened[lentry[n]] || !closed[n];
 			n++
 		:: else -> n = 0; break
 		od;
 		do
-		:: n < GOROUTINES -> stage[n] = idle; run goroutine(n); n++
+		:: n < GOROUTINES ->
+			stage[n] = idle;
+			run goroutine(n);
+			n++
 		:: else -> n = 0; break
 		od;
 		do
@@ -907,7 +1067,7 @@ init {
 		do
 		:: n < ENTRIES && (n < FILES || G1 > 0) ->
 			if
-			:: FILE(n) < FILES - 1 && !MUT_NOBODY_WATCHES -> run watch(n)
+			:: MAYLOSE(n) -> run check(n)
 			:: else
 			fi;
 			n++
@@ -921,7 +1081,7 @@ init {
 end:	!FAIR;
 	stopping = true;
 
-	/* Once nothing moves any more, everybody is through and nothing is left. */
+	/* When nothing moves any more, all operations have ended and nothing is left. */
 	atomic {
 		timeout;
 		do
@@ -930,9 +1090,9 @@ end:	!FAIR;
 		od;
 		do
 		:: n < ENTRIES ->
-			must(turn[n] == free && len(queue[n]) == 0 && !drained[n]);
-			must(hold[n] == 0 && !inBlock[n] && whose[n] == 0);
-			must(opened[n] == (USES(0, n) || USES(1, n) || USES(2, n)));
+			must(turn[n] == turnFree && len(queue[n]) == 0 && !drained[n]);
+			must(hold[n] == 0 && !inBlock[n] && whose[n] == 0 && !checking[n]);
+			must(opened[n] == USED(n));
 			n++
 		:: else -> n = 0; break
 		od;
@@ -940,13 +1100,13 @@ end:	!FAIR;
 		:: n < FILES -> must(owner[n] == 0 && held[n] == 0); n++
 		:: else -> n = 0; break
 		od;
-		must(len(line[0]) == 0 && len(line[1]) == 0 && !drainWaits)
+		must(len(line[0]) == 0 && len(line[1]) == 0 && drainAt == 0)
 	}
 }
 
 /*
- * What is to happen eventually, under weak fairness. Goroutine 0, being PATIENT,
- * stands for all who are not cancelled. LAST is the entry of process 0 for the
+ * What must happen eventually, under weak fairness. Goroutine 0, being PATIENT,
+ * stands for all that are not cancelled. LAST is the entry of process 0 for the
  * last file.
  */
 #define LAST	ENTRY(0, FILES - 1)
@@ -955,11 +1115,15 @@ ltl noneForgotten {
 	[] (stage[0] == waits -> <> (stage[0] == holds || (stage[0] == idle && closed[LOCK(0)])))
 }
 
-ltl letsGo {
+ltl releases {
 	([] <> (owner[0] != 1)) && ([] <> (owner[FILES - 1] != LAST + 1))
 }
 
 ltl drains {
 	([] (DRAINING(0) -> <> !DRAINING(0))) && ([] (DRAINING(LAST) -> <> !DRAINING(LAST))) &&
-	([] (drainWaits -> <> !drainWaits))
+	([] (drainAt != 0 -> <> (drainAt == 0)))
+}
+
+ltl wakes {
+	[] ((drainAt != 0 && lentry[0] != drainAt - 1) -> <> (drainAt == 0))
 }
