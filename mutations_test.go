@@ -1,0 +1,303 @@
+package packlock
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// The tests of this file were written for mutations that no other test noticed.
+
+// chain is a goroutine that holds one pack and then waits for another.
+type chain struct {
+	*acquiring
+	hold *Hold // of the first
+	next chan *Lock
+}
+
+// holding returns a goroutine that holds l. Told by waitFor, it waits for a different
+// pack, and in the end releases what it has.
+func (e *engine) holding(l *Lock) *chain {
+	e.Helper()
+	c := &chain{acquiring: &acquiring{e: e, done: make(chan struct{})}, next: make(chan *Lock)}
+	held := make(chan struct{})
+	go func() {
+		defer close(c.done)
+		c.hold = e.try(l)
+		close(held)
+		c.acquiring.hold, c.err = (<-c.next).Acquire(context.Background())
+		if c.acquiring.hold != nil {
+			c.acquiring.hold.Release()
+			c.acquiring.hold = nil
+		}
+		e.release(c.hold)
+	}()
+	<-held
+	return c
+}
+
+func (c *chain) waitFor(l *Lock) {
+	c.next <- l
+	synctest.Wait()
+}
+
+// A file that is lost and delete-pending is given up by a waiter that has waited for
+// longer than deletePendingTimeout. It has that time from then on.
+func TestLongWaiterAwaitsTheDeletion(t *testing.T) {
+	onRemote(t, func(t *testing.T, e *engine) {
+		f := e.lockedElsewhere()
+		old := e.k.inode(fakePath)
+		a := e.acquire(e.l)
+		time.Sleep(2 * deletePendingTimeout)
+		e.k.unlink(fakePath)
+		e.before("open", func() error {
+			if e.k.isOpen(old) {
+				return errDeletePending
+			}
+			return nil
+		})
+		f.letGo()
+		time.Sleep(deletePendingTimeout / 2)
+		a.waits()
+		f.close()
+		time.Sleep(deletePendingTimeout / 50)
+		e.release(a.got())
+	})
+}
+
+// A search for deadlocks uses up some of the budget.
+func TestSearchUsesTheBudget(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		h := e.heldByAnother()
+		a := e.acquire(e.l)
+		time.Sleep(deadlockAge)
+		synctest.Wait()
+		e.reg.long.mu.Lock()
+		paid := e.reg.long.budget.paidUntil
+		e.reg.long.mu.Unlock()
+		if want := now() - int64(searchWindow); paid != want {
+			t.Errorf("paid until %d, want %d", paid, want)
+		}
+		e.release(h)
+		e.release(a.got())
+	})
+}
+
+// Time without a search counts for searchWindow and no more.
+func TestBudgetIsNotSavedUp(t *testing.T) {
+	const ms = int64(time.Millisecond)
+	var b searchBudget
+	b.spend(5000*ms, time.Millisecond)
+	b.spend(60_000*ms, 200*time.Millisecond)
+	if b.allows(60_200 * ms) {
+		t.Error("a minute was saved up")
+	}
+	if !b.allows(61_000 * ms) {
+		t.Error("a search is not allowed after searchWindow")
+	}
+}
+
+// endsAndPanics is a context that panics when it is asked for the second time after its
+// end.
+type endsAndPanics struct {
+	context.Context
+	mu    sync.Mutex
+	ended bool
+	asked int
+}
+
+func (c *endsAndPanics) end() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ended = true
+}
+
+func (c *endsAndPanics) Err() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.ended {
+		return nil
+	}
+	if c.asked++; c.asked > 1 {
+		panic("in Err")
+	}
+	return context.Canceled
+}
+
+// panicking starts an Acquire of e.l whose context panics.
+func (e *engine) panicking(ctx context.Context) *acquiring {
+	return e.start(func(context.Context) (*Hold, error) {
+		defer func() {
+			if recover() == nil {
+				e.Error("no panic")
+			}
+		}()
+		return e.l.Acquire(ctx)
+	})
+}
+
+// A context panics when it is asked why it has ended. The turn is passed once.
+func TestPanicAtTheEndPassesTheTurnOnce(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		f := e.lockedElsewhere()
+		goOn := e.holdUp("try")
+		ctx := &endsAndPanics{Context: t.Context()}
+		a := e.panicking(ctx)
+		b, c := e.acquire(e.l), e.acquire(e.l)
+		ctx.end()
+		e.before("try", func() error { // or two would not meet there
+			time.Sleep(time.Microsecond)
+			return nil
+		})
+		goOn()
+		<-a.done
+		time.Sleep(time.Millisecond)
+		b.waits()
+		c.waits()
+		f.letGo()
+		e.release(b.got())
+		e.release(c.got())
+	})
+}
+
+// A context panics while its acquire reoffers the lock. The waiter that gets the lock
+// then checks the path, however new the last check is.
+func TestLockGivenBackAfterAPanicIsVerified(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		e.heldAfterRival(0)
+		e.lockFor(sliceTime * 6 / 10)
+		e.lockFor(sliceTime / 2)
+		var next *acquiring
+		e.beforeNext("pause", func() error {
+			next = e.acquire(e.l)
+			e.l.location.Load().passed(now())
+			e.k.rename(fakePath, otherPath)
+			return nil
+		})
+		e.called("pause", 0)
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Error("no panic")
+				}
+			}()
+			e.l.Acquire(panicsInAPause{t.Context(), e})
+		}()
+		h := next.got()
+		if err := h.Check(); err != nil {
+			t.Error(err)
+		}
+		e.release(h)
+	})
+}
+
+// A waiter that has waited for long at one entry waits for long at another. That may
+// close a cycle, too.
+func TestDeadlockInASecondWait(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		other := e.open(otherPath)
+		f := e.lockedElsewhere()
+		first := e.holding(other)
+		first.waitFor(e.l)
+		time.Sleep(2 * deadlockAge)
+		e.k.replace(fakePath)
+		second := e.holding(e.open(fakePath))
+		second.waitFor(other)
+		time.Sleep(2 * deadlockAge)
+		first.waits()
+		second.waits()
+		e.failNext("blocked", errFileLost) // so that it moves by itself
+		f.letGo()
+		time.Sleep(2 * deadlockAge)
+		<-second.done
+		<-first.done
+		if first.err != nil || !errors.Is(second.err, ErrDeadlock) {
+			t.Errorf("%v and %v, want ErrDeadlock of the second", first.err, second.err)
+		}
+	})
+}
+
+// Two waits on behalf of one hold each close a cycle, at the same time. Both cycles are
+// broken, the second after a further deadlockAge if the first wait is still in the table.
+func TestSearchBreaksAllCyclesOfAHold(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		locks := e.packs(2)
+		h := e.try(locks[0])
+		elsewhere := e.holding(locks[1])
+		elsewhere.waitFor(locks[0])
+		time.Sleep(2 * deadlockAge)
+		under := func() *acquiring {
+			return e.start(func(ctx context.Context) (*Hold, error) { return locks[1].Acquire(h.Context(ctx)) })
+		}
+		a, b := under(), under()
+		time.Sleep(3 * deadlockAge)
+		a.failed(ErrDeadlock)
+		b.failed(ErrDeadlock)
+		elsewhere.waits()
+		e.release(h)
+		elsewhere.succeeds()
+	})
+}
+
+// A search that comes upon a cycle elsewhere ends.
+func TestSearchLeavesACycleElsewhere(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		locks := e.packs(3)
+		e.noSearch()
+		var all []*chain
+		for _, l := range locks {
+			all = append(all, e.holding(l))
+		}
+		for i, next := range []int{1, 0, 0} {
+			all[i].waitFor(locks[next])
+		}
+		time.Sleep(2 * deadlockAge)
+		if cycle := locks[2].entry().findCycle(); cycle != nil {
+			t.Errorf("%d waits in a cycle that the hold is not part of", len(cycle))
+		}
+		if cycle := locks[0].entry().findCycle(); len(cycle) != 2 {
+			t.Errorf("%d waits in the cycle, want 2", len(cycle))
+		}
+		for _, c := range all {
+			<-c.done
+		}
+	})
+}
+
+// A wait closes a cycle just before the alarm that an earlier waiter has set. The cycle is
+// broken when the wait is as old as deadlockAge.
+func TestCycleIsNotBrokenBeforeItIsOld(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		locks := e.packs(2)
+		a, b := e.holding(locks[0]), e.holding(locks[1])
+		bystander := e.acquire(locks[1])
+		b.waitFor(locks[0])
+		time.Sleep(deadlockAge / 2)
+		a.waitFor(locks[1])
+		time.Sleep(deadlockAge - 1)
+		a.waits()
+		time.Sleep(deadlockAge / 2)
+		a.failed(ErrDeadlock)
+		b.succeeds()
+		e.release(bystander.got())
+	})
+}
+
+// One of two Locks of a path is closed while its acquire opens the path again. The other
+// one does not bring it back to life.
+func TestCloseOfOneOfTwoWhileReopening(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		other := e.open(fakePath)
+		e.k.unlink(fakePath)
+		goOn := e.holdUp("open")
+		a := e.acquire(e.l)
+		e.close(e.l)
+		goOn()
+		a.failed(fs.ErrClosed)
+		e.release(e.try(other))
+	})
+}
