@@ -2,7 +2,6 @@ package packlock
 
 import (
 	"context"
-	"errors"
 	"io/fs"
 	"sync"
 	"testing"
@@ -213,11 +212,8 @@ func TestDeadlockInASecondWait(t *testing.T) {
 		e.failNext("blocked", errFileLost) // so that it moves by itself
 		f.letGo()
 		time.Sleep(2 * deadlockAge)
-		<-second.done
-		<-first.done
-		if first.err != nil || !errors.Is(second.err, ErrDeadlock) {
-			t.Errorf("%v and %v, want ErrDeadlock of the second", first.err, second.err)
-		}
+		second.failed(ErrDeadlock)
+		first.succeeds()
 	})
 }
 
@@ -288,16 +284,48 @@ func TestCycleIsNotBrokenBeforeItIsOld(t *testing.T) {
 }
 
 // One of two Locks of a path is closed while its acquire opens the path again. The other
-// one does not bring it back to life.
+// Lock moves, and the acquire fails without waiting for the file that is there.
 func TestCloseOfOneOfTwoWhileReopening(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		other := e.open(fakePath)
-		e.k.unlink(fakePath)
+		e.k.replace(fakePath)
+		fresh := e.open(fakePath)
+		h := e.try(fresh)
 		goOn := e.holdUp("open")
 		a := e.acquire(e.l)
 		e.close(e.l)
 		goOn()
 		a.failed(fs.ErrClosed)
+		e.release(h)
 		e.release(e.try(other))
+	})
+}
+
+// A cycle that a search found has ended, but its wait is in the table still. The search is
+// made again after deadlockAge, as there may be other cycles.
+func TestSearchIsMadeAgainAfterACycleThatEnded(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		locks := e.packs(2)
+		a, b := e.holding(locks[0]), e.holding(locks[1])
+		e.noSearch()
+		a.waitFor(locks[1])
+		b.waitFor(locks[0])
+		time.Sleep(2 * searchWindow / 3)
+		entry := locks[1].entry()
+		entry.mu.Lock()
+		entry.findDeadlock = false
+		entry.deadlockAlarm = alarm{set: entry.deadlockAlarm.set + 1} // goes off no more
+		w := entry.queue.popFront()
+		entry.mu.Unlock()
+		entry.breakCycles()
+		entry.mu.Lock()
+		again := entry.findDeadlock && entry.deadlockAlarm.isSet
+		entry.mu.Unlock()
+		if !again {
+			t.Error("no search will be made again")
+		}
+		deliverError([]*waiter{w}, ErrCancelled)
+		a.failed(ErrCancelled)
+		b.succeeds()
 	})
 }
