@@ -349,3 +349,135 @@ func TestWaitDrainedOutlastsCloseAndAMove(t *testing.T) {
 		e.release(h)
 	})
 }
+
+// Opening a file that was renamed away and back counts as a check: none is made after it.
+func TestFileThatComesBackIsCheckedOnce(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		f := e.lockedElsewhere()
+		tries := func(what string) {
+			t.Helper()
+			time.Sleep(pathCheckAge + 1)
+			e.k.rename(fakePath, otherPath)
+			e.beforeNext("open", func() error {
+				e.k.rename(otherPath, fakePath)
+				return nil
+			})
+			before := e.k.called("sameAt")
+			checkTry(t, e.l, ErrBusy)
+			if n := e.k.called("sameAt") - before; n != 1 {
+				t.Errorf("%s: %d checks, want 1", what, n)
+			}
+		}
+		tries("with the turn")
+		e.acquire(e.l).givesUp()
+		tries("without the turn")
+		f.letGo()
+		synctest.Wait()
+	})
+}
+
+// A check opens the path and is late: an acquire has moved the Locks of the path meanwhile,
+// and those of a different path are still there. Nothing is moved twice.
+func TestLateCheckMovesNothingTwice(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		e.k.link(fakePath, otherPath)
+		other := e.open(otherPath)
+		f := e.lockedElsewhere()
+		e.acquire(e.l).givesUp() // a thread is parked
+		time.Sleep(pathCheckAge + 1)
+		e.k.replace(fakePath)
+		late := make(chan struct{})
+		e.beforeNext("open", func() error {
+			<-late
+			return nil
+		})
+		a := e.acquire(e.l)
+		a.waits()
+		f.letGo() // the parked thread gets the lock for a, which moves
+		h := a.got()
+		close(late)
+		synctest.Wait()
+		checkTry(t, e.l, ErrBusy)
+		e.release(h)
+		e.release(e.try(other))
+		e.stats(Stats{Acquired: 1, Contended: 1, Reopened: 1})
+	})
+}
+
+// A file system gives a file a different identity each time: that ends after maxMoves.
+func TestMovesInARowAreBounded(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		e.before("sameAt", func() error {
+			e.k.replace(fakePath)
+			return nil
+		})
+		time.Sleep(pathCheckAge + 1)
+		checkTry(t, e.l, ErrLost)
+		e.called("open", 1+maxMoves)
+		e.works()
+	})
+}
+
+// A deletion shows in the link count, even where it does not change the change time.
+func TestDeletionThatKeepsTheChangeTime(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		e.works()
+		e.settleCtime()
+		inode := e.k.inode(fakePath)
+		e.k.unlink(fakePath)
+		inode.changed--
+		e.works()
+	})
+}
+
+// The check was new enough when the kernel's lock was tried, and is not when the kernel
+// returns. The renaming of a directory shows in no change time.
+func TestCheckIsTooOldAfterASlowTry(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		e.works()
+		e.settleCtime()
+		e.beforeNext("try", func() error {
+			e.movedAway()
+			return longerThanTrusted()
+		})
+		h := e.try(e.l)
+		if err := h.Check(); err != nil {
+			t.Error(err)
+		}
+		e.release(h)
+	})
+}
+
+// Opening the lock file counts as a check of its path.
+func TestOpeningIsACheck(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		f := e.lockedElsewhere()
+		checkTry(t, e.l, ErrBusy)
+		e.called("sameAt", 0)
+		f.letGo()
+	})
+}
+
+// A context panics after a rival has taken the lock that was reoffered to it. The lock,
+// which is not ours, is not unlocked.
+func TestPanicAfterAReofferThatWasTaken(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		e.heldAfterRival(sliceTime)
+		late := e.k.foreigner(t, fakePath)
+		ctx := &endsAndPanics{Context: t.Context(), asked: 1}
+		pauses := 0
+		e.before("pause", func() error {
+			if pauses++; pauses == 2 {
+				late.lock(t)
+				ctx.end()
+			}
+			return nil
+		})
+		a := e.panicking(ctx)
+		time.Sleep(sliceTime)
+		<-a.done
+		checkTry(t, e.l, ErrBusy)
+		late.letGo()
+		e.works()
+	})
+}
