@@ -481,3 +481,32 @@ func TestPanicAfterAReofferThatWasTaken(t *testing.T) {
 		e.works()
 	})
 }
+
+// A context panics when the lock has just been handed over. The lock is released.
+func TestPanicAfterAHandOver(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		h := e.try(e.l)
+		ctx := &endsAndPanics{Context: t.Context(), asked: 1}
+		a := e.panicking(ctx)
+		ctx.end()
+		e.release(h)
+		<-a.done
+		e.works()
+	})
+}
+
+// An acquire that queues behind a goroutine of this process leaves the check of the path to
+// the watch.
+func TestQueueingBehindAGoroutineChecksNothing(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		h := e.heldByAnother()
+		time.Sleep(pathCheckAge + 1)
+		before := e.k.called("sameAt")
+		a := e.acquire(e.l)
+		e.called("sameAt", before)
+		time.Sleep(watchInterval)
+		e.called("sameAt", before+1)
+		e.release(h)
+		e.release(a.got())
+	})
+}
