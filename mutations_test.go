@@ -504,7 +504,7 @@ func TestQueueingBehindAGoroutineChecksNothing(t *testing.T) {
 		before := e.k.called("sameAt")
 		a := e.acquire(e.l)
 		e.called("sameAt", before)
-		time.Sleep(watchInterval)
+		time.Sleep(watchInterval + 1)
 		e.called("sameAt", before+1)
 		e.release(h)
 		e.release(a.got())
