@@ -510,3 +510,20 @@ func TestQueueingBehindAGoroutineChecksNothing(t *testing.T) {
 		e.release(a.got())
 	})
 }
+
+// The watch does not check a path that was checked just before.
+func TestWatchLeavesFreshPathsAlone(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		f := e.lockedElsewhere()
+		a := e.acquire(e.l)
+		time.Sleep(watchInterval - pathCheckAge/2)
+		checkTry(t, e.l, ErrBusy)
+		before := e.k.called("sameAt")
+		time.Sleep(pathCheckAge)
+		e.called("sameAt", before)
+		time.Sleep(watchInterval)
+		e.called("sameAt", before+1)
+		f.letGo()
+		e.release(a.got())
+	})
+}
