@@ -788,3 +788,23 @@ func TestParkedThreadsTakeLimitsIntoAccount(t *testing.T) {
 		})
 	}
 }
+
+// WaitDrained of a Lock that was closed meanwhile waits on when a different Lock moves away
+// from the orphaned wait.
+func TestWaitDrainedOutlastsCloseAndAMove(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		e.k.link(fakePath, otherPath)
+		other := e.open(otherPath)
+		f := e.lockedElsewhere()
+		e.acquire(e.l).givesUp()
+		a := e.drain(other)
+		e.close(other)
+		time.Sleep(pathCheckAge + 1)
+		e.k.replace(fakePath)
+		h := e.try(e.l)
+		a.waits()
+		f.release()
+		a.succeeds()
+		e.release(h)
+	})
+}

@@ -692,3 +692,95 @@ func TestHoldersIsForLinuxOnly(t *testing.T) {
 	}
 	checkPathError(t, err, "holders", l.Path(), errors.ErrUnsupported)
 }
+
+// A context panics when it is asked why it has ended. The turn is passed once.
+func TestPanicAtTheEndPassesTheTurnOnce(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		f := e.lockedElsewhere()
+		goOn := e.holdUp("try")
+		ctx := &endsAndPanics{Context: t.Context()}
+		a := e.panicking(ctx)
+		b, c := e.acquire(e.l), e.acquire(e.l)
+		ctx.end()
+		e.before("try", func() error { // or two would not meet there
+			time.Sleep(time.Microsecond)
+			return nil
+		})
+		goOn()
+		<-a.done
+		time.Sleep(time.Millisecond)
+		b.waits()
+		c.waits()
+		f.release()
+		e.release(b.got())
+		e.release(c.got())
+	})
+}
+
+// A context panics while its acquire reoffers the lock. The waiter that gets the lock
+// then checks the path, however new the last check is.
+func TestLockGivenBackAfterAPanicIsVerified(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		e.heldAfterRival(0)
+		e.lockFor(sliceTime * 6 / 10)
+		e.lockFor(sliceTime / 2)
+		var next *acquiring
+		e.beforeNext("pause", func() error {
+			next = e.acquire(e.l)
+			e.l.location.Load().passed(now())
+			e.k.rename(fakePath, otherPath)
+			return nil
+		})
+		e.called("pause", 0)
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Error("no panic")
+				}
+			}()
+			e.l.Acquire(panicsInAPause{t.Context(), e})
+		}()
+		h := next.got()
+		if err := h.Check(); err != nil {
+			t.Error(err)
+		}
+		e.release(h)
+	})
+}
+
+// A context panics after a rival has taken the lock that was reoffered to it. The lock,
+// which is not ours, is not unlocked.
+func TestPanicAfterAReofferThatWasTaken(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		e.heldAfterRival(sliceTime)
+		late := e.k.foreigner(t, fakePath)
+		ctx := &endsAndPanics{Context: t.Context(), asked: 1}
+		pauses := 0
+		e.before("pause", func() error {
+			if pauses++; pauses == 2 {
+				late.lock(t)
+				ctx.end()
+			}
+			return nil
+		})
+		a := e.panicking(ctx)
+		time.Sleep(sliceTime)
+		<-a.done
+		checkTry(t, e.l, ErrBusy)
+		late.release()
+		e.works()
+	})
+}
+
+// A context panics when the lock has just been handed over. The lock is released.
+func TestPanicAfterAHandOver(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		h := e.try(e.l)
+		ctx := &endsAndPanics{Context: t.Context(), asked: 1}
+		a := e.panicking(ctx)
+		ctx.end()
+		e.release(h)
+		<-a.done
+		e.works()
+	})
+}

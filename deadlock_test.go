@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"runtime"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -24,6 +23,7 @@ var ways = []struct {
 	name    string
 	acquire func(m *member, l *Lock) (*Hold, error)
 }{
+
 	{"Acquire", func(m *member, l *Lock) (*Hold, error) { return l.Acquire(context.Background()) }},
 	{"AcquireBlocking", func(m *member, l *Lock) (*Hold, error) { return l.AcquireBlocking() }},
 	{"Do", func(m *member, l *Lock) (*Hold, error) {
@@ -625,139 +625,227 @@ func acquireSome(t *testing.T, random *rand.Rand, locks []*Lock) bool {
 	return true
 }
 
-// manyPacks opens packs of a fake kernel, each held by a goroutine of its own that has
-// ended.
-func manyPacks(t testing.TB, n int) (*registry, []*Lock) {
-	reg := newRegistry(newFakeKernel())
-	locks := make([]*Lock, n)
-	for i := range locks {
-		l, err := reg.openFile(fakeAbs(fmt.Sprintf("/packs/%d/.grex-lock", i)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { l.Close() })
-		locks[i] = l
-	}
-	return reg, locks
+// The tests of this file were written for mutations that no other test noticed.
+
+// chain is a goroutine that holds one pack and then waits for another.
+type chain struct {
+	*acquiring
+	hold *Hold // of the first
+	next chan *Lock
 }
 
-// A goroutine may be stopped for long while it has the registry's mutex locked. Searches for
-// deadlocks do not pile up behind it, and go on afterwards.
-func TestStopWithTheRegistryLockedPilesNothingUp(t *testing.T) {
-	const packs = 300
-	reg, locks := manyPacks(t, packs)
-	ctx, cancel := context.WithCancel(t.Context())
-	var waiters sync.WaitGroup
-	for i, l := range locks {
-		held := make(chan *Hold)
-		go func() {
-			h, _ := l.Acquire(ctx)
-			held <- h
-		}()
-		h := <-held
-		waiters.Go(func() {
-			defer h.Release()
-			for ctx.Err() == nil {
-				limited, cancel := context.WithTimeout(ctx, 150*time.Millisecond+time.Duration(i)*time.Millisecond)
-				if _, err := l.Acquire(limited); !errors.Is(err, ErrCancelled) {
-					t.Error(err)
-				}
-				cancel()
-			}
-		})
-	}
-	before := runtime.NumGoroutine()
-	reg.mu.Lock()
-	time.Sleep(5 * deadlockAge) // the goroutine is stopped
-	during := runtime.NumGoroutine()
-	reg.mu.Unlock()
-	// Each pack may have one search under way.
-	if during > before+packs+packs/2 {
-		t.Errorf("%d goroutines, %d before", during, before)
-	}
-	until(t, "the goroutines to be as many as before", func() bool { return runtime.NumGoroutine() <= before+packs/10 })
-	cancel()
-	waiters.Wait()
-}
-
-// A thousand deadlocks at once are all broken, and packs can be opened meanwhile.
-func TestManyDeadlocksAtOnceAreBroken(t *testing.T) {
-	breakDeadlocks(t, 1000)
-}
-
-// breakDeadlocks makes n deadlocks of two goroutines each, all at once. It returns the time
-// until all are over, counted from when the first could be broken, and the longest time that
-// an Open took meanwhile.
-func breakDeadlocks(t testing.TB, n int) (all, open time.Duration) {
-	reg, locks := manyPacks(t, 2*n)
-	var goroutines, holding sync.WaitGroup
-	broken := make(chan error, 2*n)
-	meet := make(chan struct{})
-	holding.Add(2 * n)
-	for i, l := range locks {
-		goroutines.Go(func() {
-			h, err := l.Acquire(t.Context())
-			holding.Done()
-			if err != nil {
-				broken <- err
-				return
-			}
-			defer h.Release()
-			<-meet
-			other, err := locks[i^1].Acquire(t.Context())
-			broken <- err
-			if err == nil {
-				other.Release()
-			}
-		})
-	}
-	holding.Wait()
-	close(meet)
-	start := time.Now()
-	over := make(chan struct{})
+// holding returns a goroutine that holds l. Told by waitFor, it waits for a different
+// pack, and in the end releases what it has.
+func (e *engine) holding(l *Lock) *chain {
+	e.Helper()
+	c := &chain{acquiring: &acquiring{e: e, done: make(chan struct{})}, next: make(chan *Lock)}
+	held := make(chan struct{})
 	go func() {
-		goroutines.Wait()
-		all = time.Since(start) - deadlockAge
-		close(over)
+		defer close(c.done)
+		c.hold = e.try(l)
+		close(held)
+		c.acquiring.hold, c.err = (<-c.next).Acquire(context.Background())
+		if c.acquiring.hold != nil {
+			c.acquiring.hold.Release()
+			c.acquiring.hold = nil
+		}
+		e.release(c.hold)
 	}()
-	for ended := false; !ended; {
-		select {
-		case <-over:
-			ended = true
-		default:
-			start := time.Now()
-			l, err := reg.openFile(otherPath)
-			if err != nil {
-				t.Fatal(err)
-			}
-			open = max(open, time.Since(start))
-			l.Close()
-			time.Sleep(time.Millisecond)
-		}
-	}
-	deadlocks := 0
-	for range 2 * n {
-		switch err := <-broken; {
-		case errors.Is(err, ErrDeadlock):
-			deadlocks++
-		case err != nil:
-			t.Error(err)
-		}
-	}
-	if deadlocks != n {
-		t.Errorf("%d deadlocks were broken, want %d", deadlocks, n)
-	}
-	return all, open
+	<-held
+	return c
 }
 
-// It reports the time until a thousand deadlocks are over, counted from when the first could be broken,
-// and the longest time that an Open takes meanwhile.
-func BenchmarkManyDeadlocksAtOnce(b *testing.B) {
-	var all, open time.Duration
-	for range b.N {
-		a, o := breakDeadlocks(b, 1000)
-		all, open = all+a, max(open, o)
+func (c *chain) waitFor(l *Lock) {
+	c.next <- l
+	synctest.Wait()
+}
+
+// A search for deadlocks uses up some of the budget.
+func TestSearchUsesTheBudget(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		h := e.heldByOtherGoroutine()
+		a := e.acquire(e.l)
+		time.Sleep(deadlockAge)
+		synctest.Wait()
+		e.reg.long.mu.Lock()
+		paid := e.reg.long.budget.paidUntil
+		e.reg.long.mu.Unlock()
+		if want := now() - int64(searchWindow); paid != want {
+			t.Errorf("paid until %d, want %d", paid, want)
+		}
+		e.release(h)
+		e.release(a.got())
+	})
+}
+
+// Time without a search counts for searchWindow and no more.
+func TestBudgetIsNotSavedUp(t *testing.T) {
+	const ms = int64(time.Millisecond)
+	var b searchBudget
+	b.spend(5000*ms, time.Millisecond)
+	b.spend(60_000*ms, 200*time.Millisecond)
+	if b.allows(60_200 * ms) {
+		t.Error("a minute was saved up")
 	}
-	b.ReportMetric(float64(all.Milliseconds())/float64(b.N), "ms/all")
-	b.ReportMetric(float64(open.Milliseconds()), "ms/worst-open")
+	if !b.allows(61_000 * ms) {
+		t.Error("a search is not allowed after searchWindow")
+	}
+}
+
+// endsAndPanics is a context that panics when it is asked for the second time after its
+// end.
+type endsAndPanics struct {
+	context.Context
+	mu    sync.Mutex
+	ended bool
+	asked int
+}
+
+func (c *endsAndPanics) end() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ended = true
+}
+
+func (c *endsAndPanics) Err() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.ended {
+		return nil
+	}
+	if c.asked++; c.asked > 1 {
+		panic("in Err")
+	}
+	return context.Canceled
+}
+
+// panicking starts an Acquire of e.l whose context panics.
+func (e *engine) panicking(ctx context.Context) *acquiring {
+	return e.start(func(context.Context) (*Hold, error) {
+		defer func() {
+			if recover() == nil {
+				e.Error("no panic")
+			}
+		}()
+		return e.l.Acquire(ctx)
+	})
+}
+
+// A waiter that has waited for long at one entry waits for long at another. That may
+// close a cycle, too.
+func TestDeadlockInASecondWait(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		other := e.open(otherPath)
+		f := e.lockedElsewhere()
+		first := e.holding(other)
+		first.waitFor(e.l)
+		time.Sleep(2 * deadlockAge)
+		e.k.replace(fakePath)
+		second := e.holding(e.open(fakePath))
+		second.waitFor(other)
+		time.Sleep(2 * deadlockAge)
+		first.waits()
+		second.waits()
+		e.failNext("blocked", errFileLost) // so that it moves by itself
+		f.release()
+		time.Sleep(2 * deadlockAge)
+		second.failed(ErrDeadlock)
+		first.succeeds()
+	})
+}
+
+// Two waits on behalf of one hold each close a cycle, at the same time. Both cycles are
+// broken, the second after a further deadlockAge if the first wait is still in the table.
+func TestSearchBreaksAllCyclesOfAHold(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		locks := e.packs(2)
+		h := e.try(locks[0])
+		elsewhere := e.holding(locks[1])
+		elsewhere.waitFor(locks[0])
+		time.Sleep(2 * deadlockAge)
+		under := func() *acquiring {
+			return e.start(func(ctx context.Context) (*Hold, error) { return locks[1].Acquire(h.Context(ctx)) })
+		}
+		a, b := under(), under()
+		time.Sleep(3 * deadlockAge)
+		a.failed(ErrDeadlock)
+		b.failed(ErrDeadlock)
+		elsewhere.waits()
+		e.release(h)
+		elsewhere.succeeds()
+	})
+}
+
+// A search that comes upon a cycle elsewhere breaks it, and ends.
+func TestSearchBreaksACycleElsewhere(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		locks := e.packs(3)
+		e.noSearch()
+		var all []*chain
+		for _, l := range locks {
+			all = append(all, e.holding(l))
+		}
+		for i, next := range []int{1, 0, 0} {
+			all[i].waitFor(locks[next])
+		}
+		time.Sleep(2 * deadlockAge)
+		if !locks[2].entry().breakCycles() {
+			t.Error("the cycle was not broken")
+		}
+		for _, c := range all {
+			<-c.done
+		}
+	})
+}
+
+// A wait closes a cycle just before the alarm that an earlier waiter has set. The cycle is
+// broken when the wait is as old as deadlockAge.
+func TestCycleIsNotBrokenBeforeItIsOld(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		locks := e.packs(2)
+		a, b := e.holding(locks[0]), e.holding(locks[1])
+		bystander := e.acquire(locks[1])
+		b.waitFor(locks[0])
+		time.Sleep(deadlockAge / 2)
+		a.waitFor(locks[1])
+		time.Sleep(deadlockAge - 1)
+		a.waits()
+		time.Sleep(deadlockAge / 2)
+		a.failed(ErrDeadlock)
+		b.succeeds()
+		e.release(bystander.got())
+	})
+}
+
+// A cycle that a search found has ended, but its wait is in the table still. The search is
+// made again after deadlockAge, as there may be other cycles.
+func TestSearchIsMadeAgainAfterACycleThatEnded(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		locks := e.packs(2)
+		a, b := e.holding(locks[0]), e.holding(locks[1])
+		e.noSearch()
+		a.waitFor(locks[1])
+		b.waitFor(locks[0])
+		bystander := e.acquire(locks[1])
+		time.Sleep(2 * searchWindow / 3)
+		entry := locks[1].entry()
+		entry.mu.Lock()
+		entry.deadlockAlarm = alarm{set: entry.deadlockAlarm.set + 1} // goes off no more
+		w := entry.queue.popFront()
+		entry.mu.Unlock()
+		e.reg.long.mu.Lock()
+		e.reg.long.budget = searchBudget{}
+		e.reg.long.mu.Unlock()
+		entry.findDeadlocks()
+		entry.mu.Lock()
+		again := entry.findDeadlock && entry.deadlockAlarm.isSet
+		entry.mu.Unlock()
+		if !again {
+			t.Error("no search will be made again")
+		}
+		deliverError([]*waiter{w}, ErrCancelled)
+		a.failed(ErrCancelled)
+		b.succeeds()
+		e.release(bystander.got())
+	})
 }

@@ -146,13 +146,17 @@ func (loc *location) checkLocked() *check {
 
 // awaitCheck has the path of l checked if that is due at time t, and waits for the result:
 // whether the file was lost. It returns an error when the check failed, when the context
-// ends first, whose channel done is, or when l is closed first.
+// ends first, whose channel done is, or when l is closed.
 func (l *lock) awaitCheck(ctx context.Context, done <-chan struct{}, t int64) (lost bool, err error) {
 	// Two checks at most: one that was under way already may be too old.
 	for range 2 {
 		e := l.lockEntry()
+		if l.closed {
+			e.mu.Unlock()
+			return false, errClosed
+		}
 		var c *check
-		if loc := l.location.Load(); !l.closed && loc.due(t) {
+		if loc := l.location.Load(); loc.due(t) {
 			c = loc.checkLocked()
 		}
 		if c != nil && l.closing == nil {

@@ -690,6 +690,7 @@ func TestDeletionWithinATickIsNoticed(t *testing.T) {
 func TestCheckIsTooOldAfterASlowTry(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		e.works()
+		e.settleCtime()
 		e.beforeNext("try", func() error {
 			e.renameDir()
 			return longerThanTrusted()
@@ -752,4 +753,59 @@ func TestFailedCheckDoesNotCount(t *testing.T) {
 			e.works()
 		})
 	}
+}
+
+// A deletion shows in the link count, even where it does not change the change time.
+func TestDeletionThatKeepsTheChangeTime(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		e.works()
+		e.settleCtime()
+		inode := e.k.inode(fakePath)
+		e.k.unlink(fakePath)
+		inode.changed--
+		e.works()
+	})
+}
+
+// Opening the lock file counts as a check of its path.
+func TestOpeningIsACheck(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		f := e.lockedElsewhere()
+		checkTry(t, e.l, ErrBusy)
+		e.called("sameAt", 0)
+		f.release()
+	})
+}
+
+// An acquire that queues behind a goroutine of this process leaves the check of the path to
+// the watch.
+func TestQueueingBehindAGoroutineChecksNothing(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		h := e.heldByOtherGoroutine()
+		time.Sleep(pathCheckAge + 1)
+		before := e.k.called("sameAt")
+		a := e.acquire(e.l)
+		e.called("sameAt", before)
+		time.Sleep(watchInterval + 1)
+		e.called("sameAt", before+1)
+		e.release(h)
+		e.release(a.got())
+	})
+}
+
+// The watch does not check a path that was checked just before.
+func TestWatchLeavesFreshPathsAlone(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		f := e.lockedElsewhere()
+		a := e.acquire(e.l)
+		time.Sleep(watchInterval - pathCheckAge/2)
+		checkTry(t, e.l, ErrBusy)
+		before := e.k.called("sameAt")
+		time.Sleep(pathCheckAge)
+		e.called("sameAt", before)
+		time.Sleep(watchInterval)
+		e.called("sameAt", before+1)
+		f.release()
+		e.release(a.got())
+	})
 }

@@ -454,3 +454,27 @@ func TestMissingRemoteDirectoryEndsEveryWait(t *testing.T) {
 		e.works()
 	})
 }
+
+// A file that is lost and delete-pending is given up by a waiter that has waited for
+// longer than deletePendingTimeout. It has that time from then on.
+func TestLongWaiterAwaitsTheDeletion(t *testing.T) {
+	onRemote(t, func(t *testing.T, e *engine) {
+		f := e.lockedElsewhere()
+		old := e.k.inode(fakePath)
+		a := e.acquire(e.l)
+		time.Sleep(2 * deletePendingTimeout)
+		e.k.unlink(fakePath)
+		e.before("open", func() error {
+			if e.k.isOpen(old) {
+				return errDeletePending
+			}
+			return nil
+		})
+		f.release()
+		time.Sleep(deletePendingTimeout / 2)
+		a.waits()
+		f.close()
+		time.Sleep(deletePendingTimeout / 50)
+		e.release(a.got())
+	})
+}

@@ -704,3 +704,89 @@ func stacks() []string {
 	buf := make([]byte, 1<<20)
 	return strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n")
 }
+
+// One of two Locks of a path is closed while its acquire opens the path again. The other
+// Lock moves, and the acquire fails without waiting for the file that is there.
+func TestCloseOfOneOfTwoWhileReopening(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		other := e.open(fakePath)
+		e.k.replace(fakePath)
+		fresh := e.open(fakePath)
+		h := e.try(fresh)
+		goOn := e.holdUp("open")
+		a := e.acquire(e.l)
+		e.close(e.l)
+		goOn()
+		a.failed(fs.ErrClosed)
+		e.release(h)
+		e.release(e.try(other))
+	})
+}
+
+// Opening a file that was renamed away and back counts as a check: none is made after it.
+func TestFileThatComesBackIsCheckedOnce(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		f := e.lockedElsewhere()
+		tries := func(what string) {
+			t.Helper()
+			time.Sleep(pathCheckAge + 1)
+			e.k.rename(fakePath, otherPath)
+			e.beforeNext("open", func() error {
+				e.k.rename(otherPath, fakePath)
+				return nil
+			})
+			before := e.k.called("sameAt")
+			checkTry(t, e.l, ErrBusy)
+			if n := e.k.called("sameAt") - before; n != 1 {
+				t.Errorf("%s: %d checks, want 1", what, n)
+			}
+		}
+		tries("with the turn")
+		e.acquire(e.l).givesUp()
+		tries("without the turn")
+		f.release()
+		synctest.Wait()
+	})
+}
+
+// A check opens the path and is late: an acquire has moved the Locks of the path meanwhile,
+// and those of a different path are still there. Nothing is moved twice.
+func TestLateCheckMovesNothingTwice(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		e.k.link(fakePath, otherPath)
+		other := e.open(otherPath)
+		f := e.lockedElsewhere()
+		e.acquire(e.l).givesUp() // a thread is parked
+		time.Sleep(pathCheckAge + 1)
+		e.k.replace(fakePath)
+		late := make(chan struct{})
+		e.beforeNext("open", func() error {
+			<-late
+			return nil
+		})
+		a := e.acquire(e.l)
+		a.waits()
+		f.release() // the parked thread gets the lock for a, which moves
+		h := a.got()
+		close(late)
+		synctest.Wait()
+		checkTry(t, e.l, ErrBusy)
+		e.release(h)
+		e.release(e.try(other))
+		e.stats(Stats{Acquired: 1, Contended: 1, Reopened: 1})
+	})
+}
+
+// A file system gives a file a different identity each time: that ends after maxMoves.
+func TestMovesInARowAreBounded(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		e.before("sameAt", func() error {
+			e.k.replace(fakePath)
+			return nil
+		})
+		time.Sleep(pathCheckAge + 1)
+		checkTry(t, e.l, ErrLost)
+		e.called("open", 1+maxMoves)
+		e.works()
+	})
+}
