@@ -45,9 +45,8 @@
 //
 // Every error is an *fs.PathError, for use with errors.Is and errors.As. Its path is the
 // absolute path of the lock file. If Open or OpenFile fail, it may also be the path as
-// given, or that of a directory that could not be created. There is one exception: Do
-// returns the error of the function as it is, joined with that of the release if both
-// fail.
+// given, or that of a directory that could not be created. Two return joined errors: Do,
+// which returns that of the function as it is, and Holds.Release.
 package packlock
 
 // Where things are:
@@ -252,7 +251,7 @@ func (l *Lock) Do(ctx context.Context, fn func(ctx context.Context) error) (err 
 // waiter, if there is one, has drained or was adopted by a new acquire. It returns nil
 // at once if there is none. If the lock file is lost meanwhile, the orphaned wait stays
 // with the old file and drains there, unseen by Stats and WaitDrained. Close does not end
-// the call.
+// the call. On a Lock that is closed already it fails with fs.ErrClosed.
 //
 // When ctx ends first, the error is the same as that of Acquire. WaitDrained panics if
 // ctx is nil.

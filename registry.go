@@ -273,6 +273,9 @@ type options struct {
 func newOptions(opts []Option) (options, error) {
 	o := options{mode: 0o666}
 	for _, opt := range opts {
+		if opt == nil {
+			panic("packlock: nil Option")
+		}
 		opt(&o)
 	}
 	if o.mode&^fs.ModePerm != 0 {
