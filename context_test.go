@@ -233,16 +233,17 @@ func TestUseOfUnopenedLockOrHoldPanics(t *testing.T) {
 	var noLock *Lock
 	var noHold *Hold
 	for name, call := range map[string]func(){
-		"nil Lock":  func() { noLock.TryAcquire() },
-		"zero Lock": func() { new(Lock).Acquire(t.Context()) },
-		"Close":     func() { new(Lock).Close() },
-		"Stats":     func() { noLock.Stats() },
-		"Path":      func() { new(Lock).Path() },
-		"nil Hold":  func() { noHold.Release() },
-		"zero Hold": func() { new(Hold).Release() },
-		"Check":     func() { new(Hold).Check() },
-		"Detach":    func() { noHold.Detach() },
-		"Context":   func() { new(Hold).Context(t.Context()) },
+		"nil Lock":   func() { noLock.TryAcquire() },
+		"zero Lock":  func() { new(Lock).Acquire(t.Context()) },
+		"Close":      func() { new(Lock).Close() },
+		"Stats":      func() { noLock.Stats() },
+		"Path":       func() { new(Lock).Path() },
+		"nil Hold":   func() { noHold.Release() },
+		"zero Hold":  func() { new(Hold).Release() },
+		"nil Option": func() { Open(t.TempDir(), nil) },
+		"Check":      func() { new(Hold).Check() },
+		"Detach":     func() { noHold.Detach() },
+		"Context":    func() { new(Hold).Context(t.Context()) },
 	} {
 		if what, _ := panicOf(call).(string); !strings.HasPrefix(what, "packlock: use of a ") {
 			t.Errorf("%s: %q", name, what)

@@ -274,7 +274,7 @@ func newOptions(opts []Option) (options, error) {
 	o := options{mode: 0o666}
 	for _, opt := range opts {
 		if opt == nil {
-			panic("packlock: nil Option")
+			panic("packlock: use of a nil Option")
 		}
 		opt(&o)
 	}
