@@ -394,40 +394,27 @@ func TestWaitDrainedEndsWithAMove(t *testing.T) {
 	})
 }
 
-// An acquire that waits between its moves may move any number of times.
+// The bound on moves is one on moves in a row: an acquire that waits in between moves any
+// number of times.
 func TestWaiterMovesAnyNumberOfTimes(t *testing.T) {
-	onFake(t, func(t *testing.T, e *engine) {
-		f := e.lockedElsewhere()
-		a := e.acquire(e.l)
-		for range maxMoves + 1 {
-			e.k.replace(fakePath)
-			next := e.lockedElsewhere()
-			f.release()
-			synctest.Wait()
-			f = next
-		}
-		a.waits()
-		f.release()
-		e.release(a.got())
-	})
-}
-
-// An acquire that waits on its own thread between its moves may move any number of times, too.
-func TestBlockingAcquireMovesAnyNumberOfTimes(t *testing.T) {
-	onFake(t, func(t *testing.T, e *engine) {
-		f := e.lockedElsewhere()
-		a := e.blocking(e.l)
-		for range maxMoves + 1 {
-			e.k.replace(fakePath)
-			next := e.lockedElsewhere()
-			f.release()
-			synctest.Wait()
-			f = next
-		}
-		a.waits()
-		f.release()
-		e.release(a.got())
-	})
+	for _, way := range waysToWait {
+		t.Run(way.what, func(t *testing.T) {
+			onFake(t, func(t *testing.T, e *engine) {
+				f := e.lockedElsewhere()
+				a := way.acquire(e)
+				for range maxMoves + 1 {
+					e.k.replace(fakePath)
+					next := e.lockedElsewhere()
+					f.release()
+					synctest.Wait()
+					f = next
+				}
+				a.waits()
+				f.release()
+				e.release(a.got())
+			})
+		})
+	}
 }
 
 // A file that was renamed away and back is not lost. An acquire that finds this out keeps its
