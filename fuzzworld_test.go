@@ -250,6 +250,8 @@ func (w *world) open(slot int, path string) {
 			return
 		}
 		w.slots[slot] = &fuzzLock{Lock: l, entry: l.entry()}
+		// A check for a different Lock may have moved this one before its Open returned.
+		w.moved = w.moved || l.Stats().Reopened > 0
 	})
 }
 
