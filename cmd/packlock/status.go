@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -131,7 +130,7 @@ func (o *onlooker) print(states []packState) error {
 			status = max(status, 1)
 		case packTrouble:
 			status = 2
-			fmt.Fprintf(os.Stderr, "packlock: status: %s\n", s.Error)
+			say("status", "%s", s.Error)
 		}
 		if !o.json {
 			s.print(width)
@@ -232,7 +231,7 @@ func pathOf(tables *proclocks.Tables, file string, paths map[string]string) stri
 // waitForAll waits until all of dirs are free at one look and returns how they are
 // then, or how they are when there is trouble with one.
 func waitForAll(dirs []string, states []packState) ([]packState, error) {
-	ctx, stop := interruptible()
+	ctx, stop := interruptible(endings...)
 	defer stop()
 	for {
 		var held []string
