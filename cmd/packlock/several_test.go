@@ -77,7 +77,7 @@ func TestNestedRunOfSeveralIsRefusedForTheOneThatIsHeld(t *testing.T) {
 	dirs := packs(t, "one", "two", "three")
 	nested := append([]string{"test:packlock"}, runs(t, 0, dirs[2], dirs[1])...)
 	args := append([]string{"run", dirs[0], dirs[1], "--"}, self(t, nested...)...)
-	expect(t, 75, args, dirs[1]+" is already held by this command's parent")
+	expect(t, 75, args, dirs[1]+" is already held by pid ", partOf)
 }
 
 func init() {

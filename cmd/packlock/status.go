@@ -247,6 +247,11 @@ func waitForAll(dirs []string, states []packState) ([]packState, error) {
 			return states, nil
 		}
 		for _, dir := range held {
+			if err := refuseHeldAbove(dir); err != nil {
+				return nil, err
+			}
+		}
+		for _, dir := range held {
 			if err := waitFor(ctx, dir); err != nil {
 				if ctx.Err() != nil {
 					err = context.Cause(ctx)
@@ -266,6 +271,20 @@ func waitForAll(dirs []string, states []packState) ([]packState, error) {
 			}
 		}
 	}
+}
+
+// refuseHeldAbove returns an error if the lock of dir, which is held, is not released
+// before this process ends.
+func refuseHeldAbove(dir string) error {
+	lock, err := packlock.OpenFile(filepath.Join(dir, packlock.FileName))
+	if err != nil {
+		return nil // waitFor returns it
+	}
+	defer lock.Close()
+	if who := heldAbove(lock); who != "" {
+		return fmt.Errorf("%s is held by %s", legible(dir), who)
+	}
+	return nil
 }
 
 // waitFor waits until the lock of dir, which is held, was free.
