@@ -53,6 +53,19 @@ func TestCommandThatCannotBeRun(t *testing.T) {
 	expect(t, 126, []string{"run", dir, "--", dir}, "packlock: run: "+dir+": is a directory\n")
 }
 
+func TestEmptyCommandIsCalledThat(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "missing")
+	for _, args := range [][]string{{dir, "--", ""}, {dir, ""}, {"--", dir, "--", "", "x"}, {"-f", dir, "--", ""}} {
+		const says = "packlock: run: COMMAND is empty; type: " + synopsis + "\n"
+		if stderr := expect(t, 127, append([]string{"run"}, args...)); stderr != says {
+			t.Errorf("%q: %q, want %q", args, stderr, says)
+		}
+		if _, err := os.Stat(dir); err == nil {
+			t.Errorf("%q: created what it was to lock", args)
+		}
+	}
+}
+
 func TestTroubleWithTheLockExits1(t *testing.T) {
 	dir := t.TempDir()
 	exit0 := self(t, "test:exit", "0")
