@@ -101,7 +101,7 @@ func (b *bencher) run(args []string) error {
 	if err != nil {
 		return err
 	}
-	ctx, stop := interruptible()
+	ctx, stop := interruptible(slices.Concat(endings, brokenPipe)...)
 	defer stop()
 	err = b.bench(ctx, dir)
 	if ctx.Err() != nil {

@@ -33,6 +33,9 @@ var brokenPipe []os.Signal
 // isBrokenPipe reports false.
 func isBrokenPipe(error) bool { return false }
 
+// writeMessage writes p to the standard error.
+func writeMessage(p []byte) { os.Stderr.Write(p) }
+
 // die does nothing: no signal is sent here, nor seen by the parent.
 func die(os.Signal) {}
 

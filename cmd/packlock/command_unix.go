@@ -25,6 +25,31 @@ var brokenPipe = []os.Signal{unix.SIGPIPE}
 // isBrokenPipe reports whether err is that of a write that came with brokenPipe.
 func isBrokenPipe(err error) bool { return errors.Is(err, unix.EPIPE) }
 
+// writeMessage writes p to the standard error as far as it can. After an EPIPE
+// os.Stderr.Write would end the process by SIGPIPE. The signal of this write alone is
+// ignored by Go unless it is notified, and COMMAND starts with its default.
+func writeMessage(p []byte) {
+	conn, err := os.Stderr.SyscallConn()
+	if err != nil {
+		return
+	}
+	conn.Write(func(fd uintptr) (done bool) {
+		for len(p) > 0 {
+			n, err := unix.Write(int(fd), p)
+			switch {
+			case err == unix.EINTR:
+			case err == unix.EAGAIN:
+				return false
+			case err != nil:
+				return true
+			default:
+				p = p[n:]
+			}
+		}
+		return true
+	})
+}
+
 // signalStatus returns the status of a process ended by s, as shells have it.
 func signalStatus(s os.Signal) int { return 128 + int(s.(syscall.Signal)) }
 

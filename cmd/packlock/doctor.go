@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -83,7 +84,7 @@ func (d *doctor) run(args []string) error {
 	if err != nil {
 		return err
 	}
-	ctx, stop := interruptible()
+	ctx, stop := interruptible(slices.Concat(endings, brokenPipe)...)
 	defer stop()
 	err = d.examine(ctx, dir)
 	if err != nil && ctx.Err() != nil {

@@ -111,3 +111,15 @@ func TestBlockedSignalsStayBlocked(t *testing.T) {
 		t.Errorf("blocked are %016x, want %016x", got, want)
 	}
 }
+
+func TestCommandAfterAMessageWithoutAReaderIgnoresNoSIGPIPE(t *testing.T) {
+	missing := t.TempDir() + "/missing" // run says that it has created it
+	for _, line := range []string{"SigIgn", "SigBlk"} {
+		c := command(t, "run", missing+line, "--", "sed", "-n", "s/"+line+":\t//p", "/proc/self/status")
+		c.withoutReader()
+		stdout, err := c.cmd.Output()
+		if got := strings.TrimSpace(string(stdout)); err != nil || got != "0000000000000000" {
+			t.Errorf("%s: %q, %v", line, got, err)
+		}
+	}
+}

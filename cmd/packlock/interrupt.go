@@ -17,14 +17,14 @@ type ending struct {
 
 func (e ending) Error() string { return "ended by signal: " + e.signal.String() }
 
-// interruptible returns a context that ends with the first signal that is to end
-// packlock, such as Ctrl-C or the end of whoever reads its output; its cause is then the error, an ending, for the verb
-// to return when it has cleaned up. A signal that was ignored when packlock was
-// started stays ignored.
-func interruptible() (ctx context.Context, stop func()) {
+// interruptible returns a context that ends with the first of signals, such as Ctrl-C or,
+// with brokenPipe, a write to an output that has no reader. The cause is then the error,
+// an ending, for the verb to return after its cleanup. A signal that was ignored when
+// packlock was started stays ignored.
+func interruptible(signals ...os.Signal) (ctx context.Context, stop func()) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	c := make(chan os.Signal, 1)
-	for _, s := range slices.DeleteFunc(slices.Concat(endings, brokenPipe), signal.Ignored) {
+	for _, s := range slices.DeleteFunc(slices.Clone(signals), signal.Ignored) {
 		signal.Notify(c, s)
 	}
 	go func() {

@@ -10,7 +10,7 @@
 //	main.go       the table of verbs; how a verb fails
 //	help.go       help, version
 //	flags.go      what flags take; the directories on a command line
-//	output.go     standard output; names in messages
+//	output.go     standard output and standard error; names in messages
 //	interrupt.go  the signals that end a verb
 //	run.go        run: its flags, and what happens in which order
 //	runline.go    run: its command line
@@ -141,7 +141,7 @@ func execute(args []string) int {
 	}
 	if errors.As(err, &s) {
 		if s.said != "" {
-			fmt.Fprintf(os.Stderr, "%s: %s\n", prefix, s.said)
+			fmt.Fprintf(stderr, "%s: %s\n", prefix, s.said)
 		}
 		die(s.signal)
 		return signalStatus(s.signal)
@@ -157,7 +157,7 @@ func execute(args []string) int {
 		e = exit{trouble, stdout.err}
 	}
 	if e.err != nil {
-		fmt.Fprintf(os.Stderr, "%s: %s\n", prefix, message(e.err))
+		fmt.Fprintf(stderr, "%s: %s\n", prefix, message(e.err))
 	}
 	return e.status
 }

@@ -75,7 +75,7 @@ func heldAbove(lock *packlock.Lock) string {
 		}
 		// If it was inherited, that run may have been killed.
 		if inherited || slices.Contains(takers, line.pid) || len(takers) == 0 && alive(line.pid) {
-			return fmt.Sprintf("this command's parent (pid %d)", line.pid)
+			return runAbove(line, inherited)
 		}
 	}
 	// sudo, env -i and many programs do not hand the variable on.
@@ -91,6 +91,27 @@ func heldAbove(lock *packlock.Lock) string {
 		return findHolders(lock).String() + "; this process inherited the lock"
 	}
 	return ""
+}
+
+// runAbove returns heldAbove's words for the run of line. If the run was killed, the
+// processes that inherited the lock from it hold the lock.
+func runAbove(line heldLine, inherited bool) string {
+	p := packlock.Process(proclocks.Describe(line.pid))
+	zombie := p.Name != "" && len(p.Args) == 0
+	if alive(line.pid) && !zombie && !isYounger(p, line) {
+		return called(p) + ", which this command is part of"
+	}
+	s := fmt.Sprintf("pid %d, which has ended", line.pid)
+	if inherited {
+		s += "; this process inherited the lock"
+	}
+	return s
+}
+
+// isYounger reports whether p was started after the run of line acquired the lock, so
+// that it only has the pid of that run.
+func isYounger(p packlock.Process, line heldLine) bool {
+	return !line.since.IsZero() && line.since.Before(p.Started.Add(-time.Second))
 }
 
 // waitsForItsCommand reports whether p, which has taken the lock, is a run or a
@@ -138,7 +159,7 @@ func heldSince(who holders, path string) time.Time {
 		for _, line := range heldLines(proclocks.Variable(heir.PID, heldVariable)) {
 			taker := slices.IndexFunc(who, func(p packlock.Process) bool { return p.PID == line.pid })
 			// A pid may be another's by now, and this one older than that.
-			if taker < 0 || line.since.Before(who[taker].Started.Add(-time.Second)) || line.since.After(time.Now()) {
+			if taker < 0 || isYounger(who[taker], line) || line.since.After(time.Now()) {
 				continue
 			}
 			if info, err := os.Stat(line.path); err == nil && os.SameFile(info, file) {

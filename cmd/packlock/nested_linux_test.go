@@ -7,6 +7,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"packlock"
 )
@@ -83,5 +86,49 @@ func TestAncestorThatMayReleaseIsWaitedFor(t *testing.T) {
 	}
 	if status := c.wait(); status != 6 {
 		t.Errorf("exit status %d, want that of the command, 6", status)
+	}
+}
+
+func TestStatusDoesNotWaitForAnAncestorWithoutTheVariable(t *testing.T) {
+	if os.Getenv("TEST_EXEC") != "" {
+		t.Skip("the command line of a process under an emulator is that of the emulator")
+	}
+	dir := packs(t, "pack")[0]
+	skipUnlessListedWhenHeld(t, dir)
+	c := command(t, append([]string{"run", dir, "--"}, bare(self(t, "status", "-wait", dir)...)...)...)
+	status, stdout, stderr := c.output()
+	want := "packlock: status: " + dir + " is held by pid "
+	if status != 2 || stdout != "" || !strings.HasPrefix(stderr, want) || !strings.HasSuffix(stderr, partOf) {
+		t.Errorf("exit status %d, %q, %q; want %q", status, stdout, stderr, want)
+	}
+}
+
+func TestRunThatHasEndedIsNotConfusedWithAProcessOfItsPid(t *testing.T) {
+	pid := os.Getpid()
+	for _, test := range []struct {
+		line      heldLine
+		inherited bool
+		want      string
+	}{
+		{heldLine{pid: pid, since: time.Now()}, true, ", which this command is part of"},
+		{heldLine{pid: pid}, false, ", which this command is part of"},
+		{heldLine{pid: pid, since: time.Unix(0, 0)}, true, fmt.Sprintf("pid %d, which has ended; this process inherited the lock", pid)},
+		{heldLine{pid: 1 << 30, since: time.Now()}, false, "pid 1073741824, which has ended"},
+	} {
+		if got := runAbove(test.line, test.inherited); !strings.HasSuffix(got, test.want) || !strings.HasPrefix(got, fmt.Sprintf("pid %d", test.line.pid)) {
+			t.Errorf("%+v: %q, want %q", test.line, got, test.want)
+		}
+	}
+	// A zombie.
+	c := exec.Command("true")
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer c.Wait()
+	if err := unix.Waitid(unix.P_PID, c.Process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := runAbove(heldLine{pid: c.Process.Pid, since: time.Now()}, false), fmt.Sprintf("pid %d, which has ended", c.Process.Pid); got != want {
+		t.Errorf("%q, want %q", got, want)
 	}
 }

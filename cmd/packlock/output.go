@@ -25,6 +25,18 @@ func (o *output) Write(p []byte) (int, error) {
 	return n, err
 }
 
+// stderr is where verbs print messages to. A message is a courtesy: if it cannot be
+// written, because its reader is gone, the verb goes on, and its exit status is the same.
+var stderr messages
+
+// messages is the standard error.
+type messages struct{}
+
+func (messages) Write(p []byte) (int, error) {
+	writeMessage(p)
+	return len(p), nil
+}
+
 // printJSON prints v for programs.
 func printJSON(v any) error {
 	out := json.NewEncoder(&stdout)

@@ -45,9 +45,9 @@ wait for each other in a circle. Of several, each has to exist.
 		notes: `
 Exit status:
   that of COMMAND, or 128+N if signal N killed it
-  75, or that of -E, if COMMAND was not run because the lock was not to be had:
-      because of -n or -timeout, or because this run is part of a COMMAND that
-      is run under the same lock
+  75, or that of -E, if the lock could not be acquired and COMMAND was not run,
+      because of -n or -timeout, or because an outer run (or flock) of the same
+      lock started this one
   128+N if signal N ended the wait: 130 after Ctrl-C, 143 after SIGTERM
   127 if COMMAND was not found, 126 if it could not be executed
   1   on trouble with the lock
@@ -57,8 +57,8 @@ On Unix run itself dies of the signal that killed COMMAND or ended the wait. A
 shell shows 128+N for that, and does not go on with a script after Ctrl-C.
 
 Signals: what is sent to run is passed on to COMMAND, except SIGCHLD, SIGURG and
-those of job control. What is sent to the process group of both, such as Ctrl-C,
-reaches COMMAND anyway, and is not passed on.
+those that stop a job (SIGTSTP, SIGTTIN, SIGTTOU). A signal to the process group
+of both, such as Ctrl-C, reaches COMMAND anyway, and is not passed on.
 
 Killed: on Unix COMMAND inherits the locked descriptor, so that the pack remains
 locked while COMMAND runs on after run was killed. It also remains locked by
@@ -109,7 +109,7 @@ is looked for in /bin and /usr/bin.
 		r.shell = &s
 		return nil
 	})
-	v.flags.BoolVar(&r.close, "o", false, "keep the locked descriptor from COMMAND")
+	v.flags.BoolVar(&r.close, "o", false, "do not hand the locked descriptor to COMMAND")
 	return v
 }
 

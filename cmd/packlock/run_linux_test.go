@@ -390,7 +390,7 @@ func TestNestedRunIsRefusedAfterItsParentWasKilled(t *testing.T) {
 	}
 	c.waited = true
 	c.stdin.Close()
-	want := fmt.Sprintf("already held by this command's parent (pid %d)", c.cmd.Process.Pid)
+	want := fmt.Sprintf("already held by pid %d, which has ended; this process inherited the lock", c.cmd.Process.Pid)
 	if line := c.readLine(c.stderr); !strings.Contains(line, want) {
 		t.Errorf("%q lacks %q", line, want)
 	}

@@ -53,6 +53,19 @@ func TestCommandThatCannotBeRun(t *testing.T) {
 	expect(t, 126, []string{"run", dir, "--", dir}, "packlock: run: "+dir+": is a directory\n")
 }
 
+func TestEmptyCommandIsCalledThat(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "missing")
+	for _, args := range [][]string{{dir, "--", ""}, {dir, ""}, {"--", dir, "--", "", "x"}, {"-f", dir, "--", ""}} {
+		const says = "packlock: run: COMMAND is empty; type: " + synopsis + "\n"
+		if stderr := expect(t, 127, append([]string{"run"}, args...)); stderr != says {
+			t.Errorf("%q: %q, want %q", args, stderr, says)
+		}
+		if _, err := os.Stat(dir); err == nil {
+			t.Errorf("%q: created what it was to lock", args)
+		}
+	}
+}
+
 func TestTroubleWithTheLockExits1(t *testing.T) {
 	dir := t.TempDir()
 	exit0 := self(t, "test:exit", "0")
@@ -233,13 +246,26 @@ func TestNestedRunIsRefused(t *testing.T) {
 	nested := underLock(t, other, "test:exit", "0")
 	c := command(t, underLock(t, dir, nested...)...)
 	status, _, stderr := c.output()
-	want := fmt.Sprintf("already held by this command's parent (pid %d)", c.cmd.Process.Pid)
-	if status != 75 || !strings.Contains(stderr, want) {
+	want := fmt.Sprintf("already held by pid %d", c.cmd.Process.Pid)
+	if status != 75 || !strings.Contains(stderr, want) || !strings.HasSuffix(stderr, partOf) {
 		t.Errorf("exit status %d, %q", status, stderr)
 	}
 
 	nested = append([]string{"run", "-E", "8", dir, "--"}, self(t, "test:exit", "0")...)
-	expect(t, 8, underLock(t, dir, nested...), "parent")
+	expect(t, 8, underLock(t, dir, nested...), partOf)
+}
+
+// partOf is the end of a message about the lock of a run above.
+const partOf = ", which this command is part of\n"
+
+func TestRunBelowAnotherRunNamesTheOneThatHoldsTheLock(t *testing.T) {
+	dirs := packs(t, "one", "two")
+	c := command(t, underLock(t, dirs[0], underLock(t, dirs[1], runs(t, 0, dirs[0])...)...)...)
+	status, _, stderr := c.output()
+	want := fmt.Sprintf("packlock: run: %s is already held by pid %d", dirs[0], c.cmd.Process.Pid)
+	if status != 75 || !strings.HasPrefix(stderr, want) || !strings.HasSuffix(stderr, partOf) {
+		t.Errorf("exit status %d, %q; want %q", status, stderr, want)
+	}
 }
 
 func TestHeldVariableIsNotBelievedWhileTheLockIsFree(t *testing.T) {

@@ -594,3 +594,41 @@ func TestLockedFileExcludesFlockCommand(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// withoutReader has the standard error of c be a pipe that nobody reads.
+func (c *child) withoutReader() {
+	c.t.Helper()
+	r, w, err := os.Pipe()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	r.Close()
+	c.t.Cleanup(func() { w.Close() })
+	c.cmd.Stderr = w
+}
+
+func TestMessageWithoutAReaderEndsNothing(t *testing.T) {
+	dirs := packs(t, "held", "free", "lost")
+	hold(t, dirs[0])
+	for _, test := range []struct {
+		status int
+		args   []string
+	}{
+		{3, runs(t, 3, filepath.Join(dirs[1], "created"))},
+		{4, []string{"run", dirs[2], "-c", "rm " + filepath.Join(dirs[2], packlock.FileName) + "; exit 4"}},
+		{75, runs(t, 0, "-n", dirs[0])},
+		{75, runs(t, 0, "-timeout", "1100ms", dirs[0])}, // there is a message after a second
+		{127, []string{"run", dirs[1], "--", "no-such-command-anywhere"}},
+		{2, []string{"run"}},
+		{2, []string{"status", filepath.Join(dirs[1], "missing"), dirs[0]}},
+	} {
+		c := command(t, test.args...)
+		c.withoutReader()
+		if err := c.cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if status := c.wait(); status != test.status {
+			t.Errorf("packlock %q: exit status %d, want %d", test.args, status, test.status)
+		}
+	}
+}

@@ -1,6 +1,9 @@
 package main
 
-import "slices"
+import (
+	"fmt"
+	"slices"
+)
 
 // synopsis is what to type.
 const synopsis = "packlock run DIR -- COMMAND ARGS..."
@@ -28,6 +31,8 @@ func (r *runner) parse(args []string) error {
 		return usageError("-c and COMMAND contradict each other; type one of them")
 	case r.shell == nil && len(r.command) == 0:
 		return usageError("no COMMAND; type: %s", synopsis)
+	case r.shell == nil && r.command[0] == "":
+		return exit{127, fmt.Errorf("COMMAND is empty; type: %s", synopsis)} // the status of shells
 	case r.dontWait && r.timeout >= 0:
 		return usageError("-n and -timeout contradict each other; type one of them")
 	}

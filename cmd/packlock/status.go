@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -46,17 +45,17 @@ Where nothing is told, status tries to take the lock, once, without waiting, and
 lets it go at once, which keeps out whoever tries it at that very moment. Where
 a held lock is listed, and also a free one on a local file system outside
 containers if /proc/locks has some other lock there to show that it lists them,
-it takes no lock and does not even open the sidecar. How many wait is known on a
-local file system outside containers; elsewhere others may wait who cannot be
-seen, and it is "unknown".
+it takes no lock and does not even open the lock file. How many wait is known on
+a local file system outside containers; elsewhere it is "unknown". A waiter that
+a signal has stopped does not wait and is not counted.
 
-A pack without a sidecar is free, and remains without: status creates nothing,
-but if a sidecar that -wait waits for is deleted meanwhile.
+A pack without a lock file is free, and status creates none. Only -wait creates
+the lock file again if it is deleted while it waits.
 
-With -wait it returns when all are free at one look. To wait for one that is
-held, it queues for the lock as anybody does, and lets it go as soon as it gets
-it. So it costs no polling, and those behind it wait a blink longer. After a
-second it says on standard error who has the lock.
+With -wait it returns when all are free in one check. It queues for a lock that
+is held like any waiter, and releases it at once. It does not poll, and waiters
+behind it wait a little longer. After a second it names the holder on standard
+error. It fails at once if the holder is a run that started this command.
 
 With -json it prints an array with an object for each DIR, in the order of the
 command line:
@@ -67,8 +66,8 @@ command line:
   held_by      who has the lock, a phrase; only if held
   holders      the processes that have it: first those that took it, then those
                that inherited it; none if they cannot be seen
-  held_since   when the lock was got, as in "2006-01-02T15:04:05.006Z"; only if
-               packlock run has it, which tells its command (no system tells)
+  held_since   when it was acquired, as in "2006-01-02T15:04:05.006Z"; only if
+               packlock run has it and its COMMAND's environment can be read
   waiting      how many wait for it; null if others than the waiters may
   waiters      the processes that are seen to wait, once for each wait; since
                when is not told by any system
@@ -131,7 +130,7 @@ func (o *onlooker) print(states []packState) error {
 			status = max(status, 1)
 		case packTrouble:
 			status = 2
-			fmt.Fprintf(os.Stderr, "packlock: status: %s\n", s.Error)
+			say("status", "%s", s.Error)
 		}
 		if !o.json {
 			s.print(width)
@@ -232,7 +231,7 @@ func pathOf(tables *proclocks.Tables, file string, paths map[string]string) stri
 // waitForAll waits until all of dirs are free at one look and returns how they are
 // then, or how they are when there is trouble with one.
 func waitForAll(dirs []string, states []packState) ([]packState, error) {
-	ctx, stop := interruptible()
+	ctx, stop := interruptible(endings...)
 	defer stop()
 	for {
 		var held []string
@@ -246,6 +245,11 @@ func waitForAll(dirs []string, states []packState) ([]packState, error) {
 		}
 		if len(held) == 0 {
 			return states, nil
+		}
+		for _, dir := range held {
+			if err := refuseHeldAbove(dir); err != nil {
+				return nil, err
+			}
 		}
 		for _, dir := range held {
 			if err := waitFor(ctx, dir); err != nil {
@@ -267,6 +271,20 @@ func waitForAll(dirs []string, states []packState) ([]packState, error) {
 			}
 		}
 	}
+}
+
+// refuseHeldAbove returns an error if the lock of dir, which is held, is not released
+// before this process ends.
+func refuseHeldAbove(dir string) error {
+	lock, err := packlock.OpenFile(filepath.Join(dir, packlock.FileName))
+	if err != nil {
+		return nil // waitFor returns it
+	}
+	defer lock.Close()
+	if who := heldAbove(lock); who != "" {
+		return fmt.Errorf("%s is held by %s", legible(dir), who)
+	}
+	return nil
 }
 
 // waitFor waits until the lock of dir, which is held, was free.

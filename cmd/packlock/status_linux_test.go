@@ -313,3 +313,30 @@ func TestStoppedHolderIsCalledThat(t *testing.T) {
 	}
 	holder.cmd.Process.Signal(unix.SIGCONT)
 }
+
+func TestWaitGoesOnAfterAMessageWithoutAReader(t *testing.T) {
+	dir := packs(t, "pack")[0]
+	holder, _ := hold(t, dir)
+	skipUnlessListed(t, dir)
+	waiters := map[*child]int{
+		command(t, runs(t, 6, dir)...):     6,
+		command(t, "status", "-wait", dir): 0,
+	}
+	for c := range waiters {
+		c.withoutReader()
+		if err := c.cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.cmd.Process.Kill() })
+	}
+	statusUntil(t, func(states []packState) bool { return len(states[0].Waiters) == len(waiters) }, dir)
+	// When a later waiter says that it waits, the others have tried to.
+	last := command(t, runs(t, 0, dir)...).start()
+	last.readLine(last.stderr)
+	holder.stdin.Close()
+	for c, want := range waiters {
+		if status := c.wait(); status != want {
+			t.Errorf("packlock %q: exit status %d, want %d", c.cmd.Args[1:], status, want)
+		}
+	}
+}

@@ -275,3 +275,18 @@ func TestStatusWaitsUntilAllAreFree(t *testing.T) {
 	expect(t, 0, append([]string{"status", "-wait"}, dirs...))
 	expect(t, 2, []string{"status", "-wait", filepath.Join(dirs[0], "missing"), dirs[1]}, "no directory")
 }
+
+func TestStatusDoesNotWaitForARunThatItIsPartOf(t *testing.T) {
+	dirs := packs(t, "held", "free", "other")
+	hold(t, dirs[2])
+	for _, args := range [][]string{{dirs[0]}, {dirs[1], dirs[0]}, {"-json", dirs[0]}, {dirs[2], dirs[0]}} {
+		c := command(t, underLock(t, dirs[0], append([]string{"status", "-wait"}, args...)...)...)
+		status, stdout, stderr := c.output()
+		want := fmt.Sprintf("packlock: status: %s is held by pid %d", dirs[0], c.cmd.Process.Pid)
+		if status != 2 || stdout != "" || !strings.HasPrefix(stderr, want) || !strings.HasSuffix(stderr, partOf) || strings.Count(stderr, "\n") != 1 {
+			t.Errorf("%q: exit status %d, %q, %q; want %q", args, status, stdout, stderr, want)
+		}
+	}
+	// Without -wait it reports the holder.
+	expect(t, 1, underLock(t, dirs[0], "status", dirs[0]))
+}

@@ -123,5 +123,5 @@ func lockedBefore(targets []target, files map[*packlock.Lock]string) string {
 
 // say prints a notice in the name of a verb, for people.
 func say(verb, format string, args ...any) {
-	fmt.Fprintf(os.Stderr, "packlock: %s: %s\n", verb, fmt.Sprintf(format, args...))
+	fmt.Fprintf(stderr, "packlock: %s: %s\n", verb, fmt.Sprintf(format, args...))
 }
