@@ -236,6 +236,15 @@ func TestReadOfALockThatTheServerDropped(t *testing.T) {
 	}
 }
 
+// ESHUTDOWN is the error of a CephFS client that the server keeps out, and of no other.
+func TestClientThatIsCutOff(t *testing.T) {
+	for n := noNetwork; n <= otherNetwork; n++ {
+		if n.isCutOff(unix.EACCES) || n.isCutOff(nil) || n.isCutOff(unix.ESHUTDOWN) != (n == ceph || n == cephFUSE) {
+			t.Errorf("network %d", n)
+		}
+	}
+}
+
 // On a file system that does not count links, a file without links counts as linked.
 func TestLinksThatAreNotCounted(t *testing.T) {
 	path := filepath.Join(t.TempDir(), FileName)

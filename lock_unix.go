@@ -86,7 +86,7 @@ func (f *osFile) sameAt(path string, follow bool) (bool, error) {
 	}
 	var st unix.Stat_t
 	err := ignoringEINTR(func() error { return stat(path, &st) })
-	if missing(err) {
+	if missing(err) || f.network.isCutOff(err) {
 		return false, nil
 	}
 	return err == nil && identify(&st) == f.identity, err

@@ -64,7 +64,7 @@ func networkOfFUSE(mounted string) network {
 // query the server. A read of an empty file gets there only with O_DIRECT.
 func (f *osFile) prepare(path string) {
 	switch f.network {
-	case nfs, cephFUSE:
+	case nfs:
 		unix.FcntlInt(uintptr(f.fd), unix.F_SETFL, unix.O_DIRECT)
 	case plan9:
 		f.listsInodes = listsOwnInode(directory(path))
@@ -113,6 +113,12 @@ func (f *osFile) ask(path string, follow bool) (bool, error) {
 		}
 	}
 	return true, nil
+}
+
+// isCutOff reports whether err is that of a CephFS client that the server keeps out. Before
+// it does that, it releases the client's locks.
+func (n network) isCutOff(err error) bool {
+	return err == unix.ESHUTDOWN && (n == ceph || n == cephFUSE)
 }
 
 // cachesLinks reports whether a client answers fstat(2) from what it remembers, even
@@ -198,13 +204,13 @@ func fileSystemOf(dir string) fsinfo.FileSystem {
 // refresh asks the server for the attributes of the file at path or, if that is
 // empty, the one that is open as fd. With it, the machine forgets names in a
 // directory that has changed.
-func refresh(fd int, path string) {
+func refresh(fd int, path string) error {
 	flags := unix.AT_STATX_FORCE_SYNC
 	if path == "" {
 		flags |= unix.AT_EMPTY_PATH
 	}
 	var st unix.Statx_t
-	unix.Statx(fd, path, flags, unix.STATX_BASIC_STATS, &st)
+	return unix.Statx(fd, path, flags, unix.STATX_BASIC_STATS, &st)
 }
 
 // serverStillGrants makes a call that the server answers differently when it has dropped
@@ -230,7 +236,9 @@ func (f *osFile) serverStillGrants() (bool, error) {
 		// A client that was cut off finds out when it next asks the server. From then on
 		// it fails reads of a file that was locked, because the server has released the
 		// lock.
-		refresh(f.fd, "")
+		if f.network.isCutOff(refresh(f.fd, "")) {
+			return false, nil
+		}
 		return f.network.grantsAfterRead(f.read())
 	}
 	// On a cluster, locking again would fail if another process holds the lock. But it
@@ -252,8 +260,7 @@ func (n network) grantsAfterRead(err error) (bool, error) {
 	switch {
 	case err == unix.EIO, err == unix.ESTALE:
 		return false, nil
-	case n != nfs && (err == unix.EBADF || err == unix.ESHUTDOWN):
-		// CephFS: the client came back as a new one, or is kept out.
+	case n != nfs && err == unix.EBADF, n.isCutOff(err): // CephFS: EBADF if the client came back as a new one
 		return false, nil
 	case n != nfs && err == unix.EISDIR, err == unix.EINVAL: // no such reads
 		return true, nil

@@ -56,7 +56,9 @@ func (f *osFile) openForWriting() bool { return false }
 
 func isDeletePending(string, options, error) bool { return false }
 
+func (network) isCutOff(error) bool { return false }
+
 // refresh has nothing to ask with.
-func refresh(int, string) {}
+func refresh(int, string) error { return nil }
 
 func (f *osFile) serverStillGrants() (bool, error) { return true, nil }
