@@ -236,6 +236,24 @@ func TestReadOfALockThatTheServerDropped(t *testing.T) {
 	}
 }
 
+// On 9p, a wait that a signal interrupts fails with EAGAIN, and is repeated.
+func TestInterruptedWaitIsRepeated(t *testing.T) {
+	for n := noNetwork; n <= otherNetwork; n++ {
+		for _, end := range []error{nil, unix.EIO} {
+			calls := 0
+			err := n.whileInterrupted(func() error {
+				if calls++; calls <= 3 {
+					return unix.EAGAIN
+				}
+				return end
+			})
+			if n == plan9 && (err != end || calls != 4) || n != plan9 && (err != unix.EAGAIN || calls != 1) {
+				t.Errorf("network %d: %v after %d calls, want %v", n, err, calls, end)
+			}
+		}
+	}
+}
+
 // ESHUTDOWN is the error of a CephFS client that the server keeps out, and of no other.
 func TestClientThatIsCutOff(t *testing.T) {
 	for n := noNetwork; n <= otherNetwork; n++ {

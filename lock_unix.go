@@ -124,7 +124,7 @@ func (n network) taken(err error) (bool, error) {
 }
 
 func (f *osFile) block() error {
-	return f.flock(unix.LOCK_EX)
+	return f.network.whileInterrupted(func() error { return f.flock(unix.LOCK_EX) })
 }
 
 func (f *osFile) unlock() error {

@@ -115,6 +115,16 @@ func (f *osFile) ask(path string, follow bool) (bool, error) {
 	return true, nil
 }
 
+// whileInterrupted calls wait, which waits for a lock, until no signal interrupts it. On 9p
+// that is EAGAIN.
+func (n network) whileInterrupted(wait func() error) error {
+	for {
+		if err := wait(); err != unix.EAGAIN || n != plan9 {
+			return err
+		}
+	}
+}
+
 // isCutOff reports whether err is that of a CephFS client that the server keeps out. Before
 // it does that, it releases the client's locks.
 func (n network) isCutOff(err error) bool {

@@ -56,6 +56,8 @@ func (f *osFile) openForWriting() bool { return false }
 
 func isDeletePending(string, options, error) bool { return false }
 
+func (network) whileInterrupted(wait func() error) error { return wait() }
+
 func (network) isCutOff(error) bool { return false }
 
 // refresh has nothing to ask with.
