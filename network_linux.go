@@ -79,6 +79,8 @@ func (f *osFile) ask(path string, follow bool) (bool, error) {
 	switch f.network {
 	case plan9:
 		return f.isListedAt(path)
+	case ceph:
+		return true, nil // the server takes back what a client remembers before it changes a name
 	case smb:
 		// The client finds out that the name is a different file's only on opening it,
 		// and then the open fails.
