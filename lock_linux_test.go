@@ -151,7 +151,9 @@ func TestInodeNumberInTheDirectory(t *testing.T) {
 	}
 	defer f.close()
 	f.network = plan9
-	f.prepare(path)
+	if f.prepare(path); !f.listsInodes {
+		t.Skip("directories list other inode numbers here")
+	}
 	check := func(what string, want bool) {
 		t.Helper()
 		if listed, err := f.isListedAt(path); listed != want || err != nil {
@@ -159,7 +161,7 @@ func TestInodeNumberInTheDirectory(t *testing.T) {
 		}
 	}
 	check("in place", true)
-	for i := range 1000 { // more than a buffer of names
+	for i := range 300 { // more than a buffer of names
 		writeFile(t, filepath.Join(dir, fmt.Sprint("other", i)), 0o666)
 	}
 	check("among others", true)
