@@ -272,7 +272,8 @@ func (n network) grantsAfterRead(err error) (bool, error) {
 	switch {
 	case err == unix.EIO, err == unix.ESTALE:
 		return false, nil
-	case n != nfs && err == unix.EBADF, n.isCutOff(err): // CephFS: EBADF if the client came back as a new one
+	case n != nfs && (err == unix.EBADF || err == unix.ENOENT), n.isCutOff(err):
+		// CephFS: the client came back as a new one, forgot the file, or is kept out.
 		return false, nil
 	case n != nfs && err == unix.EISDIR, err == unix.EINVAL: // no such reads
 		return true, nil
