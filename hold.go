@@ -77,7 +77,7 @@ func (h *Hold) Detach() {
 
 // Check returns nil while the hold excludes others: while the locked file is still the
 // one at its path. It returns ErrLost when the file was deleted, replaced or renamed, or
-// when an NFSv4 or SMB server dropped the lock because it lost contact with this
+// when an NFSv4, SMB or CephFS server dropped the lock because it lost contact with this
 // machine. Then another process may hold the lock of the file that is at the path now.
 // After Release it returns ErrReleased. On network file systems Check waits for the
 // server.

@@ -3,6 +3,7 @@ package packlock
 import (
 	"bufio"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -27,7 +28,7 @@ import (
 
 // The queries for servers return the right answers on a local file system.
 func TestServerQueriesOnALocalFileSystem(t *testing.T) {
-	for _, n := range []network{noNetwork, nfs, smb, otherNetwork} {
+	for n := noNetwork; n <= otherNetwork; n++ {
 		dir := filepath.Join(t.TempDir(), "pack")
 		if err := os.Mkdir(dir, 0o777); err != nil {
 			t.Fatal(err)
@@ -38,7 +39,7 @@ func TestServerQueriesOnALocalFileSystem(t *testing.T) {
 			t.Fatal(err)
 		}
 		f.network = n
-		f.network.prepare(f.fd)
+		f.prepare(path)
 		same := func(what string, want bool) {
 			t.Helper()
 			if got, err := f.sameAt(path, false); got != want || err != nil {
@@ -108,6 +109,160 @@ func TestExpensiveChecksAreRare(t *testing.T) {
 			}
 		}
 	})
+}
+
+// The whole directory is read on GlusterFS alone, or where the type of a FUSE mount is not
+// known, and there once in expensiveCheckInterval.
+func TestExpensiveChecksAreOfGlusterFSOnly(t *testing.T) {
+	path := filepath.Join(t.TempDir(), FileName)
+	f, err := openFile(path, options{mode: 0o666})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.close()
+	for n := noNetwork; n <= otherNetwork; n++ {
+		f.network = n
+		f.expensiveCheckAt.Store(0)
+		if same, err := f.sameAt(path, false); !same || err != nil {
+			t.Errorf("network %d: %t, %v", n, same, err)
+		}
+		if made := f.expensiveCheckAt.Load() != 0; made != (n == gluster) {
+			t.Errorf("network %d: an expensive check: %t", n, made)
+		}
+	}
+	for mounted, want := range map[string]network{
+		"fuse.glusterfs": gluster, "": gluster, "fuse.ceph-fuse": cephFUSE,
+		"fuse": otherNetwork, "fuse.sshfs": otherNetwork, "fuse.bindfs": otherNetwork,
+	} {
+		if n := networkOfFUSE(mounted); n != want {
+			t.Errorf("%q: network %d, want %d", mounted, n, want)
+		}
+	}
+}
+
+// On 9p, the directory shows that a different file has the name, and lstat does not.
+func TestInodeNumberInTheDirectory(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, FileName)
+	writeFile(t, filepath.Join(dir, "a"), 0o666)
+	f, err := openFile(path, options{mode: 0o666})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.close()
+	f.network = plan9
+	if f.prepare(path); !f.listsInodes {
+		t.Skip("directories list other inode numbers here")
+	}
+	check := func(what string, want bool) {
+		t.Helper()
+		if listed, err := f.isListedAt(path); listed != want || err != nil {
+			t.Errorf("%s: %t, %v, want %t", what, listed, err, want)
+		}
+	}
+	check("in place", true)
+	for i := range 300 { // more than a buffer of names
+		writeFile(t, filepath.Join(dir, fmt.Sprint("other", i)), 0o666)
+	}
+	check("among others", true)
+	if err := os.Rename(path, path+".away"); err != nil {
+		t.Fatal(err)
+	}
+	check("renamed", false)
+	writeFile(t, path, 0o666)
+	check("replaced", false)
+	f.listsInodes = false // numbers that cannot be compared show nothing
+	check("not comparable", true)
+	f.listsInodes = true
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	check("directory deleted", false)
+}
+
+// What getdents64(2) returns is read no further than it goes.
+func TestListingsThatAreCutOff(t *testing.T) {
+	entry := make([]byte, 32)
+	binary.NativeEndian.PutUint64(entry, 7)
+	binary.NativeEndian.PutUint16(entry[16:], 32)
+	entry[18] = unix.DT_REG
+	copy(entry[19:], "name")
+	for n := range entry {
+		found := map[string]listing{}
+		takeListings(entry[:n], []string{"name"}, found)
+		if len(found) > 0 {
+			t.Errorf("%d bytes: %v", n, found)
+		}
+	}
+	found := map[string]listing{}
+	takeListings(append(slices.Clone(entry), make([]byte, 32)...), []string{"name", "other"}, found)
+	if want := map[string]listing{"name": {7, unix.DT_REG}}; !reflect.DeepEqual(found, want) {
+		t.Errorf("%v, want %v", found, want)
+	}
+}
+
+// On 9p, fstat fails with ENOENT if the open file was deleted on the server.
+func TestErrorsOfADeletedFile(t *testing.T) {
+	for n := noNetwork; n <= otherNetwork; n++ {
+		if !n.isGone(unix.ESTALE) || n.isGone(unix.EIO) || n.isGone(nil) || n.isGone(unix.ENOENT) != (n == plan9) {
+			t.Errorf("network %d", n)
+		}
+	}
+}
+
+// A read of the lock file shows that an NFSv4 or a CephFS server has dropped the lock. Other
+// errors show nothing and are returned.
+func TestReadOfALockThatTheServerDropped(t *testing.T) {
+	for _, n := range []network{nfs, ceph, cephFUSE} {
+		for _, row := range []struct {
+			errno  error
+			grants bool
+			err    error
+		}{
+			{nil, true, nil},
+			{unix.EINVAL, true, nil},
+			{unix.EIO, false, nil},
+			{unix.ESTALE, false, nil},
+			{unix.EACCES, false, unix.EACCES},
+			{unix.ETIMEDOUT, false, unix.ETIMEDOUT},
+		} {
+			if grants, err := n.grantsAfterRead(row.errno); grants != row.grants || err != row.err {
+				t.Errorf("network %d, %v: %t, %v", n, row.errno, grants, err)
+			}
+		}
+		for _, errno := range []error{unix.EBADF, unix.ENOENT, unix.ESHUTDOWN} {
+			if grants, err := n.grantsAfterRead(errno); grants || (err == nil) != (n != nfs) {
+				t.Errorf("network %d, %v: %t, %v", n, errno, grants, err)
+			}
+		}
+	}
+}
+
+// On 9p, a wait that a signal interrupts fails with EAGAIN, and is repeated.
+func TestInterruptedWaitIsRepeated(t *testing.T) {
+	for n := noNetwork; n <= otherNetwork; n++ {
+		for _, end := range []error{nil, unix.EIO} {
+			calls := 0
+			err := n.whileInterrupted(func() error {
+				if calls++; calls <= 3 {
+					return unix.EAGAIN
+				}
+				return end
+			})
+			if n == plan9 && (err != end || calls != 4) || n != plan9 && (err != unix.EAGAIN || calls != 1) {
+				t.Errorf("network %d: %v after %d calls, want %v", n, err, calls, end)
+			}
+		}
+	}
+}
+
+// ESHUTDOWN is the error of a CephFS client that the server keeps out, and of no other.
+func TestClientThatIsCutOff(t *testing.T) {
+	for n := noNetwork; n <= otherNetwork; n++ {
+		if n.isCutOff(unix.EACCES) || n.isCutOff(nil) || n.isCutOff(unix.ESHUTDOWN) != (n == ceph || n == cephFUSE) {
+			t.Errorf("network %d", n)
+		}
+	}
 }
 
 // On a file system that does not count links, a file without links counts as linked.
@@ -200,7 +355,8 @@ func TestCheckWithoutDescriptorsIsAnError(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)
-	for _, n := range []network{smb, otherNetwork} {
+	f.listsInodes = true
+	for _, n := range []network{smb, gluster, plan9} {
 		f.network = n
 		f.expensiveCheckAt.Store(0)
 		if same, err := f.sameAt(path, false); same || err != unix.EMFILE {
@@ -712,7 +868,7 @@ func TestNoHoldersBelowAFile(t *testing.T) {
 // error is that of a security module or a sandbox, and not an ErrBusy that never ends.
 func TestForbiddenLockIsNotBusy(t *testing.T) {
 	f := new(osFile)
-	for _, n := range []network{noNetwork, nfs, smb, otherNetwork} {
+	for n := noNetwork; n <= otherNetwork; n++ {
 		f.network = n
 		ok, err := n.taken(f.describe(unix.EACCES))
 		if busy := !ok && err == nil; busy != (n == smb) {

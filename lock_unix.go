@@ -25,6 +25,7 @@ type osFile struct {
 	reopenPath  string // where to open the file for writing if that is needed, "" if it is
 	network     network
 	countsLinks bool // the file system does
+	listsInodes bool // a directory of the network file system lists the inode numbers of identity
 
 	// expensiveCheckAt is when the server was last queried expensively.
 	expensiveCheckAt atomic.Int64
@@ -43,7 +44,7 @@ func (osKernel) open(path string, o options) (file, error) {
 		if same, err := f.sameAt(path, o.anyFile); same || err != nil {
 			return f, nil
 		}
-		if again == maxAgain && !isDeletePending(path, unix.EINVAL) {
+		if again == maxAgain && !isDeletePending(path, o, unix.EINVAL) {
 			return f, nil // the acquire that gets its lock checks again
 		}
 		f.close()
@@ -75,7 +76,7 @@ func (f *osFile) remote() bool { return f.network != noNetwork }
 
 func (f *osFile) sameAt(path string, follow bool) (bool, error) {
 	if f.network != noNetwork {
-		if there, err := f.network.ask(path, follow, f.allowExpensiveCheck()); !there || err != nil {
+		if there, err := f.ask(path, follow); !there || err != nil {
 			return false, err
 		}
 	}
@@ -85,7 +86,7 @@ func (f *osFile) sameAt(path string, follow bool) (bool, error) {
 	}
 	var st unix.Stat_t
 	err := ignoringEINTR(func() error { return stat(path, &st) })
-	if missing(err) {
+	if missing(err) || f.network.isCutOff(err) {
 		return false, nil
 	}
 	return err == nil && identify(&st) == f.identity, err
@@ -123,7 +124,7 @@ func (n network) taken(err error) (bool, error) {
 }
 
 func (f *osFile) block() error {
-	return f.flock(unix.LOCK_EX)
+	return f.network.whileInterrupted(func() error { return f.flock(unix.LOCK_EX) })
 }
 
 func (f *osFile) unlock() error {
@@ -164,13 +165,13 @@ const enotsupp = unix.Errno(524)
 
 func (f *osFile) stat() (linked bool, ctime int64, err error) {
 	var st unix.Stat_t
-	if f.network == otherNetwork {
+	if f.network.cachesLinks() {
 		refresh(f.fd, "")
 	}
 	err = ignoringEINTR(func() error { return unix.Fstat(f.fd, &st) })
 	linked = st.Nlink > 0 || !f.countsLinks
 	switch {
-	case err == unix.ESTALE:
+	case f.network.isGone(err):
 		return false, noCtime, errFileLost
 	case err != nil || f.network == noNetwork:
 		return linked, st.Ctim.Nano(), err
@@ -203,8 +204,12 @@ func (f *osFile) close() error {
 // asks for SA_RESTART, but not every system call and file system honours it.
 func ignoringEINTR(fn func() error) error {
 	for {
-		if err := fn(); err != unix.EINTR {
+		if err := fn(); err != unix.EINTR && err != erestartsys {
 			return err
 		}
 	}
 }
+
+// erestartsys is the kernel's own EINTR, which is not meant for programs. A FUSE server
+// may return it nevertheless: ceph-fuse does so for a wait that a signal interrupted.
+const erestartsys = unix.Errno(512)

@@ -15,6 +15,10 @@ const (
 	noNetwork network = iota
 	nfs
 	smb
+	gluster
+	ceph     // by the kernel's client
+	cephFUSE // by ceph-fuse
+	plan9    // 9p
 	otherNetwork
 )
 
@@ -34,15 +38,36 @@ func networkOf(fd int, path string, st *unix.Stat_t) network {
 		return nfs
 	case isSMB(fs):
 		return smb
+	case fs.Type == "ceph":
+		return ceph
+	case fs.Type == "9p":
+		return plan9
+	case fs.Type == "fuse":
+		return networkOfFUSE(fsinfo.MountedType(uintptr(fd)))
 	}
 	return otherNetwork
 }
 
-// prepare makes a new descriptor one by which serverStillGrants can ask the server: of an empty
-// file, a read that is not O_DIRECT does not get there.
-func (n network) prepare(fd int) {
-	if n == nfs {
-		unix.FcntlInt(uintptr(fd), unix.F_SETFL, unix.O_DIRECT)
+// networkOfFUSE returns the kind of a FUSE mount from its type in the list of mounts. If
+// that is not known (""), the mount may be one that needs the expensive check.
+func networkOfFUSE(mounted string) network {
+	switch mounted {
+	case "fuse.glusterfs", "":
+		return gluster
+	case "fuse.ceph-fuse":
+		return cephFUSE
+	}
+	return otherNetwork
+}
+
+// prepare makes a new file, opened at path, one by which serverStillGrants and ask can
+// query the server. A read of an empty file gets there only with O_DIRECT.
+func (f *osFile) prepare(path string) {
+	switch f.network {
+	case nfs:
+		unix.FcntlInt(uintptr(f.fd), unix.F_SETFL, unix.O_DIRECT)
+	case plan9:
+		f.listsInodes = listsOwnInode(directory(path))
 	}
 }
 
@@ -50,8 +75,13 @@ func (n network) prepare(fd int) {
 // is answered from what the machine remembers: for half a minute on NFS, for as
 // long as the file is open on SMB. It reports whether a file is at the path that may be
 // the one that this machine remembers.
-func (n network) ask(path string, follow, expensively bool) (bool, error) {
-	if n == smb {
+func (f *osFile) ask(path string, follow bool) (bool, error) {
+	switch f.network {
+	case plan9:
+		return f.isListedAt(path)
+	case ceph:
+		return true, nil // the server takes back what a client remembers before it changes a name
+	case smb:
 		// The client finds out that the name is a different file's only on opening it,
 		// and then the open fails.
 		flags := unix.O_RDONLY | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_CLOEXEC
@@ -76,7 +106,7 @@ func (n network) ask(path string, follow, expensively bool) (bool, error) {
 	for _, dir := range directoriesOf(path) {
 		refresh(unix.AT_FDCWD, dir) // if it is gone, lstat finds out
 	}
-	if n == otherNetwork && expensively {
+	if f.network == gluster && f.allowExpensiveCheck() {
 		// GlusterFS answers lstat from what it remembers, for a second, or for as long
 		// as it is called again and again; but not after it has read the directory. That
 		// may be large.
@@ -85,6 +115,32 @@ func (n network) ask(path string, follow, expensively bool) (bool, error) {
 		}
 	}
 	return true, nil
+}
+
+// whileInterrupted calls wait, which waits for a lock, until no signal interrupts it. On 9p
+// that is EAGAIN.
+func (n network) whileInterrupted(wait func() error) error {
+	for {
+		if err := wait(); err != unix.EAGAIN || n != plan9 {
+			return err
+		}
+	}
+}
+
+// isCutOff reports whether err is that of a CephFS client that the server keeps out. Before
+// it does that, it releases the client's locks.
+func (n network) isCutOff(err error) bool {
+	return err == unix.ESHUTDOWN && (n == ceph || n == cephFUSE)
+}
+
+// cachesLinks reports whether a client answers fstat(2) from what it remembers, even
+// after it took a lock.
+func (n network) cachesLinks() bool { return n > smb }
+
+// isGone reports whether err, of fstat(2), is that of a file that was deleted on the
+// server. A 9p server may know an open file by its path alone.
+func (n network) isGone(err error) bool {
+	return err == unix.ESTALE || err == unix.ENOENT && n == plan9
 }
 
 // busyByEACCES reports whether a try that another process's lock denies fails with EACCES.
@@ -115,7 +171,7 @@ func (f *osFile) openForWriting() bool {
 		return false
 	}
 	unix.FcntlInt(uintptr(f.fd), unix.F_SETFL, 0)
-	f.network.prepare(f.fd)
+	f.prepare(f.reopenPath)
 	f.reopenPath = ""
 	return true
 }
@@ -130,12 +186,17 @@ func directoriesOf(path string) []string {
 // isDeletePending reports whether path could not be opened or created, with err, because
 // on an SMB share a deleted file keeps its name (ENOENT, in a directory that
 // exists), or one that another machine renamed (EINVAL), as long as it is open. Nor can
-// a file be opened by two names.
-func isDeletePending(path string, err error) bool {
+// a file be opened by two names. On 9p it keeps its name on the machines that have it
+// open, and only there.
+func isDeletePending(path string, o options, err error) bool {
 	if err != unix.ENOENT && err != unix.EINVAL {
 		return false
 	}
-	return isSMB(fileSystemOf(directory(path)))
+	fs := fileSystemOf(directory(path))
+	if fs.Type == "9p" {
+		return err != unix.ENOENT || !o.mustExist // a file that is missing would have been created
+	}
+	return isSMB(fs)
 }
 
 func isSMB(fs fsinfo.FileSystem) bool {
@@ -155,13 +216,13 @@ func fileSystemOf(dir string) fsinfo.FileSystem {
 // refresh asks the server for the attributes of the file at path or, if that is
 // empty, the one that is open as fd. With it, the machine forgets names in a
 // directory that has changed.
-func refresh(fd int, path string) {
+func refresh(fd int, path string) error {
 	flags := unix.AT_STATX_FORCE_SYNC
 	if path == "" {
 		flags |= unix.AT_EMPTY_PATH
 	}
 	var st unix.Statx_t
-	unix.Statx(fd, path, flags, unix.STATX_BASIC_STATS, &st)
+	return unix.Statx(fd, path, flags, unix.STATX_BASIC_STATS, &st)
 }
 
 // serverStillGrants makes a call that the server answers differently when it has dropped
@@ -170,18 +231,7 @@ func (f *osFile) serverStillGrants() (bool, error) {
 	switch f.network {
 	case nfs:
 		// NFSv4 fails reads in the name of a lock whose lease has expired.
-		var b [1]byte
-		err := ignoringEINTR(func() error {
-			_, err := unix.Pread(f.fd, b[:], 0)
-			return err
-		})
-		switch err {
-		case unix.EIO, unix.ESTALE:
-			return false, nil
-		case unix.EINVAL: // a server or version that has no such reads
-			return true, nil
-		}
-		return err == nil, err
+		return f.network.grantsAfterRead(f.read())
 	case smb:
 		// The server forgets what a connection that broke had open, with its locks.
 		// The client opens it again for most calls, but not for this one, which does
@@ -194,10 +244,41 @@ func (f *osFile) serverStillGrants() (bool, error) {
 			return false, nil
 		}
 		return err == nil, err
+	case ceph, cephFUSE:
+		// A client that was cut off finds out when it next asks the server. From then on
+		// it fails reads of a file that was locked, because the server has released the
+		// lock.
+		if f.network.isCutOff(refresh(f.fd, "")) {
+			return false, nil
+		}
+		return f.network.grantsAfterRead(f.read())
 	}
 	// On a cluster, locking again would fail if another process holds the lock. But it
 	// would also lock again what a Release unlocks in that moment.
 	return true, nil
+}
+
+// read reads a byte of the file, past the client's cache if prepare has seen to that.
+func (f *osFile) read() error {
+	var b [1]byte
+	return ignoringEINTR(func() error {
+		_, err := unix.Pread(f.fd, b[:], 0)
+		return err
+	})
+}
+
+// grantsAfterRead returns the result of serverStillGrants from the error of a read.
+func (n network) grantsAfterRead(err error) (bool, error) {
+	switch {
+	case err == unix.EIO, err == unix.ESTALE:
+		return false, nil
+	case n != nfs && (err == unix.EBADF || err == unix.ENOENT), n.isCutOff(err):
+		// CephFS: the client came back as a new one, forgot the file, or is kept out.
+		return false, nil
+	case n != nfs && err == unix.EISDIR, err == unix.EINVAL: // no such reads
+		return true, nil
+	}
+	return err == nil, err
 }
 
 // whileEAGAIN calls fn until it returns something other than EAGAIN, maxAgain times at

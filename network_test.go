@@ -162,6 +162,44 @@ func TestDeletePendingFileIsClosed(t *testing.T) {
 	})
 }
 
+// On 9p, the path leads to the old file as long as that is open on this machine, although
+// another machine has put a new one there. Check returns ErrLost. The next acquire closes
+// the old file and locks the new one.
+func TestReplacedFileThatStaysVisible(t *testing.T) {
+	for _, row := range waysToWait {
+		t.Run(row.what, func(t *testing.T) {
+			onRemote(t, func(t *testing.T, e *engine) {
+				replaced := func() {
+					old := e.k.inode(fakePath)
+					e.k.replace(fakePath)
+					e.before("open", func() error {
+						if e.k.isOpen(old) {
+							return errDeletePending
+						}
+						return nil
+					})
+				}
+				h := e.try(e.l)
+				replaced()
+				if err := h.Check(); !errors.Is(err, ErrLost) {
+					t.Errorf("%v, want ErrLost", err)
+				}
+				e.release(h)
+				other := e.k.foreigner(t, fakePath)
+				other.lock(t)
+				checkTry(t, e.l, ErrBusy)
+				a := row.acquire(e)
+				a.waits()
+				other.release()
+				e.release(a.got())
+				if s := e.l.Stats(); s.Reopened != 1 {
+					t.Errorf("%+v", s)
+				}
+			})
+		})
+	}
+}
+
 // If other processes have the deleted file open, an acquire that may wait gives them
 // deletePendingTimeout to close it. Waiters behind it share that time.
 func TestAcquireWaitsForADeletePendingName(t *testing.T) {

@@ -26,11 +26,11 @@ func networkOf(fd int, _ string, _ *unix.Stat_t) network {
 	return noNetwork
 }
 
-func (network) prepare(int) {}
+func (*osFile) prepare(string) {}
 
 // ask opens the directory, at which NFS clients ask the server whether it has
 // changed (close-to-open consistency).
-func (network) ask(path string, _, _ bool) (bool, error) {
+func (*osFile) ask(path string, _ bool) (bool, error) {
 	dir, err := os.Open(directory(path))
 	switch {
 	case err == nil:
@@ -46,13 +46,21 @@ func (osKernel) threadLimit() int { return 0 }
 
 func (network) busyByEACCES() bool { return false }
 
+func (network) cachesLinks() bool { return false }
+
+func (network) isGone(err error) bool { return err == unix.ESTALE }
+
 func needsWriting(error) bool { return false }
 
 func (f *osFile) openForWriting() bool { return false }
 
-func isDeletePending(string, error) bool { return false }
+func isDeletePending(string, options, error) bool { return false }
+
+func (network) whileInterrupted(wait func() error) error { return wait() }
+
+func (network) isCutOff(error) bool { return false }
 
 // refresh has nothing to ask with.
-func refresh(int, string) {}
+func refresh(int, string) error { return nil }
 
 func (f *osFile) serverStillGrants() (bool, error) { return true, nil }

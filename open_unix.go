@@ -20,7 +20,7 @@ const maxAgain = 10
 func openFile(path string, o options) (*osFile, error) {
 	fd, readOnly, err := openFD(path, o, unix.Open, osKernel{}.pause)
 	switch {
-	case err != nil && isDeletePending(path, err):
+	case err != nil && isDeletePending(path, o, err):
 		return nil, errDeletePending
 	case err != nil:
 		return nil, explain(path, o, err)
@@ -53,7 +53,7 @@ func openFile(path string, o options) (*osFile, error) {
 	if o.anyFile {
 		f.reopenPath = path
 	}
-	f.network.prepare(fd)
+	f.prepare(path)
 	return f, nil
 }
 
@@ -84,7 +84,7 @@ func openFD(path string, o options, open func(string, int, uint32) (int, error),
 		err = openWith(access)
 		if err == unix.ENOENT && !o.mustExist {
 			err = openWith(access | unix.O_CREAT)
-			if err == unix.EACCES || err == unix.ENOENT && isDeletePending(path, err) {
+			if err == unix.EACCES || err == unix.ENOENT && isDeletePending(path, o, err) {
 				continue
 			}
 		}

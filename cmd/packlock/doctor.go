@@ -56,7 +56,8 @@ With -peer it proves or refutes that the lock excludes across machines: run
 
 on two machines that share DIR, at the same time. The two find each other by
 files in DIR, which they remove, and take turns: one holds the lock, the other
-tries it and waits for it.
+tries it and waits for it. That takes seconds, and minutes on a file system whose
+server is slow. A step that takes long says what it waits for.
 
 `,
 		notes: `

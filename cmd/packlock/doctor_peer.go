@@ -79,6 +79,18 @@ const (
 	wordAsleep   = "asleep"   // and has not got the lock: the end
 )
 
+// toDo is what a half does before it says the word.
+var toDo = map[string]string{
+	wordHeld:     "acquire the lock",
+	wordBusy:     "try the lock",
+	wordHolding:  "report whether it holds the lock",
+	wordWait:     "go on",
+	wordWaiting:  "wait for the lock",
+	wordStill:    "go on",
+	wordReleased: "release the lock",
+	wordWoken:    "acquire the lock that was released",
+}
+
 // A half is one of the two processes of doctor -peer.
 type half struct {
 	ctx  context.Context
@@ -97,6 +109,9 @@ type half struct {
 	step      int       // of the conversation
 
 	acquiring context.Context // ends with the conversation
+
+	awaited   string // what this step waits for, "" if that was said
+	awaitedAt time.Time
 }
 
 // examineWithPeer is one half of the examination across machines.
@@ -421,11 +436,26 @@ type silence string
 
 func (s silence) Error() string { return string(s) }
 
+// stepNotice is how long a step waits before it says for what. Tests change it.
+var stepNotice = 5 * time.Second
+
+// await notes what the step that begins waits for.
+func (h *half) await(what string) { h.awaited, h.awaitedAt = what, time.Now() }
+
+// notice says what the step waits for, once, if it takes long.
+func (h *half) notice() {
+	if h.awaited != "" && time.Since(h.awaitedAt) > stepNotice {
+		fmt.Fprintf(os.Stderr, "packlock: doctor: waiting for %s\n", h.awaited)
+		h.awaited = ""
+	}
+}
+
 // tick looks, and makes sure that the other half is there.
 func (h *half) tick() error {
 	if err := h.look(); err != nil {
 		return err
 	}
+	h.notice()
 	switch {
 	case h.other.Trouble != "":
 		return fmt.Errorf("the other half, %v, gave up: %s", h.other.peerName, h.other.Trouble)
@@ -449,6 +479,7 @@ func (h *half) say(word string) error {
 // hear is the other half's. It returns the word, which is one of those given.
 func (h *half) hear(words ...string) (string, error) {
 	h.step++
+	h.await(fmt.Sprintf("the other half, %v, to %s", h.other.peerName, toDo[words[0]]))
 	for h.other.Step < h.step {
 		if err := h.tick(); err != nil {
 			return "", err
@@ -598,6 +629,7 @@ func (h *half) granted(grants <-chan grant, bound time.Duration) (g grant, ok bo
 
 // holds is the part of the half that has the lock.
 func (h *half) holds(lock *packlock.Lock, r *peerResult) error {
+	h.await("the lock, which is free")
 	g, granted, err := h.granted(h.acquire(lock), wakeBound)
 	switch {
 	case err != nil:
@@ -717,6 +749,7 @@ func (h *half) tries(lock *packlock.Lock, r *peerResult) error {
 	if _, err := h.hear(wordReleased); err != nil {
 		return err
 	}
+	h.await("the lock, which was released")
 	g, granted, err := h.granted(grants, wakeBound)
 	switch {
 	case err != nil:

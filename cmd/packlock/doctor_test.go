@@ -27,6 +27,9 @@ const asunderVariable = "PACKLOCK_TEST_ASUNDER"
 // that is a file system that does not answer.
 const stuckVariable = "PACKLOCK_TEST_STUCK"
 
+// slowVariable has a half of doctor -peer find that every step takes long.
+const slowVariable = "PACKLOCK_TEST_SLOW"
+
 // killVariable has a half of doctor -peer be killed when it writes a note:
 // "before 3" and "after 3" are about the one with step 3 of the conversation,
 // and with "after pairing" it is the first with a partner.
@@ -72,6 +75,9 @@ func scratchPath(path string) string {
 func init() {
 	openScratch = func(path string, _ ...packlock.Option) (*packlock.Lock, error) {
 		return packlock.OpenFile(scratchPath(path))
+	}
+	if os.Getenv(slowVariable) != "" {
+		stepNotice = 0
 	}
 	if when := os.Getenv(killVariable); when != "" {
 		renameNote = killAt(when)
@@ -288,6 +294,32 @@ func TestPeersProveThatTheLockExcludes(t *testing.T) {
 		}
 		if !strings.Contains(stdout, "\nProved: ") {
 			t.Errorf("no verdict in:\n%s", stdout)
+		}
+	}
+}
+
+func TestPeersSayWhatTheyWaitFor(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	var said [2]string
+	var both sync.WaitGroup
+	for i := range said {
+		c := command(t, "doctor", "-peer", dir)
+		c.cmd.Env = append(c.cmd.Env, slowVariable+"=1")
+		both.Go(func() {
+			status, _, stderr := c.output()
+			if status != 0 {
+				t.Errorf("status %d, stderr: %s", status, stderr)
+			}
+			said[i] = stderr
+		})
+	}
+	both.Wait()
+	for _, said := range said {
+		for _, what := range []string{"), to acquire the lock\n", "), to wait for the lock\n", "), to release the lock\n"} {
+			if !strings.Contains(said, what) || !strings.Contains(said, "packlock: doctor: waiting for the other half, ") {
+				t.Errorf("nothing of %q in:\n%s", what, said)
+			}
 		}
 	}
 }

@@ -60,7 +60,7 @@ func lockOptions(options []string) (found []string) {
 	for _, o := range options {
 		name, _, _ := strings.Cut(o, "=")
 		switch name {
-		case "nolock", "local_lock", "nobrl", "flock", "localflock", "localflocks", "noflock":
+		case "nolock", "local_lock", "nobrl", "flock", "localflock", "localflocks", "noflock", "trans", "locktimeout":
 			found = append(found, o)
 		}
 	}

@@ -42,6 +42,14 @@ func of(fd uintptr) FileSystem {
 	return FileSystem{Type: name, Reach: reachOfType(name)}
 }
 
+// MountedType returns the type that the list of mounts has for the file system of the file
+// that is open by that descriptor: "fuse.sshfs", where Of returns "fuse". It is "" if there
+// is no such list.
+func MountedType(fd uintptr) string {
+	mounts, _ := os.ReadFile("/proc/self/mountinfo")
+	return parseMount(string(mounts), mountIDOf(fd)).Type
+}
+
 // ownTypes are those file systems that no other machine has at the same time.
 var ownTypes = []string{
 	"bcachefs", "btrfs", "exfat", "ext2", "ext3", "ext4", "f2fs", "fuseblk", "hfsplus", "jfs", "msdos", "nilfs2",
@@ -72,6 +80,11 @@ func mountID(path string) string {
 		return ""
 	}
 	defer unix.Close(fd)
+	return mountIDOf(uintptr(fd))
+}
+
+// mountIDOf is mountID of an open file.
+func mountIDOf(fd uintptr) string {
 	fdinfo, _ := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", fd))
 	for line := range strings.Lines(string(fdinfo)) {
 		if id, ok := strings.CutPrefix(line, "mnt_id:"); ok {

@@ -29,6 +29,23 @@ func TestFileSystemIsNamed(t *testing.T) {
 	}
 }
 
+func TestTypeInTheListOfMounts(t *testing.T) {
+	for _, path := range []string{"/proc", t.TempDir()} {
+		f, err := os.Open(path)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if got, want := MountedType(f.Fd()), Find(path).Type; got != want {
+			t.Errorf("%s: %q, want %q", path, got, want)
+		}
+		f.Close()
+	}
+	if got := MountedType(^uintptr(0)); got != "" {
+		t.Errorf("%q for no file", got)
+	}
+}
+
 func TestReachIsTheSameByPathDescriptorAndMount(t *testing.T) {
 	for _, path := range []string{t.TempDir(), "/dev/shm", "/proc"} {
 		f, err := os.Open(path)

@@ -23,13 +23,28 @@ func TestWhatIsKnownOfLocksAcrossMachines(t *testing.T) {
 		{FileSystem{Type: "fuse.sshfs"}, KeptLocal, "fuse.sshfs"},
 		{FileSystem{Type: "fuse.glusterfs"}, NotKnown, "FUSE"},
 		{FileSystem{Type: "overlay"}, NotKnown, "upper directory"},
-		{FileSystem{Type: "9p"}, NotKnown, "9p"},
+		{FileSystem{Type: "9p"}, NotKnown, "locktimeout=1"},
+		{FileSystem{Type: "9p", Options: []string{"trans=tcp"}}, NotKnown, "locktimeout=1"},
+		{FileSystem{Type: "9p", Options: []string{"trans=tcp", "locktimeout=1"}}, NotKnown, "two machines finds out"},
+		{FileSystem{Type: "9p", Options: []string{"trans=virtio"}}, NotKnown, "known to keep locks in the guest"},
+		{FileSystem{Type: "9p", Options: []string{"trans=virtio"}}, NotKnown, "NFS 4 or SMB instead; packlock doctor -peer"},
+		{FileSystem{Type: "virtiofs"}, NotKnown, "known to keep locks in the guest"},
+		{FileSystem{Type: "virtiofs"}, NotKnown, "NFS 4 or SMB instead; packlock doctor -peer"},
 		{FileSystem{Type: "NTFS", Reach: Network}, NotKnown, "server"},
 		{FileSystem{Type: "newfs"}, NotKnown, "not known"},
 		{FileSystem{}, NotKnown, "does not tell"},
 	} {
 		if got, says := test.fs.AcrossMachines(); got != test.exclusion || !strings.Contains(says, test.says) {
 			t.Errorf("%v: %v, %q, want %v with %q", test.fs, got, says, test.exclusion, test.says)
+		}
+	}
+}
+
+// What a waiter on 9p should know is said only where it is so.
+func TestLockTimeoutOf9p(t *testing.T) {
+	for _, options := range [][]string{{"trans=tcp", "locktimeout=1"}, {"trans=virtio"}} {
+		if _, says := (FileSystem{Type: "9p", Options: options}).AcrossMachines(); strings.Contains(says, "mount with locktimeout") {
+			t.Errorf("%q: %s", options, says)
 		}
 	}
 }

@@ -48,7 +48,11 @@ func (l *rawLock) identity() (uint64, error) {
 
 func (l *rawLock) flock(how int) error {
 	for {
-		if err := unix.Flock(l.fd, how); err != unix.EINTR {
+		err := unix.Flock(l.fd, how)
+		switch {
+		case err == unix.EINTR, err == unix.Errno(512): // ERESTARTSYS, on ceph-fuse
+		case err == unix.EAGAIN && how == unix.LOCK_EX: // on 9p
+		default:
 			return os.NewSyscallError("flock", err)
 		}
 	}

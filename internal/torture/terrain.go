@@ -1,6 +1,7 @@
 package torture
 
 import (
+	"slices"
 	"strings"
 
 	"packlock/internal/fsinfo"
@@ -11,22 +12,23 @@ import (
 type terrain struct {
 	// settled is set where a file that is open can neither be deleted nor replaced, nor
 	// its directory renamed, and has no second name, and where it can be renamed, but
-	// that hangs who waits for its lock: SMB. There nothing is disturbed.
+	// that hangs who waits for its lock: SMB. And where the path leads to the old file as
+	// long as a process of the machine has that open: 9p. There nothing is disturbed.
 	settled bool
 	// leftovers is set where a file that is deleted while open stays in its
 	// directory, by another name, so that this cannot be deleted: NFS.
 	leftovers bool
 	// orphans is set where a wait that a signal interrupts may leave the lock at the
-	// server, where nobody has it then, and nobody gets it (NFS 3), or the client
-	// hanging (GlusterFS). There nobody is killed or stopped.
+	// server, where no process has it and none can acquire it (NFS 3, CephFS), or the
+	// client hanging (GlusterFS). There no process is killed or stopped.
 	orphans bool
 }
 
 func terrainOf(dir string) terrain {
 	name := fsinfo.Find(dir).Type
 	return terrain{
-		settled:   name == "cifs" || strings.HasPrefix(name, "smb"),
+		settled:   name == "cifs" || strings.HasPrefix(name, "smb") || name == "9p",
 		leftovers: strings.HasPrefix(name, "nfs"),
-		orphans:   name == "nfs" || name == "fuse.glusterfs", // NFS 4 is "nfs4"
+		orphans:   slices.Contains([]string{"nfs", "fuse.glusterfs", "ceph", "fuse.ceph-fuse"}, name), // NFS 4 is "nfs4"
 	}
 }
