@@ -2,9 +2,11 @@ package packlock
 
 import (
 	"os"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
+	"packlock/internal/dirents"
 	"packlock/internal/fsinfo"
 )
 
@@ -146,36 +148,6 @@ func (n network) isGone(err error) bool {
 // busyByEACCES reports whether a try that another process's lock denies fails with EACCES.
 func (n network) busyByEACCES() bool { return n == smb }
 
-// needsWriting reports whether err is that of an exclusive lock on a descriptor that is
-// not open for writing, on NFSv4.
-func needsWriting(err error) bool { return err == unix.EBADF || err == unix.EIO }
-
-// openForWriting opens the file of a Lock with WithAnyFile again, for writing, and
-// reports whether it did. The caller has the turn, with nothing locked.
-func (f *osFile) openForWriting() bool {
-	if f.reopenPath == "" || f.network != nfs || f.readOnly != nil {
-		return false
-	}
-	fd, err := unix.Open(f.reopenPath, unix.O_RDWR|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		f.readOnly = err
-		return false
-	}
-	defer unix.Close(fd)
-	var st unix.Stat_t
-	if unix.Fstat(fd, &st) != nil || identify(&st) != f.identity {
-		return false // lost: the acquire finds that out
-	}
-	// The descriptor keeps its number, and whatever uses it goes on.
-	if unix.Dup3(fd, f.fd, unix.O_CLOEXEC) != nil {
-		return false
-	}
-	unix.FcntlInt(uintptr(f.fd), unix.F_SETFL, 0)
-	f.prepare(f.reopenPath)
-	f.reopenPath = ""
-	return true
-}
-
 // directoriesOf returns the directories that remember the name of path: its own, and before
 // that the parent, which remembers the name of the directory.
 func directoriesOf(path string) []string {
@@ -290,4 +262,44 @@ func whileEAGAIN(fn func() error) (err error) {
 		}
 	}
 	return err
+}
+
+// A 9p client answers from its memory what is at the path of a file that is open, by any
+// process of the machine, however often it is called. But it reads directories from the
+// server, and they list the inode number of each name.
+
+// isListedAt reports whether the directory of path lists the inode number of f under the
+// name of path, as far as that can be found out.
+func (f *osFile) isListedAt(path string) (bool, error) {
+	if !f.listsInodes {
+		return true, nil
+	}
+	dir := directory(path)
+	name := strings.Trim(strings.TrimPrefix(path, dir), "/")
+	for range 2 { // a directory that changes while it is read may lack a name
+		entries, err := dirents.Of(dir, name)
+		switch {
+		case missing(err):
+			return false, nil
+		case outOfDescriptors(err):
+			return false, err // or the client's memory would be trusted
+		case err != nil:
+			return true, nil // lstat finds out what is there
+		}
+		if entry, ok := entries[name]; ok {
+			return entry.Ino == f.identity.file[0] || entry.Kind == unix.DT_LNK, nil // lstat finds out about the symlink
+		}
+	}
+	return false, nil
+}
+
+// listsOwnInode reports whether the inode number that a directory lists for itself is
+// that of fstat(2). If not, the numbers that it lists cannot be compared.
+func listsOwnInode(dir string) bool {
+	var st unix.Stat_t
+	entries, err := dirents.Of(dir, ".")
+	if err != nil || unix.Stat(dir, &st) != nil {
+		return false
+	}
+	return entries["."].Ino == st.Ino
 }

@@ -60,3 +60,33 @@ func pidsFiles(groups string) (files []string) {
 	}
 	return files
 }
+
+// needsWriting reports whether err is that of an exclusive lock on a descriptor that is
+// not open for writing, on NFSv4.
+func needsWriting(err error) bool { return err == unix.EBADF || err == unix.EIO }
+
+// openForWriting opens the file of a Lock with WithAnyFile again, for writing, and
+// reports whether it did. The caller has the turn, with nothing locked.
+func (f *osFile) openForWriting() bool {
+	if f.reopenPath == "" || f.network != nfs || f.readOnly != nil {
+		return false
+	}
+	fd, err := unix.Open(f.reopenPath, unix.O_RDWR|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		f.readOnly = err
+		return false
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if unix.Fstat(fd, &st) != nil || identify(&st) != f.identity {
+		return false // lost: the acquire finds that out
+	}
+	// The descriptor keeps its number, and whatever uses it goes on.
+	if unix.Dup3(fd, f.fd, unix.O_CLOEXEC) != nil {
+		return false
+	}
+	unix.FcntlInt(uintptr(f.fd), unix.F_SETFL, 0)
+	f.prepare(f.reopenPath)
+	f.reopenPath = ""
+	return true
+}
