@@ -798,6 +798,36 @@ func TestSearchBreaksACycleElsewhere(t *testing.T) {
 	})
 }
 
+// A search visits each entry once, however many ways lead there.
+func TestSearchVisitsEachEntryOnce(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		e.noSearch()
+		locks := e.packs(2 * 32)
+		var holds []*Hold
+		for _, l := range locks {
+			holds = append(holds, e.try(l))
+		}
+		var all []*acquiring
+		for i := range len(locks) - 2 { // two waits for each of the next two
+			for _, l := range locks[i/2*2+2:][:2] {
+				all = append(all, e.start(func(ctx context.Context) (*Hold, error) { return l.Acquire(holds[i].Context(ctx)) }))
+			}
+		}
+		time.Sleep(2 * deadlockAge)
+		if !locks[0].entry().breakCycles() {
+			t.Error("found a cycle where there is none")
+		}
+		for _, a := range all {
+			a.waits()
+			a.cancel()
+			a.failed(context.Canceled)
+		}
+		for _, h := range holds {
+			e.release(h)
+		}
+	})
+}
+
 // A wait closes a cycle just before the alarm that an earlier waiter has set. The cycle is
 // broken when the wait is as old as deadlockAge.
 func TestCycleIsNotBrokenBeforeItIsOld(t *testing.T) {

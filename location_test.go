@@ -534,6 +534,46 @@ func TestCloseWhileACheckHangs(t *testing.T) {
 	})
 }
 
+// No check is begun for a Lock that was closed during the try before it.
+func TestClosedDuringTheTryBeforeACheck(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		elsewhere := e.lockedElsewhere()
+		time.Sleep(pathCheckAge + 1)
+		e.beforeNext("try", func() error {
+			e.close(e.l)
+			return nil
+		})
+		checkTry(t, e.l, fs.ErrClosed)
+		e.called("sameAt", 0)
+		elsewhere.release()
+	})
+}
+
+// The checks that hang on one network file system leave room for those on a different one.
+func TestChecksAreCountedByFileSystem(t *testing.T) {
+	k := newFakeKernel()
+	k.remote = true
+	on := func(volume uint64) file {
+		return &fakeFile{k: k, inode: &fakeInode{id: fileID{volume: volume}}}
+	}
+	var c checkCap
+	for range maxChecks {
+		if !c.take(on(1)) {
+			t.Fatal("no room for maxChecks")
+		}
+	}
+	if c.take(on(1)) {
+		t.Error("room for one more than maxChecks")
+	}
+	if !c.take(on(2)) {
+		t.Error("no room for a check on a different file system")
+	}
+	c.give(on(1))
+	if !c.take(on(1)) {
+		t.Error("no room although a check has ended")
+	}
+}
+
 // The process may be stopped between the clock and the stat. A change time is as old as when
 // it was read, and not older.
 func TestChangeTimeIsAsOldAsItsReading(t *testing.T) {
