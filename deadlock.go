@@ -191,14 +191,28 @@ type waitEdge struct {
 	on    *Hold
 }
 
-// breakCycles breaks the cycles that a search from the hold of e finds. It reports whether
-// each that it found was broken.
+// breakCycles breaks the cycles that searches from the hold of e find. It reports whether
+// each that they found was broken.
 func (e *entry) breakCycles() (all bool) {
+	ended := make(map[*longWait]bool) // in the table still, when they have been broken
+	all = true
+	for broken := true; broken; {
+		var each bool
+		broken, each = e.breakSomeCycles(ended)
+		all = all && each
+	}
+	return all
+}
+
+// breakSomeCycles is one search of breakCycles, which goes to each entry once. It reports
+// whether it broke a cycle, and whether each that it found was broken. After one was broken
+// there may be others: by different waits, through entries that it has been to.
+func (e *entry) breakSomeCycles(ended map[*longWait]bool) (some, each bool) {
 	type step struct {
 		hold *Hold
 		at   int // in path
 	}
-	all = true
+	each = true
 	var path []waitEdge
 	onPath := make(map[*entry]step)
 	visited := make(map[*entry]bool)
@@ -218,25 +232,33 @@ func (e *entry) breakCycles() (all bool) {
 			to.mu.Lock()
 			on := to.ownedHoldLocked()
 			to.mu.Unlock()
-			if on == nil {
+			if on == nil || ended[w] {
 				continue
 			}
 			path = append(path, waitEdge{w, to, on})
-			if s, ok := onPath[to]; !ok && !visited[to] {
+			switch s, ok := onPath[to]; {
+			case ok && s.hold == on:
+				if broken := e.reg.breakCycle(path[s.at:]); broken != nil {
+					ended[broken] = true
+					some = true
+				} else {
+					each = false
+				}
+			case ok:
+				each = false // the hold that it began with was released
+			case !visited[to]:
 				visit(to)
-			} else if ok && (s.hold != on || !e.reg.breakCycle(path[s.at:])) {
-				all = false
 			}
 			path = path[:len(path)-1]
 		}
 	}
 	visit(e)
-	return all
+	return some, each
 }
 
 // breakCycle gives ErrDeadlock to the waiter of the cycle that has waited shortest, and
-// reports whether it did: the cycle may stand no longer.
-func (r *registry) breakCycle(cycle []waitEdge) bool {
+// returns its wait. It returns nil if the cycle stands no longer.
+func (r *registry) breakCycle(cycle []waitEdge) *longWait {
 	r.mu.Lock() // two entries at once are locked under it only, and so in any order
 	stands := true
 	for _, w := range cycle {
@@ -251,10 +273,11 @@ func (r *registry) breakCycle(cycle []waitEdge) bool {
 		w.entry.mu.Unlock()
 	}
 	r.mu.Unlock()
-	if stands {
-		deliverError([]*waiter{shortest.waiter}, ErrDeadlock)
+	if !stands {
+		return nil
 	}
-	return stands
+	deliverError([]*waiter{shortest.waiter}, ErrDeadlock)
+	return shortest.longWait
 }
 
 // stillValidLocked reports whether the wait is as it was when it was found.

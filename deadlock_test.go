@@ -275,7 +275,7 @@ func TestCycleThatHasEndedIsNotBroken(t *testing.T) {
 				}
 				goOn := end(e, cycle)
 				synctest.Wait()
-				if e.reg.breakCycle(cycle) {
+				if e.reg.breakCycle(cycle) != nil {
 					t.Error("the cycle was broken")
 				}
 				synctest.Wait()
