@@ -700,6 +700,7 @@ func TestManyCyclesThroughOneHold(t *testing.T) {
 	for _, l := range locks[:n] {
 		others = append(others, contend(t, l, hub))
 	}
+	until(t, "all to wait for the hub", func() bool { return hub.Stats().Waiting == n })
 	under := make(chan error, n)
 	for _, l := range locks[:n] {
 		go func() {
@@ -727,4 +728,41 @@ func TestManyCyclesThroughOneHold(t *testing.T) {
 			t.Error(err)
 		}
 	}
+}
+
+// Two waits on behalf of one hold, for the same pack, are part of two cycles. One search
+// breaks both.
+func TestCyclesThatShareAWait(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		other := e.open(otherPath)
+		e.noSearch()
+		h := e.try(e.l)
+		marked := make(chan context.Context)
+		goOn := make(chan struct{})
+		own := make(chan error, 1)
+		go func() { // holds other, and waits for e.l
+			hold, err := other.Acquire(t.Context())
+			if err != nil {
+				t.Error(err)
+			}
+			marked <- hold.Context(t.Context())
+			<-goOn
+			_, err = e.l.Acquire(t.Context())
+			own <- errors.Join(err, hold.Release())
+		}()
+		ctx := <-marked
+		// On behalf of h, and so the first of the waits.
+		first := e.start(func(ctx context.Context) (*Hold, error) { return other.Acquire(h.Context(ctx)) })
+		time.Sleep(time.Millisecond)
+		close(goOn)
+		under := e.start(func(context.Context) (*Hold, error) { return e.l.Acquire(ctx) })
+		time.Sleep(searchWindow / 2)
+		other.entry().breakCycles()
+		under.failed(ErrDeadlock)
+		if err := <-own; !errors.Is(err, ErrDeadlock) {
+			t.Errorf("%v, want ErrDeadlock", err)
+		}
+		e.release(first.got())
+		e.release(h)
+	})
 }
