@@ -57,11 +57,11 @@ func openFile(path string, o options) (*osFile, error) {
 	return f, nil
 }
 
-// openFD opens for reading and writing, because NFSv4 locks nothing less,
-// and falls back to reading, which is enough where the lock does not cross a
-// network. Any file is opened for reading only. It asks for O_CREAT only when the file was missing: in a sticky
-// directory Linux denies O_CREAT on another user's file (fs.protected_regular).
-// open is unix.Open, and pause that of the kernel.
+// openFD opens for reading and writing, because NFSv4 locks nothing less, and falls back
+// to reading, which is enough where the lock does not cross a network. With WithAnyFile it
+// opens for reading only. It asks for O_CREAT only when the file was missing: in a sticky
+// directory Linux denies O_CREAT on another user's file (fs.protected_regular). open is
+// unix.Open, and pause that of the kernel.
 func openFD(path string, o options, open func(string, int, uint32) (int, error), pause func(time.Duration)) (fd int, readOnly, err error) {
 	// O_NONBLOCK so that a FIFO does not hold us up and O_NOCTTY so that a
 	// terminal does not become ours, before either is turned away.
