@@ -2,6 +2,7 @@ package packlock
 
 import (
 	"os"
+	"packlock/internal/dirents"
 	"path"
 	"strconv"
 	"strings"
@@ -89,4 +90,44 @@ func (f *osFile) openForWriting() bool {
 	f.prepare(f.reopenPath)
 	f.reopenPath = ""
 	return true
+}
+
+// A 9p client answers from its memory what is at the path of a file that is open, by any
+// process of the machine, however often it is called. But it reads directories from the
+// server, and they list the inode number of each name.
+
+// isListedAt reports whether the directory of path lists the inode number of f under the
+// name of path, as far as that can be found out.
+func (f *osFile) isListedAt(path string) (bool, error) {
+	if !f.listsInodes {
+		return true, nil
+	}
+	dir := directory(path)
+	name := strings.Trim(strings.TrimPrefix(path, dir), "/")
+	for range 2 { // a directory that changes while it is read may lack a name
+		entries, err := dirents.Of(dir, name)
+		switch {
+		case missing(err):
+			return false, nil
+		case outOfDescriptors(err):
+			return false, err // or the client's memory would be trusted
+		case err != nil:
+			return true, nil // lstat finds out what is there
+		}
+		if entry, ok := entries[name]; ok {
+			return entry.Ino == f.identity.file[0] || entry.Kind == unix.DT_LNK, nil // lstat finds out about the symlink
+		}
+	}
+	return false, nil
+}
+
+// listsOwnInode reports whether the inode number that a directory lists for itself is
+// that of fstat(2). If not, the numbers that it lists cannot be compared.
+func listsOwnInode(dir string) bool {
+	var st unix.Stat_t
+	entries, err := dirents.Of(dir, ".")
+	if err != nil || unix.Stat(dir, &st) != nil {
+		return false
+	}
+	return entries["."].Ino == st.Ino
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -25,10 +24,7 @@ type osFile struct {
 	reopenPath  string // where to open the file for writing if that is needed, "" if it is
 	network     network
 	countsLinks bool // the file system does
-	listsInodes bool // a directory of the network file system lists the inode numbers of identity
-
-	// expensiveCheckAt is when the server was last queried expensively.
-	expensiveCheckAt atomic.Int64
+	serverQueries
 }
 
 func (osKernel) open(path string, o options) (file, error) {
@@ -90,20 +86,6 @@ func (f *osFile) sameAt(path string, follow bool) (bool, error) {
 		return false, nil
 	}
 	return err == nil && identify(&st) == f.identity, err
-}
-
-// expensiveCheckInterval is the minimum time between expensive server queries.
-const expensiveCheckInterval = time.Second
-
-// allowExpensiveCheck reports whether the server may be queried expensively now, and
-// counts that.
-func (f *osFile) allowExpensiveCheck() bool {
-	t, last := now(), f.expensiveCheckAt.Load()
-	if last != 0 && age(t, last) < expensiveCheckInterval {
-		return false
-	}
-	f.expensiveCheckAt.Store(t)
-	return true
 }
 
 // missing reports whether err says that nothing is at a path.

@@ -2,11 +2,11 @@ package packlock
 
 import (
 	"os"
-	"strings"
+	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 
-	"packlock/internal/dirents"
 	"packlock/internal/fsinfo"
 )
 
@@ -23,6 +23,29 @@ const (
 	plan9    // 9p
 	otherNetwork
 )
+
+// serverQueries is what a file needs to query its server.
+type serverQueries struct {
+	// expensiveCheckAt is when the server was last queried expensively.
+	expensiveCheckAt atomic.Int64
+
+	// listsInodes is set if the directory lists the inode numbers of identity.
+	listsInodes bool
+}
+
+// expensiveCheckInterval is the minimum time between expensive server queries.
+const expensiveCheckInterval = time.Second
+
+// allowExpensiveCheck reports whether the server may be queried expensively now, and
+// counts that.
+func (f *osFile) allowExpensiveCheck() bool {
+	t, last := now(), f.expensiveCheckAt.Load()
+	if last != 0 && age(t, last) < expensiveCheckInterval {
+		return false
+	}
+	f.expensiveCheckAt.Store(t)
+	return true
+}
 
 // networkOf returns that of the file that was opened at path.
 func networkOf(fd int, path string, st *unix.Stat_t) network {
@@ -262,44 +285,4 @@ func whileEAGAIN(fn func() error) (err error) {
 		}
 	}
 	return err
-}
-
-// A 9p client answers from its memory what is at the path of a file that is open, by any
-// process of the machine, however often it is called. But it reads directories from the
-// server, and they list the inode number of each name.
-
-// isListedAt reports whether the directory of path lists the inode number of f under the
-// name of path, as far as that can be found out.
-func (f *osFile) isListedAt(path string) (bool, error) {
-	if !f.listsInodes {
-		return true, nil
-	}
-	dir := directory(path)
-	name := strings.Trim(strings.TrimPrefix(path, dir), "/")
-	for range 2 { // a directory that changes while it is read may lack a name
-		entries, err := dirents.Of(dir, name)
-		switch {
-		case missing(err):
-			return false, nil
-		case outOfDescriptors(err):
-			return false, err // or the client's memory would be trusted
-		case err != nil:
-			return true, nil // lstat finds out what is there
-		}
-		if entry, ok := entries[name]; ok {
-			return entry.Ino == f.identity.file[0] || entry.Kind == unix.DT_LNK, nil // lstat finds out about the symlink
-		}
-	}
-	return false, nil
-}
-
-// listsOwnInode reports whether the inode number that a directory lists for itself is
-// that of fstat(2). If not, the numbers that it lists cannot be compared.
-func listsOwnInode(dir string) bool {
-	var st unix.Stat_t
-	entries, err := dirents.Of(dir, ".")
-	if err != nil || unix.Stat(dir, &st) != nil {
-		return false
-	}
-	return entries["."].Ino == st.Ino
 }

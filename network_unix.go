@@ -26,6 +26,9 @@ func networkOf(fd int, _ string, _ *unix.Stat_t) network {
 	return noNetwork
 }
 
+// serverQueries has nothing to query with.
+type serverQueries struct{}
+
 func (*osFile) prepare(string) {}
 
 // ask opens the directory, at which NFS clients ask the server whether it has

@@ -71,7 +71,7 @@ package packlock
 //	kernel.go     the seam to the operating system
 //	lock_unix.go, lock_windows.go, lock_other.go   the three that stand behind it;
 //	              open_unix.go opens, network_*.go asks servers; lock_linux.go has what
-//	              only Linux has: limits on threads, opening for writing when NFS needs it
+//	              only Linux has: limits on threads, opening for writing on NFS, inode numbers on 9p
 //	internal/goid the identity of the running goroutine
 //	internal/proclocks the kernel's tables of locks in /proc
 

@@ -117,7 +117,7 @@ func Read(files ...string) (*Tables, error) {
 		}
 		before = now
 		same++
-		if len(table) < page || same >= 2 && len(now) > 0 || same >= 5 {
+		if len(table) < page || same >= 2 && len(now) > 0 || same >= 15 {
 			break
 		}
 	}
