@@ -29,7 +29,7 @@ func networkOf(fd int, _ string, _ *unix.Stat_t) network {
 // serverQueries has nothing to query with.
 type serverQueries struct{}
 
-func (*osFile) prepare(string) {}
+func (serverQueries) prepare(string) {}
 
 // ask opens the directory, at which NFS clients ask the server whether it has
 // changed (close-to-open consistency).

@@ -98,8 +98,8 @@ func (t *Tables) pids(file string, waits bool) (pids []int) {
 //
 // A table of one page is as it was at one moment. A longer one comes a page at a
 // time, and if locks come or go in between, others are in it twice or missing. So it
-// is read until it says the same about files twice in a row or, as it is more often
-// missing than twice, five times that there is nothing to say. That is at once unless
+// is read until it lists the same about files twice in a row or, as it is more often
+// missing than twice, fifteen times nothing. That is at once unless
 // many locks change all the time.
 func Read(files ...string) (*Tables, error) {
 	const page = 4096
