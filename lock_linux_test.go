@@ -935,3 +935,56 @@ func TestManyPacksWithFewThreads(t *testing.T) {
 		all.Wait()
 	})
 }
+
+// A file that was opened for reading only is opened again for writing where the lock needs
+// that: under the same descriptor, if the file is still at the path.
+func TestFileIsOpenedForWritingWhenItsLockNeedsThat(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "file")
+	open := func() *osFile {
+		t.Helper()
+		f, err := openFile(path, options{mode: 0o666, anyFile: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { f.close() })
+		f.network = nfs
+		return f
+	}
+	writable := func(f *osFile) bool {
+		mode, err := unix.FcntlInt(uintptr(f.fd), unix.F_GETFL, 0)
+		return err == nil && mode&unix.O_ACCMODE == unix.O_RDWR
+	}
+	f, lost := open(), open()
+	if writable(f) || !f.openForWriting() || !writable(f) || f.openForWriting() {
+		t.Error("it is not opened for writing once")
+	}
+	if ok, err := f.try(); !ok {
+		t.Error(err)
+	}
+	remove(t, path)
+	writeFile(t, path, 0o666)
+	if lost.openForWriting() || writable(lost) {
+		t.Error("a different file took the place of the open one")
+	}
+	remove(t, path)
+	if err := os.Mkdir(path, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if lost.openForWriting() || lost.readOnly != unix.EISDIR {
+		t.Errorf("the error of opening a directory for writing is %v", lost.readOnly)
+	}
+}
+
+// Holders of a Lock with WithAnyFile are those of the file that its link leads to.
+func TestHoldersByALink(t *testing.T) {
+	dir := t.TempDir()
+	link := filepath.Join(dir, "link")
+	if err := os.Symlink("target", link); err != nil {
+		t.Fatal(err)
+	}
+	l := openAny(t, link)
+	h := acquireReal(t, l)
+	checkHolders(t, l, os.Getpid())
+	release(t, h)
+	checkHolders(t, l)
+}

@@ -2,6 +2,7 @@ package packlock
 
 import (
 	"errors"
+	"io/fs"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -320,4 +321,37 @@ func TestSlowCall(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A waiter serves one acquire after the other. The context of an earlier one does not end the
+// wait of a later one, which reads its context only when it waits.
+func TestWaiterForgetsTheEndOfAnEarlierContext(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		ended := make(chan struct{})
+		close(ended)
+		e.reg.waiters.New = func() any { return &waiter{contextRead: true, done: ended} }
+		e.reg.threads.n.Store(maxParked) // so that it waits in the queue
+		f := e.lockedElsewhere()
+		a := e.blocking(e.l)
+		time.Sleep(time.Second)
+		a.waits()
+		f.release()
+		time.Sleep(pollMax)
+		e.release(a.got())
+		e.reg.threads.n.Store(0)
+	})
+}
+
+// Close comes between the acquire's check of the path and its parking: it fails, and no
+// thread waits for it.
+func TestCloseBeforeParking(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		f := e.lockedElsewhere()
+		ctx := &brokenContext{Context: t.Context(), method: "Err", after: 1, misbehave: func() { e.l.Close() }}
+		if _, err := e.l.Acquire(ctx); !errors.Is(err, fs.ErrClosed) {
+			t.Errorf("%v, want fs.ErrClosed", err)
+		}
+		e.called("block", 0)
+		f.release()
+	})
 }
