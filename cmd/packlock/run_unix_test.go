@@ -595,7 +595,7 @@ func TestLockedFileExcludesFlockCommand(t *testing.T) {
 	}
 }
 
-// withoutReader has the standard error of c be a pipe that nobody reads.
+// withoutReader makes the standard error of c a pipe without a reader.
 func (c *child) withoutReader() {
 	c.t.Helper()
 	r, w, err := os.Pipe()
