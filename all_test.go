@@ -549,11 +549,12 @@ func TestCyclesThatOneWaitCloses(t *testing.T) {
 func TestCycleBesideTheHoldersOwnWait(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		packs := e.packs(2)
-		elsewhere := e.k.foreigner(t, packs[1].Path())
-		elsewhere.lock(t)
+		held := make(chan *Hold)
+		go func() { held <- e.try(packs[1]) }()
+		elsewhere := <-held
 		marked := make(chan context.Context)
 		first := make(chan error, 1)
-		go func() { // holds e.l, and waits for a pack that no goroutine holds
+		go func() { // holds e.l, and waits for a pack whose holder waits for nothing
 			h, err := e.l.Acquire(t.Context())
 			if err != nil {
 				t.Error(err)
@@ -571,7 +572,7 @@ func TestCycleBesideTheHoldersOwnWait(t *testing.T) {
 		under := e.start(func(context.Context) (*Hold, error) { return packs[0].Acquire(ctx) })
 		time.Sleep(3 * deadlockAge)
 		under.failed(ErrDeadlock)
-		elsewhere.release()
+		e.release(elsewhere)
 		for _, done := range []chan error{first, second} {
 			if err := <-done; err != nil {
 				t.Error(err)
