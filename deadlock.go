@@ -14,19 +14,15 @@ import (
 // nothing. Nothing is known of cycles between processes.
 //
 // A waiter that has waited for deadlockAge is entered in the registry's table of long
-// waits, and then the wait-for graph is followed from the hold that it waits for. So
-// whichever waiter of a cycle is entered last finds the cycle, and short waits cost
-// nothing. No grant can close a cycle, because a goroutine that was just granted a lock
-// does not wait. After a waiter has moved to a different entry, the search is made again.
+// waits, and then the wait-for graph is searched from the hold that it waits for, until no
+// cycle is found. So the waiter of a cycle that is entered last finds it. No grant can close
+// a cycle, because a goroutine that was just granted a lock does not wait. After a waiter has
+// moved to a different entry, the search is made again.
 //
-// What is found may have changed by then, as the graph is read one entry after the
-// other. A cycle is broken only if it still stands with all of its entries locked.
-//
-// A search follows the waits from one hold and breaks every cycle that it comes by. Mostly
-// that is a short chain. Where chains are long and new waits come all the time, searches
-// get a share of the time and no more. There is one at a time, but each is made by the
-// alarm of an entry and not by one goroutine for all: a goroutine must not wake a waiter
-// in a testing/synctest bubble that it is not part of.
+// The graph is read one entry after the other, so a cycle is broken only if it still stands
+// with all of its entries locked. Searches get a share of the time and no more. There is one
+// at a time, made by the alarm of an entry and not by one goroutine for all: a goroutine must
+// not wake a waiter in a testing/synctest bubble that it is not part of.
 
 // longWaits is the table of waiters that have waited for deadlockAge: the edges of the
 // wait-for graph, by what they wait on behalf of.
