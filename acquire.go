@@ -16,6 +16,7 @@ const (
 	locked                         // the turn and, by its own call, the kernel's lock
 	granted                        // the same, from the parked thread
 	handedOver                     // the same, from a release
+	joined                         // membership in the group that has the lock shared
 	lost                           // the turn of an entry that must not be used; the kernel's lock is not ours
 )
 
@@ -28,16 +29,16 @@ const (
 	trying                   // not at all
 )
 
-// acquire is the acquire in all its modes.
+// acquire is the acquire in all its modes, shared or exclusive.
 //
 // If ordered is not nil, the acquire fails with errMoved rather than to go on with a
 // different entry.
-func (l *lock) acquire(ctx context.Context, mode waitMode, ordered *entry) (_ *Hold, err error) {
+func (l *lock) acquire(ctx context.Context, mode waitMode, shared bool, ordered *entry) (_ *Hold, err error) {
 	if ctx.Err() != nil {
 		l.entry().counts.cancelled.Add(1)
 		return nil, l.fail(cancelled(ctx))
 	}
-	a := acquisition{lock: l, mode: mode, ordered: ordered != nil, hold: &Hold{lock: l, entry: ordered}, caller: goid.Get()}
+	a := acquisition{lock: l, mode: mode, ordered: ordered != nil, hold: &Hold{lock: l, entry: ordered, shared: shared}, caller: goid.Get()}
 	defer a.giveBackAfterPanic()
 	a.state, err = a.arrive(ctx)
 	for err == nil {
@@ -52,6 +53,14 @@ func (l *lock) acquire(ctx context.Context, mode waitMode, ordered *entry) (_ *H
 				return a.finish(ctx)
 			}
 			a.state = lost
+		case joined:
+			var same bool
+			if same, err = a.verifyJoined(); same {
+				return a.finish(ctx)
+			}
+			if err == nil {
+				a.state, err = a.arriveAgain(ctx)
+			}
 		case lost:
 			a.state, err = a.moveOn(ctx)
 		default:
@@ -93,22 +102,30 @@ type acquisition struct {
 	heldElsewhere bool
 }
 
-// arrive takes the turn if it is free.
+// arrive takes the turn if it is free, or joins the group if that is open.
 func (a *acquisition) arrive(ctx context.Context) (acquireState, error) {
 	l := a.lock
 	e := l.lockEntry()
-	if e.turn == turnFree && !l.closed && (!a.ordered || a.hold.entry == e) {
-		a.entry = e
-		e.takeLocked(a.hold, a.caller)
-		e.mu.Unlock()
-		return hasTurn, nil
+	if !l.closed && (!a.ordered || a.hold.entry == e) {
+		switch {
+		case e.turn == turnFree:
+			a.entry = e
+			e.takeLocked(a.hold, a.caller)
+			e.mu.Unlock()
+			return hasTurn, nil
+		case a.hold.shared && e.joinableLocked():
+			a.entry = e
+			e.joinLocked(a.hold, a.caller)
+			e.mu.Unlock()
+			return joined, nil
+		}
 	}
 	e.mu.Unlock()
 	return a.queueUp(ctx)
 }
 
-// queueUp takes the turn if it is free and queues up if not. An acquire that would be
-// refused waits for a check of the path first, if one is due.
+// queueUp takes the turn if it is free, joins the group if it may, and queues up if not.
+// An acquire that would be refused waits for a check of the path first, if one is due.
 func (a *acquisition) queueUp(ctx context.Context) (acquireState, error) {
 	// The context may be any caller's code and is not asked under mu.
 	t := now()
@@ -144,6 +161,9 @@ func (a *acquisition) queueUpOrCheck(t int64, mayCheck bool) (state acquireState
 	case e.turn == turnFree:
 		e.takeLocked(a.hold, a.caller)
 		return hasTurn, false, nil
+	case a.hold.shared && e.mayJoinLocked(a.caller, a.marks()):
+		e.joinLocked(a.hold, a.caller)
+		return joined, false, nil
 	case mayCheck && (held || a.mode == trying) && loc.due(t):
 		return nothing, true, nil
 	case held:
@@ -154,7 +174,7 @@ func (a *acquisition) queueUpOrCheck(t int64, mayCheck bool) (state acquireState
 	e.enqueueLocked(a.waiter, t)
 	// Behind a goroutine of this process the watch is enough: each time that the lock
 	// changes hands it is verified.
-	if e.turn != turnTaken && loc.due(t) {
+	if e.turn != turnTaken && e.turn != turnShared && loc.due(t) {
 		loc.checkLocked()
 	}
 	return queued, false, nil
@@ -172,101 +192,6 @@ func (a *acquisition) waitInQueue(ctx context.Context) (acquireState, error) {
 	return w.got, nil
 }
 
-// try uses the turn to try the kernel's lock, and waits for it if another process holds
-// it.
-func (a *acquisition) try(ctx context.Context) (acquireState, error) {
-	e := a.entry
-	if e.unusable {
-		return lost, nil
-	}
-	ok, t, err := a.tryKernel(ctx)
-	switch {
-	case err == errFileLost:
-		return lost, nil
-	case err != nil:
-		e.pass()
-		return nothing, err
-	case ok:
-		e.fair.startSlice(t)
-		return locked, nil
-	}
-	e.fair.yielded(t)
-	if a.heldElsewhere {
-		a.heldElsewhere = false
-		return a.waitForKernel(ctx, t) // it was checked, and no other file can be there yet
-	}
-	var done <-chan struct{}
-	if a.mode == parking {
-		if a.waiter == nil || !a.waiter.contextRead {
-			a.readContext(ctx, t)
-		}
-		done = a.waiter.done
-	}
-	gone, err := a.lock.awaitCheck(ctx, done, t)
-	switch {
-	case err != nil:
-		e.pass()
-		return nothing, err
-	case gone:
-		// The check moved nothing from under this acquire, which has the turn.
-		a.heldElsewhere = true
-		return lost, nil
-	}
-	return a.waitForKernel(ctx, t)
-}
-
-// tryKernel tries the kernel's lock, as often as fairness allows, and returns whether
-// and when it got it. It may yield to other processes before.
-func (a *acquisition) tryKernel(ctx context.Context) (ok bool, t int64, err error) {
-	e := a.entry
-	yields := e.fair.trackRelease && e.fair.shouldYield(now(), a.mode != trying)
-	if yields {
-		e.reg.kernel.pause(yieldPause)
-	}
-	ok, err = e.file.try()
-	t = now()
-	switch {
-	case err != nil:
-	case ok && yields:
-		return a.reoffer(ctx, t)
-	case !ok:
-		e.fair.sawRival(t)
-		for n, first := 0, t; !ok && err == nil && a.mode != trying && e.fair.shouldSpin(n, t-first); n++ {
-			ok, err = e.file.try()
-			t = now()
-		}
-	}
-	return ok, t, err
-}
-
-// reoffer offers the lock, which was acquired at time t in spite of a yield, to waiters
-// of other processes that may be late, until the context ends. It returns whether the
-// lock is still ours, and since when.
-func (a *acquisition) reoffer(ctx context.Context, t int64) (ok bool, since int64, err error) {
-	e := a.entry
-	ok = true
-	n := 0
-	for first := t; ok && e.fair.shouldReoffer(n, t-first, t); n++ {
-		a.state = locked
-		if ctx.Err() != nil {
-			break
-		}
-		a.state = hasTurn
-		if e.unlock() != nil {
-			return false, t, errFileLost // it is closed
-		}
-		e.reg.kernel.pause(yieldPause)
-		if ok, err = e.file.try(); err != nil {
-			return false, t, err
-		}
-		t = now()
-	}
-	if ok {
-		e.fair.reofferFailed(n, t)
-	}
-	return ok, t, nil
-}
-
 // finish returns the hold, which is ours and verified.
 func (a *acquisition) finish(ctx context.Context) (*Hold, error) {
 	l, e, state := a.lock, a.entry, a.state
@@ -281,15 +206,22 @@ func (a *acquisition) finish(ctx context.Context) (*Hold, error) {
 		err = errClosed
 	}
 	a.state = nothing
-	if err != nil {
+	switch {
+	case err != nil:
 		e.mu.Lock()
-		e.giveBackLocked(handedOver)
+		e.giveUpLocked(a.hold, handedOver)
 		return nil, l.fail(err)
+	case a.hold.shared && state != joined:
+		e.openGroup(a.hold)
 	}
 	e.counts.acquired.Add(1)
 	if a.waited {
 		e.counts.contended.Add(1)
-		e.counts.waited(e.fair.changedAt - a.waiter.since)
+		grantedAt := e.fair.changedAt
+		if state == joined {
+			grantedAt = now()
+		}
+		e.counts.waited(grantedAt - a.waiter.since)
 	}
 	if state == handedOver {
 		e.counts.handedOver.Add(1)

@@ -11,7 +11,7 @@ import (
 )
 
 // Holds are the holds of several packs, in the order of the arguments of
-// AcquireAll.
+// AcquireAll or AcquireSets.
 type Holds []*Hold
 
 // AcquireAll acquires all of the locks or none. On error it has released those that it
@@ -29,13 +29,24 @@ type Holds []*Hold
 //
 // It panics if ctx is nil.
 func AcquireAll(ctx context.Context, locks ...*Lock) (Holds, error) {
+	return AcquireSets(ctx, locks, nil)
+}
+
+// AcquireSets is AcquireAll, with some of the locks shared. The holds are in the order of the
+// arguments, the exclusive ones first.
+//
+// The same lock file twice, in one set or in both, is an ErrReentrant. A lock that the
+// caller holds shared already is granted once more in the shared set, and refused in the
+// exclusive one.
+func AcquireSets(ctx context.Context, exclusive, shared []*Lock) (Holds, error) {
+	locks := slices.Concat(exclusive, shared)
 	if ctx.Err() != nil && len(locks) > 0 {
 		first := locks[0].opened()
 		first.entry().counts.cancelled.Add(1)
 		return nil, first.fail(cancelled(ctx))
 	}
 	for range maxMoves {
-		holds, err := acquireAll(ctx, locks)
+		holds, err := acquireSets(ctx, locks, len(exclusive))
 		if !errors.Is(err, errMoved) {
 			return holds, err
 		}
@@ -43,10 +54,11 @@ func AcquireAll(ctx context.Context, locks ...*Lock) (Holds, error) {
 	return nil, locks[0].lock.fail(ErrLost) // and again and again
 }
 
-// acquireAll is one attempt, which fails with errMoved if the order changes.
-func acquireAll(ctx context.Context, locks []*Lock) (holds Holds, err error) {
+// acquireSets is one attempt, which fails with errMoved if the order changes. The first
+// locks, as many as exclusive says, are acquired exclusively.
+func acquireSets(ctx context.Context, locks []*Lock, exclusive int) (holds Holds, err error) {
 	defer runtime.KeepAlive(locks)
-	ordered, err := inOrder(ctx, locks)
+	ordered, err := inOrder(ctx, locks, exclusive)
 	if err != nil {
 		return nil, err
 	}
@@ -61,7 +73,7 @@ func acquireAll(ctx context.Context, locks []*Lock) (holds Holds, err error) {
 	}()
 	holds = make(Holds, len(locks))
 	for _, o := range ordered {
-		h, err := o.lock.acquire(ctx, parking, o.entry)
+		h, err := o.lock.acquire(ctx, parking, o.argument >= exclusive, o.entry)
 		if err != nil {
 			return nil, err
 		}
@@ -71,7 +83,7 @@ func acquireAll(ctx context.Context, locks []*Lock) (holds Holds, err error) {
 	return holds, nil
 }
 
-// An orderedLock is one of the locks of AcquireAll, with the entry that gives it its
+// An orderedLock is one of the locks of AcquireSets, with the entry that gives it its
 // place in the order.
 type orderedLock struct {
 	lock     *lock
@@ -81,19 +93,19 @@ type orderedLock struct {
 
 // inOrder returns the locks in the order in which they are acquired, unless one of the
 // acquires would be refused.
-func inOrder(ctx context.Context, locks []*Lock) ([]orderedLock, error) {
+func inOrder(ctx context.Context, locks []*Lock, exclusive int) ([]orderedLock, error) {
 	caller := goid.Get()
 	marks, _ := ctx.Value(markKey{}).(*mark)
 	var ordered []orderedLock
 	for i, l := range locks {
-		inner := l.opened()
-		e, held := inner.heldBy(caller, marks)
-		if held {
+		inner, shared := l.opened(), i >= exclusive
+		e, refused := inner.refuses(caller, marks, shared)
+		if refused {
 			// Unless the file is lost: then it is a different lock now.
 			if _, err := inner.awaitCheck(ctx, ctx.Done(), now()); err != nil {
 				return nil, inner.fail(err)
 			}
-			if e, held = inner.heldBy(caller, marks); held {
+			if e, refused = inner.refuses(caller, marks, shared); refused {
 				return nil, inner.fail(ErrReentrant)
 			}
 		}
@@ -108,12 +120,12 @@ func inOrder(ctx context.Context, locks []*Lock) ([]orderedLock, error) {
 	return ordered, nil
 }
 
-// heldBy returns the entry of l and whether the goroutine, or one of the holds of
-// the marks, holds its lock.
-func (l *lock) heldBy(goroutine uint64, marks *mark) (*entry, bool) {
+// refuses returns the entry of l and whether an acquire would be refused, because the
+// goroutine, or one of the holds of the marks, holds its lock.
+func (l *lock) refuses(goroutine uint64, marks *mark, shared bool) (*entry, bool) {
 	e := l.lockEntry()
 	defer e.mu.Unlock()
-	return e, e.heldByLocked(goroutine, marks)
+	return e, e.heldByLocked(goroutine, marks) && !(shared && e.turn == turnShared)
 }
 
 // compare orders identities.

@@ -278,7 +278,7 @@ func TestOrderedAcquireTakesNoOtherTurn(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		other := e.open(otherPath)
 		tries := e.k.called("try")
-		h, err := e.l.acquire(t.Context(), parking, other.entry())
+		h, err := e.l.acquire(t.Context(), parking, false, other.entry())
 		if h != nil || !errors.Is(err, errMoved) {
 			t.Errorf("%v, %v; want errMoved", h, err)
 		}

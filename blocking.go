@@ -104,17 +104,15 @@ func (a *acquisition) waitForKernel(ctx context.Context, t int64) (acquireState,
 // room for a thread.
 func (e *entry) block() error {
 	e.mu.Lock()
-	h, owner := e.hold, e.owner
 	e.turn = turnBlocked
-	e.hold = nil
 	e.mu.Unlock()
-	err := e.file.block()
+	err := e.active.block(e.shared)
 	e.reg.threads.give()
 	if err == nil {
 		e.fair.startSliceAfterWait(now())
 	}
 	e.mu.Lock()
-	e.takeLocked(h, owner)
+	e.turn = turnTaken
 	e.mu.Unlock()
 	return err
 }
@@ -135,13 +133,16 @@ func (e *entry) park(w *waiter, t int64) bool {
 	return true
 }
 
-// startKernelWaitLocked gives the turn to a parked thread, or to the poller if there is
-// no thread to spare. Either waits for the kernel's lock, on behalf of the queue, and
-// ends with kernelWaitEnded.
+// startKernelWaitLocked gives the turn to a parked thread, which may be one that was left
+// behind, or to the poller if there is no thread to spare. Each waits for the kernel's lock
+// of the kind that the first in the queue wants, on behalf of the queue, and ends with
+// kernelWaitEnded.
 func (e *entry) startKernelWaitLocked() {
-	if e.reg.threads.take() {
+	switch {
+	case e.adoptOrphanLocked():
+	case e.reg.threads.take():
 		e.startThreadLocked()
-	} else {
+	default:
 		e.startPollerLocked()
 	}
 }
@@ -151,29 +152,37 @@ func (e *entry) startKernelWaitLocked() {
 func (e *entry) startThreadLocked() {
 	e.turn = turnParked
 	e.counts.kernelWaits.Add(1)
+	f, shared := e.active, e.shared
 	go func() {
 		runtime.LockOSThread()
-		err := e.file.block()
+		err := f.block(shared)
 		// Unlocked before a waiter is woken, so that this thread can go on with the
 		// goroutine that it wakes. One that ended locked would first need
 		// another thread for that.
 		runtime.UnlockOSThread()
 		e.reg.threads.give()
-		e.kernelWaitEnded(err)
+		e.kernelWaitEnded(f, err)
 	}()
 }
 
 // kernelWaitEnded ends a wait in the kernel: the parked thread, or the poller, has got
-// the lock or an error.
-func (e *entry) kernelWaitEnded(err error) {
+// the lock of f or an error.
+func (e *entry) kernelWaitEnded(f file, err error) {
 	e.mu.Lock()
+	if f == e.orphan.file {
+		e.orphanEndedLocked(err)
+		return
+	}
 	if err == nil {
 		e.fair.startSliceAfterWait(now()) // after the last of the waiters has begun to wait
 	}
-	switch {
-	case err == nil && e.queue.n > 0:
+	switch w := e.queue.first(); {
+	case err == nil && w != nil && w.hold.shared == e.shared:
 		e.grantLocked(granted)
-	case err == errFileLost && e.queue.n > 0:
+	case err == nil && w != nil:
+		e.turn = turnTaken
+		e.giveBackLocked(granted)
+	case err == errFileLost && w != nil:
 		e.grantLocked(lost)
 	case err == nil:
 		drains := e.turn == turnParked // a poller only came too late to stop
@@ -190,7 +199,7 @@ func (e *entry) kernelWaitEnded(err error) {
 	default:
 		// The error is for the waiter on whose behalf the kernel was called last.
 		// The next one tries for itself.
-		w := e.queue.popFront()
+		e.queue.popFront()
 		e.turn = turnTaken
 		e.mu.Unlock()
 		if w != nil {
@@ -202,10 +211,10 @@ func (e *entry) kernelWaitEnded(err error) {
 }
 
 // drainingLocked reports whether the parked thread waits with the queue empty, or
-// releases the lock that it was granted like this. A waiter that queues up in the latter
-// case comes too late to adopt it.
+// releases the lock that it was granted like this, or was left behind. A waiter that queues
+// up while it releases the lock comes too late to adopt it.
 func (e *entry) drainingLocked() bool {
-	return e.turn == turnParked && e.queue.n == 0 || e.turn == turnUnlocking
+	return e.turn == turnParked && e.queue.n == 0 || e.turn == turnUnlocking || e.orphan.file != nil
 }
 
 // endDrainLocked wakes the callers of WaitDrained, to check again.

@@ -14,15 +14,23 @@ type markKey struct{}
 // heldByLocked reports whether the lock is held by the goroutine, or by one of
 // the holds that a context is marked with: such an acquire would wait for itself.
 func (e *entry) heldByLocked(goroutine uint64, marks *mark) bool {
-	if e.hold == nil {
+	if e.hold == nil && e.turn != turnShared {
 		return false
 	}
 	for m := marks; m != nil; m = m.outer {
-		if m.hold == e.hold {
+		if m.hold.entry == e && e.isLiveLocked(m.hold) {
 			return true
 		}
 	}
-	return e.owner == goroutine
+	return e.ownedByLocked(goroutine)
+}
+
+// ownedByLocked reports whether a hold, live or in the making, belongs to the goroutine.
+func (e *entry) ownedByLocked(goroutine uint64) bool {
+	if e.turn == turnShared {
+		return e.group.owners[goroutine] > 0
+	}
+	return e.hold != nil && e.hold.owner == goroutine
 }
 
 // readContext reads from the context what waiting and re-entry need to know, for an
@@ -49,8 +57,8 @@ func (a *acquisition) giveBackAfterPanic() {
 	switch a.state {
 	case hasTurn, lost:
 		a.entry.pass()
-	case locked, granted, handedOver:
+	case locked, granted, handedOver, joined:
 		a.entry.mu.Lock()
-		a.entry.giveBackLocked(granted)
+		a.entry.giveUpLocked(a.hold, granted)
 	}
 }

@@ -29,7 +29,7 @@ import (
 type longWaits struct {
 	mu      sync.Mutex // guards the following; locked after an entry's mu
 	byOwner map[uint64]*longWait
-	byMark  map[*Hold]map[*waiter]*longWait
+	byMark  map[*entry]map[*waiter]*longWait // the entry of a marked hold
 	budget  searchBudget
 	// searching is set during a search: there is one at a time.
 	searching bool
@@ -41,6 +41,8 @@ type longWait struct {
 	waiter *waiter
 	lock   *lock
 	hold   *Hold // in the making
+	owner  uint64
+	marks  *mark
 	since  int64
 }
 
@@ -50,15 +52,16 @@ func (l *longWaits) add(w *waiter) {
 	defer l.mu.Unlock()
 	if l.byOwner == nil {
 		l.byOwner = make(map[uint64]*longWait)
-		l.byMark = make(map[*Hold]map[*waiter]*longWait)
+		l.byMark = make(map[*entry]map[*waiter]*longWait)
 	}
-	long := &longWait{w, w.lock, w.hold, w.since}
+	long := &longWait{w, w.lock, w.hold, w.owner, w.marks, w.since}
 	l.byOwner[w.owner] = long
 	for m := w.marks; m != nil; m = m.outer {
-		if l.byMark[m.hold] == nil {
-			l.byMark[m.hold] = make(map[*waiter]*longWait)
+		e := m.hold.entry
+		if l.byMark[e] == nil {
+			l.byMark[e] = make(map[*waiter]*longWait)
 		}
-		l.byMark[m.hold][w] = long
+		l.byMark[e][w] = long
 	}
 }
 
@@ -68,22 +71,42 @@ func (l *longWaits) remove(w *waiter) {
 	defer l.mu.Unlock()
 	delete(l.byOwner, w.owner)
 	for m := w.marks; m != nil; m = m.outer {
-		delete(l.byMark[m.hold], w)
-		if len(l.byMark[m.hold]) == 0 {
-			delete(l.byMark, m.hold)
+		e := m.hold.entry
+		delete(l.byMark[e], w)
+		if len(l.byMark[e]) == 0 {
+			delete(l.byMark, e)
 		}
 	}
 }
 
-// of returns the waits on behalf of a hold that belongs to the goroutine owner.
-func (l *longWaits) of(h *Hold, owner uint64) (waits []*longWait) {
+// onBehalfOf returns the waits on behalf of the holds of e.
+func (l *longWaits) onBehalfOf(e *entry) (waits []*longWait) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if w := l.byOwner[owner]; w != nil {
-		waits = append(waits, w)
+	switch {
+	case e.turn != turnShared && e.hold != nil:
+		if w := l.byOwner[e.hold.owner]; w != nil {
+			waits = append(waits, w)
+		}
+	case len(e.group.owners) < len(l.byOwner):
+		for owner := range e.group.owners {
+			if w := l.byOwner[owner]; w != nil {
+				waits = append(waits, w)
+			}
+		}
+	default:
+		for _, w := range l.byOwner {
+			if e.ownedByLocked(w.owner) {
+				waits = append(waits, w)
+			}
+		}
 	}
-	for _, w := range l.byMark[h] {
-		waits = append(waits, w)
+	for _, w := range l.byMark[e] {
+		if e.attachedToLocked(w.marks) {
+			waits = append(waits, w)
+		}
 	}
 	return waits
 }
@@ -180,14 +203,13 @@ func (e *entry) findDeadlocks() {
 	e.mu.Unlock()
 }
 
-// A waitEdge is a wait for a hold.
+// A waitEdge is a wait, on behalf of a hold of the entry of the edge before it.
 type waitEdge struct {
 	*longWait
 	entry *entry
-	on    *Hold
 }
 
-// breakCycles breaks the cycles that searches from the hold of e find. It reports whether
+// breakCycles breaks the cycles that searches from the holds of e find. It reports whether
 // each that they found was broken.
 func (e *entry) breakCycles() (all bool) {
 	ended := make(map[*longWait]bool) // in the table still, when they have been broken
@@ -204,46 +226,32 @@ func (e *entry) breakCycles() (all bool) {
 // whether it broke a cycle, and whether each that it found was broken. After one was broken
 // there may be others: by different waits, through entries that it has been to.
 func (e *entry) breakSomeCycles(ended map[*longWait]bool) (some, each bool) {
-	type step struct {
-		hold *Hold
-		at   int // in path
-	}
 	each = true
 	var path []waitEdge
-	onPath := make(map[*entry]step)
+	onPath := make(map[*entry]int) // where in path the waits on behalf of its holds begin
 	visited := make(map[*entry]bool)
 	var visit func(*entry)
 	visit = func(from *entry) {
 		visited[from] = true
-		from.mu.Lock()
-		h, owner := from.ownedHoldLocked(), from.owner
-		from.mu.Unlock()
-		if h == nil {
-			return
-		}
-		onPath[from] = step{h, len(path)}
+		onPath[from] = len(path)
 		defer delete(onPath, from)
-		for _, w := range e.reg.long.of(h, owner) {
+		for _, w := range e.reg.long.onBehalfOf(from) {
 			to := w.lock.entry()
-			to.mu.Lock()
-			on := to.ownedHoldLocked()
-			to.mu.Unlock()
-			if on == nil || ended[w] {
+			if ended[w] {
 				continue
 			}
-			path = append(path, waitEdge{w, to, on})
-			switch s, ok := onPath[to]; {
-			case ok && s.hold == on:
-				if broken := e.reg.breakCycle(path[s.at:]); broken != nil {
+			path = append(path, waitEdge{w, to})
+			switch at, ok := onPath[to]; {
+			case !ok && !visited[to]:
+				visit(to)
+			case !ok:
+			default:
+				if broken := e.reg.breakCycle(path[at:]); broken != nil {
 					ended[broken] = true
 					some = true
 				} else {
 					each = false
 				}
-			case ok:
-				each = false // the hold that it began with was released
-			case !visited[to]:
-				visit(to)
 			}
 			path = path[:len(path)-1]
 		}
@@ -252,33 +260,44 @@ func (e *entry) breakSomeCycles(ended map[*longWait]bool) (some, each bool) {
 	return some, each
 }
 
-// breakCycle gives ErrDeadlock to the waiter of the cycle that has waited shortest, and
-// returns its wait. It returns nil if the cycle stands no longer.
+// breakCycle ends a wait of the cycle, and returns it. It returns nil if the cycle stands no
+// longer. A shared waiter behind an exclusive one waits for no hold but by the order of the
+// queue: it joins the group. Otherwise the waiter that has waited shortest gets ErrDeadlock.
 func (r *registry) breakCycle(cycle []waitEdge) *longWait {
 	r.mu.Lock() // two entries at once are locked under it only, and so in any order
-	stands := true
+	defer r.mu.Unlock()
 	for _, w := range cycle {
 		w.entry.mu.Lock()
-		stands = stands && w.stillValidLocked()
+		defer w.entry.mu.Unlock()
 	}
-	shortest := slices.MaxFunc(cycle, func(a, b waitEdge) int { return cmp.Compare(a.since, b.since) })
-	if stands {
-		shortest.entry.queue.remove(shortest.waiter)
-	}
+	last := cycle[len(cycle)-1]
 	for _, w := range cycle {
-		w.entry.mu.Unlock()
+		if !w.standsLocked(last.entry) {
+			return nil
+		}
+		last = w
 	}
-	r.mu.Unlock()
-	if !stands {
-		return nil
+	ended := slices.MaxFunc(cycle, func(a, b waitEdge) int { return cmp.Compare(a.since, b.since) })
+	joins := slices.IndexFunc(cycle, func(w waitEdge) bool { return w.hold.shared && w.entry.turn == turnShared })
+	if joins >= 0 {
+		ended = cycle[joins]
 	}
-	deliverError([]*waiter{shortest.waiter}, ErrDeadlock)
-	return shortest.longWait
+	e, w := ended.entry, ended.waiter
+	e.queue.remove(w)
+	if joins >= 0 {
+		e.joinLocked(w.hold, w.owner)
+		w.deliver(joined)
+	} else {
+		deliverError([]*waiter{w}, ErrDeadlock)
+	}
+	e.headChangedLocked()
+	return ended.longWait
 }
 
-// stillValidLocked reports whether the wait is as it was when it was found.
-func (w waitEdge) stillValidLocked() bool {
-	if w.entry.ownedHoldLocked() != w.on {
+// standsLocked reports whether the waiter is queued as it was when it was found, and waits
+// on behalf of a hold of from.
+func (w waitEdge) standsLocked(from *entry) bool {
+	if !from.ownedByLocked(w.owner) && !from.attachedToLocked(w.marks) {
 		return false
 	}
 	for queued := range w.entry.queue.all() {
@@ -289,11 +308,13 @@ func (w waitEdge) stillValidLocked() bool {
 	return false
 }
 
-// ownedHoldLocked returns the hold if there is one that belongs to a goroutine. One in
-// the making belongs to a goroutine that does not wait.
-func (e *entry) ownedHoldLocked() *Hold {
-	if e.owner == 0 {
-		return nil
+// attachedToLocked reports whether a live hold of e that belongs to a goroutine is one of the
+// marks.
+func (e *entry) attachedToLocked(marks *mark) bool {
+	for m := marks; m != nil; m = m.outer {
+		if m.hold.entry == e && e.isLiveLocked(m.hold) && m.hold.owner != 0 {
+			return true
+		}
 	}
-	return e.hold
+	return false
 }

@@ -220,16 +220,16 @@ func TestCycleThatHasEndedIsNotBroken(t *testing.T) {
 	nothing := func() {}
 	for name, end := range map[string]func(e *engine, cycle []waitEdge) (goOn func()){
 		"the first hold is detached": func(e *engine, cycle []waitEdge) func() {
-			cycle[0].on.Detach()
+			cycle[0].entry.hold.Detach()
 			return nothing
 		},
 		"the last hold is detached": func(e *engine, cycle []waitEdge) func() {
-			cycle[1].on.Detach()
+			cycle[1].entry.hold.Detach()
 			return nothing
 		},
 		"a hold is being released": func(e *engine, cycle []waitEdge) func() {
 			goOn := e.holdUp("unlock")
-			go cycle[0].on.Release()
+			go cycle[0].entry.hold.Release()
 			return goOn
 		},
 		"a waiter is about to be woken": func(e *engine, cycle []waitEdge) func() {
@@ -241,7 +241,9 @@ func TestCycleThatHasEndedIsNotBroken(t *testing.T) {
 		},
 		"the waiters serve other acquires": func(e *engine, cycle []waitEdge) func() {
 			for i := range cycle {
-				cycle[i].hold = &Hold{}
+				other := *cycle[i].longWait
+				other.hold = &Hold{}
+				cycle[i].longWait = &other
 			}
 			return nothing
 		},
@@ -270,7 +272,7 @@ func TestCycleThatHasEndedIsNotBroken(t *testing.T) {
 				for _, l := range locks {
 					on := l.entry()
 					e.reg.long.mu.Lock()
-					cycle = append(cycle, waitEdge{e.reg.long.byOwner[on.queue.sentinel.next.owner], on, on.hold})
+					cycle = append(cycle, waitEdge{e.reg.long.byOwner[on.queue.sentinel.next.owner], on})
 					e.reg.long.mu.Unlock()
 				}
 				goOn := end(e, cycle)

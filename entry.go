@@ -4,13 +4,15 @@ import "sync"
 
 // An entry is one lock file as this process has it open.
 //
-// The invariant is that at most one kernel call is under way on its file. The owner of
-// the turn may make it. The turn is passed from goroutine to goroutine and is, at any
-// time, one of these:
+// The invariant is that at most one kernel call that locks or unlocks is under way on its
+// active description. The owner of the turn may make it. The turn is passed from goroutine
+// to goroutine and is, at any time, one of these:
 //
 //	free       No goroutine's. The kernel's lock is not ours and the queue is empty.
 //	taken      A goroutine's: one that tries the lock, verifies it, holds it (then
 //	           hold is set), releases it, or moves to a different entry.
+//	shared     The members' of the group, all together: the kernel's lock is ours and
+//	           shared, and no call locks or unlocks (group.go).
 //	blocked    That of a goroutine in AcquireBlocking, which waits in the kernel
 //	           on its own thread.
 //	parked     The parked thread's, in the kernel, on behalf of the waiter that will be
@@ -36,7 +38,7 @@ import "sync"
 // next owner makes no kernel call and moves to a different entry.
 type entry struct {
 	reg    *registry
-	file   file
+	file   file // opened first, and the one that paths are compared with
 	id     fileID
 	counts counters
 	fair   fairness // owned by the turn
@@ -49,19 +51,31 @@ type entry struct {
 	// turn changes as described above, by its owner, or by the goroutine that takes it when it is free.
 	turn turn
 	// hold is that of the turn's owner, live or in the making, and nil unless the
-	// turn is taken.
+	// turn is taken or blocked.
 	hold *Hold
-	// owner is the goroutine that hold belongs to, 0 if it was detached.
-	owner uint64
+	// shared is the kind of the kernel's lock that the turn's owner has, tries or waits
+	// for. It is set by the turn's owner.
+	shared bool
+	// group has the members while the turn is shared.
+	group group
+	// active is the description that the turn's owner locks: file, unless an orphaned wait
+	// occupies that. It is set by the turn's owner, or while the turn is parked.
+	active file
+	// orphan is what an orphaned wait occupies that was left behind, and spare a second
+	// description that nothing uses (orphan.go).
+	orphan orphan
+	spare  file
 	// queue has the waiters for the turn. It is empty while the turn is free.
 	queue queue
+	// doomed are files to be closed when pins is 0.
+	doomed []file
 	// locations has the paths of the open Locks that use this entry: one, in most
 	// programs.
 	locations []*location
-	// pins counts the calls that need file to stay open without having the turn.
+	// pins counts the calls that need the files to stay open without having the turn.
 	pins int
 	// unusable is set by the turn's owner, closed by the goroutine that is about to
-	// close file.
+	// close the files.
 	unusable, closed bool
 	// drained, if not nil, is closed when the draining ends, is adopted or is left
 	// behind.
@@ -79,6 +93,7 @@ type turn uint8
 const (
 	turnFree turn = iota
 	turnTaken
+	turnShared
 	turnBlocked
 	turnParked
 	turnPolled
@@ -86,7 +101,7 @@ const (
 )
 
 func newEntry(r *registry, f file) *entry {
-	e := &entry{reg: r, file: f, id: f.id(), fair: newFairness(now(), !f.remote())}
+	e := &entry{reg: r, file: f, active: f, id: f.id(), fair: newFairness(now(), !f.remote())}
 	e.queue.init()
 	return e
 }
@@ -118,19 +133,29 @@ func (l *lock) lockEntry() *entry {
 func (e *entry) takeLocked(h *Hold, owner uint64) {
 	e.turn = turnTaken
 	e.hold = h
-	e.owner = owner
 	h.entry = e
+	h.owner = owner
 }
 
 // enqueueLocked puts w at the end of the queue, at about time t. The turn is not free.
 func (e *entry) enqueueLocked(w *waiter, t int64) {
-	if e.turn == turnParked && e.queue.n == 0 {
+	if e.turn == turnParked && e.queue.n == 0 && e.shared == w.hold.shared {
 		e.counts.adopted.Add(1)
 		e.endDrainLocked()
 	}
 	e.queue.pushBack(w)
 	e.findDeadlock = e.findDeadlock || w.long // it has moved here
 	e.watchLocked(t)
+	e.passOrphanLocked()
+}
+
+// headChangedLocked serves the waiter that is at the head of the queue after the one in
+// front of it has left: because it gave up, moved or was refused, and not because the turn
+// was passed to it.
+func (e *entry) headChangedLocked() {
+	e.stopPollerLocked()
+	e.admitLocked()
+	e.passOrphanLocked()
 }
 
 // giveBackLocked gives up the turn and the kernel's lock, both of which the
@@ -138,7 +163,7 @@ func (e *entry) enqueueLocked(w *waiter, t int64) {
 // or, if they must be verified, as granted. The error is that of unlocking.
 func (e *entry) giveBackLocked(as acquireState) error {
 	e.hold = nil
-	if e.queue.n > 0 && e.fair.tryHandOver(now()) {
+	if e.queue.n > 0 && e.fair.tryHandOver(now()) && e.fitsHeadLocked() {
 		e.grantLocked(as)
 		return nil
 	}
@@ -149,6 +174,24 @@ func (e *entry) giveBackLocked(as acquireState) error {
 	}
 	e.pass()
 	return err
+}
+
+// fitsHeadLocked reports whether the kernel's lock, which the caller has with the turn, is
+// of the kind that the first waiter wants. An exclusive lock is converted for a shared
+// waiter where the kernel can do that without releasing it; e.mu is unlocked meanwhile.
+func (e *entry) fitsHeadLocked() bool {
+	if !e.shared && e.queue.first().hold.shared {
+		e.mu.Unlock()
+		// After an error the lock may be gone. The caller unlocks it, and no harm is done.
+		converted, err := e.active.toShared()
+		e.mu.Lock()
+		e.shared = converted
+		if err != nil {
+			return false
+		}
+	}
+	w := e.queue.first() // which may have changed
+	return w != nil && w.hold.shared == e.shared
 }
 
 // grantLocked gives the turn, and the kernel's lock unless got is hasTurn or lost, to
@@ -162,7 +205,7 @@ func (e *entry) grantLocked(got acquireState) {
 
 // unlock releases the kernel's lock. The caller has the turn and keeps it.
 func (e *entry) unlock() error {
-	err := e.file.unlock()
+	err := e.active.unlock()
 	if err != nil {
 		e.reg.abandonFile(e)
 	}
@@ -186,18 +229,23 @@ func (e *entry) pass() {
 	}
 }
 
-// unusedLocked reports whether the file should be closed.
+// unusedLocked reports whether the files should be closed.
 func (e *entry) unusedLocked() bool {
 	return !e.closed && e.pins == 0 &&
-		(e.unusable || e.turn == turnFree && len(e.locations) == 0)
+		(e.unusable || e.turn == turnFree && len(e.locations) == 0 && e.orphan.file == nil)
 }
 
 // unpin takes back a pin.
 func (e *entry) unpin() {
 	e.mu.Lock()
 	e.pins--
+	var doomed []file
+	if e.pins == 0 {
+		doomed, e.doomed = e.doomed, nil
+	}
 	unused := e.unusedLocked()
 	e.mu.Unlock()
+	closeFiles(doomed)
 	if unused {
 		e.reg.retire(e)
 	}

@@ -296,7 +296,7 @@ func TestSliceEnds(t *testing.T) {
 			h := e.try(e.l)
 			f := e.k.foreigner(t, fakePath)
 			waiting := make(chan struct{})
-			go func() { f.waitForLock(); close(waiting) }()
+			go func() { f.waitForLock(false); close(waiting) }()
 			handOvers := sliceHandOvers
 			if end == "by time" {
 				handOvers = 3
@@ -680,7 +680,7 @@ func TestPanicAfterAReofferThatARivalTook(t *testing.T) {
 		next := &acquiring{e: e, done: make(chan struct{})}
 		e.before("pause", func() error {
 			if pauses++; pauses == 2 { // the reoffer
-				taken = f.tryLock()
+				taken = f.tryLock(false)
 				go func() {
 					defer close(next.done)
 					next.hold, next.err = e.l.Acquire(t.Context())

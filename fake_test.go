@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -40,8 +41,11 @@ type fakeInode struct {
 	links   int
 	changed int64 // how often its names have changed
 	open    int   // descriptors
-	locked  *fakeFile
-	// waiting is first come, first served, unlike a real kernel's.
+	// locked has the files that have the lock: any number of them shared, or one.
+	locked map[*fakeFile]bool
+	shared bool
+	// waiting is first come, first served among those of one kind. A shared lock is granted
+	// while an exclusive one is waited for.
 	waiting []*fakeFile
 }
 
@@ -54,6 +58,7 @@ type fakeFile struct {
 	// Guarded by k.mu.
 	inCall string
 	closed bool
+	wants  bool // a shared lock, while it waits
 }
 
 func newFakeKernel() *fakeKernel {
@@ -114,7 +119,7 @@ func (k *fakeKernel) openFile(path string) (*fakeFile, error) {
 
 func (k *fakeKernel) createLocked(path string) {
 	k.inodes++
-	k.files[path] = &fakeInode{id: fileID{volume: 1, file: [2]uint64{k.inodes}}, links: 1, changed: 1}
+	k.files[path] = &fakeInode{id: fileID{volume: 1, file: [2]uint64{k.inodes}}, links: 1, changed: 1, locked: make(map[*fakeFile]bool)}
 }
 
 func (f *fakeFile) sameAt(path string, _ bool) (bool, error) {
@@ -142,7 +147,7 @@ func (f *fakeFile) serverStillGrants() (bool, error) {
 	}
 	f.k.mu.Lock()
 	defer f.k.mu.Unlock()
-	return f.inode.locked == f, nil
+	return f.inode.locked[f], nil
 }
 
 func (k *fakeKernel) pause(d time.Duration) {
@@ -284,50 +289,79 @@ func (f *fakeFile) finish() {
 	f.k.mu.Unlock()
 }
 
-func (f *fakeFile) try() (bool, error) {
+func (f *fakeFile) try(shared bool) (bool, error) {
 	defer f.finish()
 	if err := f.begin("try"); err != nil {
 		return false, err
 	}
-	return f.tryLock(), nil
+	return f.tryLock(shared), nil
 }
 
-func (f *fakeFile) tryLock() bool {
+func (f *fakeFile) tryLock(shared bool) bool {
 	f.k.mu.Lock()
 	defer f.k.mu.Unlock()
-	if f.inode.locked == nil {
-		f.inode.locked = f
-	}
-	return f.inode.locked == f
+	return f.lockLocked(shared)
 }
 
-func (f *fakeFile) block() error {
+// lockLocked locks the file, if no other has a lock that excludes that.
+func (f *fakeFile) lockLocked(shared bool) bool {
+	if f.inode.locked[f] {
+		panic("lock of " + f.path + ", which is locked")
+	}
+	if len(f.inode.locked) > 0 && !(shared && f.inode.shared) {
+		return false
+	}
+	f.inode.locked[f] = true
+	f.inode.shared = shared
+	return true
+}
+
+func (f *fakeFile) block(shared bool) error {
 	defer f.finish()
 	if err := f.begin("block"); err != nil {
 		return err
 	}
-	f.waitForLock()
+	f.waitForLock(shared)
 	err := f.k.enter("blocked", f.path)
 	if err != nil {
 		f.k.mu.Lock()
 		defer f.k.mu.Unlock()
-		if f.inode.locked == f { // a kernel that returns an error grants no lock
+		if f.inode.locked[f] { // a kernel that returns an error grants no lock
 			f.releaseLocked()
 		}
 	}
 	return err
 }
 
-func (f *fakeFile) waitForLock() {
+func (f *fakeFile) waitForLock(shared bool) {
 	f.k.mu.Lock()
-	if f.inode.locked == nil {
-		f.inode.locked = f
+	if f.lockLocked(shared) {
 		f.k.mu.Unlock()
 		return
 	}
+	f.wants = shared
 	f.inode.waiting = append(f.inode.waiting, f)
 	f.k.mu.Unlock()
 	<-f.lock
+}
+
+// toShared converts as Linux does, unless the kernel is remote.
+func (f *fakeFile) toShared() (bool, error) {
+	defer f.finish()
+	if err := f.begin("toShared"); err != nil {
+		return false, err
+	}
+	f.k.mu.Lock()
+	defer f.k.mu.Unlock()
+	if f.k.remote {
+		return false, nil
+	}
+	if !f.inode.locked[f] || f.inode.shared {
+		panic("conversion of " + f.path + ", which is not locked exclusively")
+	}
+	f.inode.shared = true
+	f.inode.grantLocked()
+	return true, nil
 }
 
 func (f *fakeFile) unlock() error {
@@ -343,23 +377,29 @@ func (f *fakeFile) unlock() error {
 func (f *fakeFile) release() {
 	f.k.mu.Lock()
 	defer f.k.mu.Unlock()
-	if f.inode.locked != f && f.k.remote {
+	if !f.inode.locked[f] && f.k.remote {
 		return // the server has dropped it
 	}
-	if f.inode.locked != f {
+	if !f.inode.locked[f] {
 		panic("unlock of " + f.path + ", which is not locked")
 	}
 	f.releaseLocked()
 }
 
 func (f *fakeFile) releaseLocked() {
-	f.inode.locked = nil
-	if len(f.inode.waiting) > 0 {
-		next := f.inode.waiting[0]
-		f.inode.waiting = f.inode.waiting[1:]
-		f.inode.locked = next
-		next.lock <- struct{}{}
-	}
+	delete(f.inode.locked, f)
+	f.inode.grantLocked()
+}
+
+// grantLocked grants the lock to the files that wait for it and may have it.
+func (i *fakeInode) grantLocked() {
+	i.waiting = slices.DeleteFunc(i.waiting, func(f *fakeFile) bool {
+		granted := f.lockLocked(f.wants)
+		if granted {
+			f.lock <- struct{}{}
+		}
+		return granted
+	})
 }
 
 func (f *fakeFile) stat() (linked bool, ctime int64, err error) {
@@ -402,7 +442,7 @@ func (f *fakeFile) close() error {
 	f.closed = true
 	f.k.nopen--
 	f.inode.open--
-	if f.inode.locked == f {
+	if f.inode.locked[f] {
 		f.releaseLocked()
 	}
 	f.k.mu.Unlock()
@@ -435,7 +475,7 @@ func (f foreigner) close() {
 // lock acquires the lock, which must be free.
 func (f foreigner) lock(t testing.TB) {
 	t.Helper()
-	if !f.tryLock() {
+	if !f.tryLock(false) {
 		t.Fatalf("%s is locked", f.path)
 	}
 }

@@ -407,7 +407,7 @@ func (w *world) mayBeBusy(l *fuzzLock) bool {
 			return true
 		}
 	}
-	return taken(e) || slices.ContainsFunc(inodes, func(i *fakeInode) bool { return i != nil && i.locked != nil })
+	return taken(e) || slices.ContainsFunc(inodes, func(i *fakeInode) bool { return i != nil && len(i.locked) > 0 })
 }
 
 // callerHolds reports whether a hold that is accepts belongs to the goroutine of the acquire, or
@@ -447,7 +447,7 @@ func (w *world) blocked(a *fuzzAcquire) *entry {
 // turnOf returns the entry that has the given turn, owned by the acquire and not by a hold.
 func (w *world) turnOf(a *fuzzAcquire, turn turn) *entry {
 	for _, e := range w.entries() {
-		if e.turn == turn && e.owner == a.goroutine.id && (turn != turnTaken || w.underWay(e)) {
+		if e.turn == turn && e.hold != nil && e.hold.owner == a.goroutine.id && (turn != turnTaken || w.underWay(e)) {
 			return e
 		}
 	}
@@ -715,7 +715,7 @@ func (w *world) check() {
 	}
 	for i, h := range w.holds {
 		twice := slices.ContainsFunc(w.holds[:i], func(other *fuzzHold) bool { return other.inode == h.inode })
-		if twice || h.entry.hold != h.Hold || h.inode.locked != h.entry.file.(*fakeFile) {
+		if twice || h.entry.hold != h.Hold || !h.inode.locked[h.entry.file.(*fakeFile)] {
 			w.fail("%s: a live hold that does not exclude", h.Path())
 		}
 	}
@@ -812,7 +812,7 @@ func (w *world) checkEntry(e *entry, calling bool) {
 		bad("drained is set, but the draining has ended")
 	}
 
-	ours := f.inode.locked == f
+	ours := f.inode.locked[f]
 	if !ours {
 		delete(w.lockedAt, e)
 	}
@@ -836,9 +836,9 @@ func (w *world) checkEntry(e *entry, calling bool) {
 		}
 	case turnBlocked, turnParked:
 		switch {
-		case e.hold != nil || f.inCall != "block":
+		case (e.hold != nil) != (e.turn == turnBlocked) || f.inCall != "block":
 			bad("no call waits in the kernel")
-		case !w.hangs("block", "blocked") && (f.inode.locked == nil || ours):
+		case !w.hangs("block", "blocked") && (len(f.inode.locked) == 0 || ours):
 			bad("the lock is free, and the call still waits")
 		}
 	case turnPolled:

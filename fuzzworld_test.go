@@ -481,8 +481,8 @@ func (w *world) foreign(which int, path string, wait bool) {
 		f = w.k.foreigner(w, path).fakeFile
 		if wait {
 			w.log("foreigner %d waits for %s", which, path)
-			go f.waitForLock()
-		} else if f.tryLock() {
+			go f.waitForLock(false)
+		} else if f.tryLock(false) {
 			w.log("foreigner %d locks %s", which, path)
 		} else {
 			return
@@ -497,7 +497,7 @@ func (w *world) foreign(which int, path string, wait bool) {
 
 // isLockedBy reports whether another process holds the lock that it tried or waited for.
 func (w *world) isLockedBy(f *fakeFile) (locked bool) {
-	w.frozen(func() { locked = f.inode.locked == f })
+	w.frozen(func() { locked = f.inode.locked[f] })
 	return locked
 }
 

@@ -16,9 +16,18 @@ type Hold struct {
 	lock  *lock
 	entry *entry // where it was granted, which lock may have left since
 
+	// owner is the goroutine that the hold belongs to, 0 if it was detached. It is guarded
+	// by the entry's mu.
+	owner uint64
+
 	// returned is set when the acquire is over. Until then the acquire itself
 	// finds out whether the lock file is lost.
 	returned atomic.Bool
+
+	shared bool
+
+	// member is set while a shared hold is live. It is guarded by the entry's mu.
+	member bool
 }
 
 // opened returns the entry of a Hold that an acquire returned.
@@ -39,11 +48,11 @@ func (h *Hold) opened() *entry {
 func (h *Hold) Release() error {
 	e := h.opened()
 	e.mu.Lock()
-	if e.hold != h {
+	if !e.isLiveLocked(h) {
 		e.mu.Unlock()
 		return h.fail("release", ErrReleased)
 	}
-	if err := e.giveBackLocked(handedOver); err != nil {
+	if err := e.giveUpLocked(h, handedOver); err != nil {
 		return h.fail("release", err)
 	}
 	return nil
@@ -52,9 +61,13 @@ func (h *Hold) Release() error {
 // Path returns the absolute path of the lock file.
 func (h *Hold) Path() string { h.opened(); return h.lock.path }
 
+// Shared reports whether the hold is shared: returned by AcquireShared, TryAcquireShared
+// or the shared set of AcquireSets.
+func (h *Hold) Shared() bool { h.opened(); return h.shared }
+
 // Context returns ctx, marked as running under this hold. While the hold is live, an
 // Acquire of the same lock with it, or with a context that descends from it, fails with
-// ErrReentrant on any goroutine. An Acquire of a different lock with it waits on behalf of
+// ErrReentrant on any goroutine, and an AcquireShared joins the hold if that is shared. An Acquire of a different lock with it waits on behalf of
 // the hold, unless that is detached, which counts for ErrDeadlock.
 func (h *Hold) Context(ctx context.Context) context.Context {
 	if !h.live() {
@@ -71,7 +84,9 @@ func (h *Hold) Detach() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.hold == h {
-		e.owner = 0
+		h.owner = 0
+	} else if h.member {
+		e.group.disown(h)
 	}
 }
 
@@ -83,10 +98,11 @@ func (h *Hold) Detach() {
 // server.
 func (h *Hold) Check() error {
 	e := h.opened()
-	if !h.pin() {
+	f := h.pin()
+	if f == nil {
 		return h.fail("check", ErrReleased)
 	}
-	ours, err := e.file.serverStillGrants()
+	ours, err := f.serverStillGrants()
 	if ours && err == nil {
 		ours, err = e.file.sameAt(h.lock.path, h.lock.options.anyFile)
 	}
@@ -100,48 +116,51 @@ func (h *Hold) Check() error {
 	return nil
 }
 
-// pin keeps the file of a live hold open until unpin, and reports whether it is.
-func (h *Hold) pin() bool {
+// pin returns the file that a live hold has locked, and keeps it open until unpin. It
+// returns nil if the hold is not live.
+func (h *Hold) pin() file {
 	e := h.opened()
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.hold != h {
-		return false
+	if !e.isLiveLocked(h) {
+		return nil
 	}
 	e.pins++
-	return true
+	return e.active
 }
 
 // Dup returns a duplicate of the locked descriptor, close-on-exec. Hand it to a child
 // process by exec.Cmd's ExtraFiles, and close it. A child that inherits it keeps the
 // pack locked until the child exits, even if this process is killed before. Release
-// releases the lock for both. While the child has the descriptor, it also shares later
+// releases the lock for both. Of shared holds, only the last Release of this process does
+// that. While the child has the descriptor, it also shares later
 // holds of this process, because the lock belongs to the open file.
 //
 // Dup works on Unix only. On other systems the error is an errors.ErrUnsupported. After
 // Release it is an ErrReleased.
 func (h *Hold) Dup() (*os.File, error) {
 	e := h.opened()
-	if !h.pin() {
+	f := h.pin()
+	if f == nil {
 		return nil, h.fail("dup", ErrReleased)
 	}
-	f, err := e.file.dup(h.lock.path)
+	dup, err := f.dup(h.lock.path)
 	e.unpin()
 	if err != nil {
 		return nil, h.fail("dup", err)
 	}
 	if !h.live() {
-		f.Close()
+		dup.Close()
 		return nil, h.fail("dup", ErrReleased)
 	}
-	return f, nil
+	return dup, nil
 }
 
 func (h *Hold) live() bool {
 	e := h.opened()
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.hold == h
+	return e.isLiveLocked(h)
 }
 
 func (h *Hold) fail(op string, err error) error {

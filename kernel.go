@@ -29,7 +29,8 @@ type kernel interface {
 
 // file is one open file description of a lock file. Any goroutine may call id, regular,
 // remote and sameAt at any time, and dup and serverStillGrants while it is open. The other
-// methods are called by the owner of its entry's turn, hence by one goroutine at a time.
+// methods are called by the owner of its entry's turn, or by a thread that was left behind
+// with it, hence by one goroutine at a time.
 type file interface {
 	id() fileID
 
@@ -49,13 +50,18 @@ type file interface {
 	// that can be found out. The caller holds the lock.
 	serverStillGrants() (bool, error)
 
-	// try takes the exclusive lock if that needs no waiting and reports
+	// try takes the lock, exclusive or shared, if that needs no waiting and reports
 	// whether it did.
-	try() (bool, error)
+	try(shared bool) (bool, error)
 
 	// block waits in the kernel, on the calling thread, until the lock is
 	// taken. It cannot be interrupted.
-	block() error
+	block(shared bool) error
+
+	// toShared makes the exclusive lock a shared one and reports whether it did. It does
+	// nothing where the kernel would release the lock in between. After an error the lock
+	// may be gone.
+	toShared() (bool, error)
 
 	unlock() error
 

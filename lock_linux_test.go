@@ -46,7 +46,7 @@ func TestServerQueriesOnALocalFileSystem(t *testing.T) {
 			}
 		}
 		same("in place", true)
-		if ok, err := f.try(); !ok || err != nil {
+		if ok, err := f.try(false); !ok || err != nil {
 			t.Fatal(ok, err)
 		}
 		if grants, err := f.serverStillGrants(); !grants || err != nil {
@@ -958,7 +958,7 @@ func TestFileIsOpenedForWritingWhenItsLockNeedsThat(t *testing.T) {
 	if writable(f) || !f.openForWriting() || !writable(f) || f.openForWriting() {
 		t.Error("it is not opened for writing once")
 	}
-	if ok, err := f.try(); !ok {
+	if ok, err := f.try(false); !ok {
 		t.Error(err)
 	}
 	remove(t, path)

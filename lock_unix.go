@@ -24,6 +24,7 @@ type osFile struct {
 	reopenPath  string // where to open the file for writing if that is needed, "" if it is
 	network     network
 	countsLinks bool // the file system does
+	converts    bool // its kernel makes an exclusive lock a shared one in one step
 	serverQueries
 }
 
@@ -93,8 +94,15 @@ func missing(err error) bool {
 	return err == unix.ENOENT || err == unix.ENOTDIR || err == unix.ESTALE
 }
 
-func (f *osFile) try() (bool, error) {
-	return f.network.taken(f.flock(unix.LOCK_EX | unix.LOCK_NB))
+func (f *osFile) try(shared bool) (bool, error) {
+	return f.network.taken(f.flock(flockMode(shared) | unix.LOCK_NB))
+}
+
+func flockMode(shared bool) int {
+	if shared {
+		return unix.LOCK_SH
+	}
+	return unix.LOCK_EX
 }
 
 // taken returns the result of a try from the error of flock.
@@ -105,8 +113,18 @@ func (n network) taken(err error) (bool, error) {
 	return err == nil, err
 }
 
-func (f *osFile) block() error {
-	return f.network.whileInterrupted(func() error { return f.flock(unix.LOCK_EX) })
+func (f *osFile) block(shared bool) error {
+	return f.network.whileInterrupted(func() error { return f.flock(flockMode(shared)) })
+}
+
+// toShared relies on what no manual promises: a kernel that converts an exclusive lock in
+// one step. By the manual it may release the lock, and then wait for a shared one.
+func (f *osFile) toShared() (bool, error) {
+	if !f.converts {
+		return false, nil
+	}
+	err := f.flock(unix.LOCK_SH | unix.LOCK_NB)
+	return err == nil, err
 }
 
 func (f *osFile) unlock() error {

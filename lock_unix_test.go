@@ -171,14 +171,14 @@ func TestConflictIsNoError(t *testing.T) {
 // different one. Then the error is that of opening the file for writing.
 func TestReadOnlyDescriptorThatCannotBeLocked(t *testing.T) {
 	f := &osFile{fd: -1, readOnly: unix.EACCES}
-	_, err := f.try()
-	for _, err := range []error{err, f.block()} {
+	_, err := f.try(false)
+	for _, err := range []error{err, f.block(false)} {
 		if !errors.Is(err, fs.ErrPermission) {
 			t.Errorf("%v, want the error of opening", err)
 		}
 	}
 	f = &osFile{fd: -1}
-	if _, err := f.try(); err != unix.EBADF {
+	if _, err := f.try(false); err != unix.EBADF {
 		t.Errorf("%v, want EBADF", err)
 	}
 }

@@ -179,16 +179,32 @@ func (f *osFile) sameAt(path string, follow bool) (bool, error) {
 
 func (f *osFile) serverStillGrants() (bool, error) { return true, nil }
 
-func (f *osFile) try() (bool, error) {
-	err := f.lockFirstByte(windows.LOCKFILE_EXCLUSIVE_LOCK | windows.LOCKFILE_FAIL_IMMEDIATELY)
+func (f *osFile) try(shared bool) (bool, error) {
+	err := f.lockFirstByte(lockMode(shared) | windows.LOCKFILE_FAIL_IMMEDIATELY)
 	if errors.Is(err, windows.ERROR_LOCK_VIOLATION) {
 		return false, nil
 	}
 	return err == nil, err
 }
 
-func (f *osFile) block() error {
-	return f.lockFirstByte(windows.LOCKFILE_EXCLUSIVE_LOCK)
+func lockMode(shared bool) uint32 {
+	if shared {
+		return 0
+	}
+	return windows.LOCKFILE_EXCLUSIVE_LOCK
+}
+
+func (f *osFile) block(shared bool) error {
+	return f.lockFirstByte(lockMode(shared))
+}
+
+// toShared takes a shared lock in addition, which a handle that has the exclusive one may
+// do. Of the two, the first unlock releases the exclusive lock.
+func (f *osFile) toShared() (bool, error) {
+	if ok, err := f.try(true); !ok {
+		return false, err
+	}
+	return true, f.unlock()
 }
 
 // lockFirstByte locks offset 0, length 1, as fd-lock does, the library that

@@ -517,7 +517,7 @@ func TestParkingDoesNotPostponeTheWatch(t *testing.T) {
 		for _, a := range line[:3] {
 			// Another process is next, and holds the lock for less than a watchInterval.
 			next := e.k.foreigner(t, fakePath)
-			go next.waitForLock()
+			go next.waitForLock(false)
 			synctest.Wait()
 			f.release()
 			h := a.got()

@@ -365,7 +365,7 @@ func TestLockThatTheServerDropped(t *testing.T) {
 		a := e.acquire(e.l)
 		f := e.k.foreigner(t, fakePath)
 		e.k.mu.Lock()
-		f.inode.locked = f.fakeFile
+		f.inode.locked = map[*fakeFile]bool{f.fakeFile: true}
 		e.k.mu.Unlock()
 		if err := h.Check(); !errors.Is(err, ErrLost) {
 			t.Errorf("%v, want ErrLost", err)

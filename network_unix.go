@@ -53,6 +53,9 @@ func (network) cachesLinks() bool { return false }
 
 func (network) isGone(err error) bool { return err == unix.ESTALE }
 
+// hasLocalLocks is false, because these kernels may release a lock that they convert.
+func hasLocalLocks(int) bool { return false }
+
 func needsWriting(error) bool { return false }
 
 func (f *osFile) openForWriting() bool { return false }

@@ -49,6 +49,7 @@ func openFile(path string, o options) (*osFile, error) {
 		readOnly:    readOnly,
 		network:     networkOf(fd, path, &st),
 		countsLinks: st.Nlink > 0,
+		converts:    hasLocalLocks(fd),
 	}
 	if o.anyFile {
 		f.reopenPath = path

@@ -52,13 +52,17 @@ package packlock
 // Where things are:
 //
 //	packlock.go   start here: the overview, the errors, Lock and all its methods
+//	shared.go     the methods of Lock for shared holds
 //	hold.go       Hold: Release, Context, Detach, Check, Dup
-//	all.go        several packs at once: AcquireAll, Holds
+//	all.go        several packs at once: AcquireAll, AcquireSets, Holds
 //	acquire.go    an acquire under way, in the order in which it happens
+//	trying.go     its tries of the kernel's lock
 //	context.go    what an acquire reads from its context, or if that panics; re-entry
 //	entry.go      the turn: taking it, giving it back, passing it on
+//	group.go      the holds that have the lock shared: joining them, leaving them
 //	queue.go      the queue of waiters of an entry; waiting in it, and giving up
 //	blocking.go   waiting in the kernel: the parked thread; the leak window
+//	orphan.go     an orphaned wait that would hold up readers, and is left behind
 //	poller.go     waiting in the kernel without a thread to spare
 //	fairness.go   when other processes get their chance
 //	location.go   what Locks of one path have in common: checks of the path, and how long they count
@@ -202,7 +206,7 @@ func (l *Lock) Path() string { return l.opened().path }
 //
 // Acquire panics if ctx is nil.
 func (l *Lock) Acquire(ctx context.Context) (*Hold, error) {
-	h, err := l.opened().acquire(ctx, parking, nil)
+	h, err := l.opened().acquire(ctx, parking, false, nil)
 	runtime.KeepAlive(l) // or the cleanup could close what we wait on
 	return h, err
 }
@@ -211,7 +215,7 @@ func (l *Lock) Acquire(ctx context.Context) (*Hold, error) {
 // fails with ErrBusy, or with ErrReentrant if the calling goroutine holds the lock. Its
 // system calls may take long, as those of Acquire.
 func (l *Lock) TryAcquire() (*Hold, error) {
-	h, err := l.opened().acquire(context.Background(), trying, nil)
+	h, err := l.opened().acquire(context.Background(), trying, false, nil)
 	runtime.KeepAlive(l)
 	return h, err
 }
@@ -224,7 +228,7 @@ func (l *Lock) TryAcquire() (*Hold, error) {
 //
 // Deprecated: use Acquire, which can be cancelled and needs one thread for all waiters.
 func (l *Lock) AcquireBlocking() (*Hold, error) {
-	h, err := l.opened().acquire(context.Background(), blocking, nil)
+	h, err := l.opened().acquire(context.Background(), blocking, false, nil)
 	runtime.KeepAlive(l)
 	return h, err
 }
@@ -233,19 +237,12 @@ func (l *Lock) AcquireBlocking() (*Hold, error) {
 // panics or calls runtime.Goexit. The context that fn gets is ctx marked by
 // Hold.Context. Do returns the error of the acquire, or that of fn joined with that of
 // the release.
-func (l *Lock) Do(ctx context.Context, fn func(ctx context.Context) error) (err error) {
+func (l *Lock) Do(ctx context.Context, fn func(ctx context.Context) error) error {
 	h, err := l.Acquire(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if released := h.Release(); err == nil {
-			err = released
-		} else if released != nil {
-			err = errors.Join(err, released)
-		}
-	}()
-	return fn(h.Context(ctx))
+	return h.do(ctx, fn)
 }
 
 // WaitDrained waits until no orphaned wait is left: until the parked thread without a

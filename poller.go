@@ -37,15 +37,20 @@ func (e *entry) poll() {
 			e.pass()
 			return
 		}
-		if e.reg.threads.take() {
+		e.shared = e.queue.first().hold.shared
+		switch {
+		case e.adoptOrphanLocked():
+			e.mu.Unlock()
+			return
+		case e.reg.threads.take():
 			e.startThreadLocked()
 			e.mu.Unlock()
 			return
 		}
 		e.mu.Unlock()
-		ok, err := e.file.try()
+		ok, err := e.active.try(e.shared)
 		if ok || err != nil {
-			e.kernelWaitEnded(err)
+			e.kernelWaitEnded(e.active, err)
 			return
 		}
 	}

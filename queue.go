@@ -11,10 +11,10 @@ import (
 // ready.
 type waiter struct {
 	lock    *lock
-	hold    *Hold // in the making
-	owner   uint64
-	since   int64 // when the acquire began to wait
-	ordered bool  // it must not move to a different entry
+	hold    *Hold  // in the making
+	owner   uint64 // the goroutine
+	since   int64  // when the acquire began to wait
+	ordered bool   // it must not move to a different entry
 
 	// Of the context, if it was read.
 	marks       *mark
@@ -125,7 +125,7 @@ func (w *waiter) leave() bool {
 		return false
 	}
 	e.queue.remove(w)
-	e.stopPollerLocked()
+	e.headChangedLocked()
 	e.counts.cancelled.Add(1)
 	return true
 }
@@ -137,9 +137,9 @@ func (w *waiter) giveBack() {
 	switch w.got {
 	case hasTurn, lost:
 		e.pass()
-	case granted, handedOver:
+	case granted, handedOver, joined:
 		e.mu.Lock()
-		e.giveBackLocked(w.got) // no acquire has verified what was granted, nor does w
+		e.giveUpLocked(w.hold, w.got) // no acquire has verified what was granted, nor does w
 	}
 }
 
@@ -167,13 +167,20 @@ func (q *queue) insert(w, after *waiter) {
 	q.n++
 }
 
-// popFront takes out the first waiter, nil if there is none.
-func (q *queue) popFront() *waiter {
+// first returns the first waiter, nil if there is none.
+func (q *queue) first() *waiter {
 	if q.n == 0 {
 		return nil
 	}
-	w := q.sentinel.next
-	q.remove(w)
+	return q.sentinel.next
+}
+
+// popFront takes out the first waiter, nil if there is none.
+func (q *queue) popFront() *waiter {
+	w := q.first()
+	if w != nil {
+		q.remove(w)
+	}
 	return w
 }
 

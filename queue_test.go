@@ -187,7 +187,7 @@ func TestKernelErrorGoesToOneWaiter(t *testing.T) {
 		e.beforeNext("blocked", func() error {
 			// A kernel that returns an error grants no lock.
 			f.k.mu.Lock()
-			f.inode.locked = f.fakeFile
+			f.inode.locked = map[*fakeFile]bool{f.fakeFile: true}
 			f.k.mu.Unlock()
 			return errBroken
 		})

@@ -1,6 +1,7 @@
 package packlock
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -165,25 +166,34 @@ func (r *registry) entryLocked(f file) *entry {
 func (r *registry) retire(e *entry) {
 	r.mu.Lock()
 	e.mu.Lock()
-	retired := r.retireLocked(e)
+	files := r.retireLocked(e)
 	e.mu.Unlock()
 	r.mu.Unlock()
-	if retired {
-		e.file.close()
-	}
+	closeFiles(files)
 }
 
-// retireLocked is the part of retire under the registry's mu and the entry's;
-// it reports whether the caller is to close the file.
-func (r *registry) retireLocked(e *entry) bool {
+// retireLocked is the part of retire under the registry's mu and the entry's. It returns
+// the files for the caller to close. What an orphaned wait occupies, its thread closes.
+func (r *registry) retireLocked(e *entry) []file {
 	if !e.unusedLocked() {
-		return false
+		return nil
 	}
 	e.closed = true
 	if r.entries[e.id] == e {
 		delete(r.entries, e.id)
 	}
-	return true
+	if e.spare != nil {
+		return []file{e.active, e.spare}
+	}
+	return []file{e.active}
+}
+
+// closeFiles closes files and returns the first error.
+func closeFiles(files []file) (err error) {
+	for _, f := range files {
+		err = cmp.Or(err, f.close())
+	}
+	return err
 }
 
 // abandonFile makes e unusable, because its file would not unlock or must be closed for
@@ -218,16 +228,14 @@ func (l *lock) close() error {
 	}
 	l.location.Load().leaveLocked(l)
 	turnedAway := e.queue.removeFunc(func(w *waiter) bool { return w.lock == l })
-	e.stopPollerLocked()
-	retired := r.retireLocked(e)
+	e.headChangedLocked()
+	files := r.retireLocked(e)
 	e.mu.Unlock()
 	r.mu.Unlock()
 
 	deliverError(turnedAway, errClosed)
-	if retired {
-		if err := e.file.close(); err != nil {
-			return &fs.PathError{Op: "close", Path: l.path, Err: err}
-		}
+	if err := closeFiles(files); err != nil {
+		return &fs.PathError{Op: "close", Path: l.path, Err: err}
 	}
 	return nil
 }

@@ -60,15 +60,9 @@ func (e *entry) verify(loc *location, handedOver, waited bool) (bool, error) {
 	// cost a tenth of a hand-over.
 	t := e.fair.changedAt
 	if handedOver {
-		if !loc.dueAfterHandOver(t) {
-			return true, nil
-		}
-		if grants, err := e.file.serverStillGrants(); !grants {
-			return false, err
-		}
-		return loc.checkPath(t)
+		return e.verifyHandedOver(loc, t)
 	}
-	linked, ctime, err := e.file.stat()
+	linked, ctime, err := e.active.stat()
 	switch {
 	case err == errFileLost:
 		return false, nil
@@ -86,6 +80,21 @@ func (e *entry) verify(loc *location, handedOver, waited bool) (bool, error) {
 	return same, err
 }
 
+// verifyHandedOver is verify at time t for a lock that was not released since an acquire
+// of this process verified it.
+func (e *entry) verifyHandedOver(loc *location, t int64) (bool, error) {
+	if !loc.dueAfterHandOver(t) {
+		return true, nil
+	}
+	if grants, err := e.active.serverStillGrants(); !grants {
+		return false, err
+	}
+	return loc.checkPath(t)
+}
+
+// errLostAgain ends an acquire after maxMoves moves.
+var errLostAgain = fmt.Errorf("%w %d times in a row", ErrLost, maxMoves)
+
 // moveOn leaves the entry, whose file is lost, for that of the file that is at the path
 // now.
 func (a *acquisition) moveOn(ctx context.Context) (acquireState, error) {
@@ -95,9 +104,9 @@ func (a *acquisition) moveOn(ctx context.Context) (acquireState, error) {
 	}
 	if a.moves++; a.moves > maxMoves {
 		from.pass()
-		return nothing, fmt.Errorf("%w %d times in a row", ErrLost, maxMoves)
+		return nothing, errLostAgain
 	}
-	to, turn, err := a.lock.reg.relocate(a.lock.location.Load(), a)
+	to, got, err := a.lock.reg.relocate(a.lock.location.Load(), a)
 	if err == errDeletePending && (a.heldElsewhere || a.mode != trying) {
 		return a.awaitDeletion(ctx)
 	}
@@ -110,19 +119,14 @@ func (a *acquisition) moveOn(ctx context.Context) (acquireState, error) {
 	case err != nil:
 		return nothing, err
 	case a.ordered && to != from:
-		if turn {
-			to.pass()
-		}
 		return nothing, errMoved
 	case to == nil:
 		a.state = nothing
 		return a.arrive(ctx)
-	case turn:
-		return hasTurn, nil
-	case a.mode == trying:
+	case got == nothing:
 		return nothing, ErrBusy
 	}
-	return queued, nil
+	return got, nil
 }
 
 // awaitDeletion waits for the other processes that have the lost file open to close it,
@@ -154,20 +158,21 @@ func (a *acquisition) awaitDeletion(ctx context.Context) (acquireState, error) {
 // Locks, and their waiters in their order.
 //
 // Either a is an acquire by that path that has the turn of loc.entry, with nothing
-// locked, and keeps it. If the turn of the new entry is free, a gets it. Otherwise its
-// waiter, if it has one, is queued there, ahead of those that had waited behind it. An
-// acquire whose caller holds the lock of the new file already gets ErrReentrant.
+// locked, and keeps it. If the turn of the new entry is free, a gets it, or it joins the
+// group there. Otherwise its waiter, if it has one, is queued there, ahead of those that had
+// waited behind it. An acquire whose caller holds the lock of the new file already gets
+// ErrReentrant. One of AcquireSets gets nothing there.
 //
 // Or a is nil, and any goroutine may have the turn of loc.entry. Then nothing is moved
 // from under an acquire that is under way: it checks for itself, and goes first. (One that
 // waits in the kernel on its own thread follows when the kernel answers.)
 //
 // If to is nil without an error, nothing was moved.
-func (r *registry) relocate(loc *location, a *acquisition) (to *entry, turn bool, err error) {
+func (r *registry) relocate(loc *location, a *acquisition) (to *entry, got acquireState, err error) {
 	from := loc.entry
 	switch {
 	case a == nil && !loc.isUsed(), a != nil && a.entry != from:
-		return nil, false, nil // the Locks are closed, or have moved already
+		return nil, nothing, nil // the Locks are closed, or have moved already
 	}
 	t := now()
 	f, err := r.kernel.open(loc.path, loc.options)
@@ -179,12 +184,12 @@ func (r *registry) relocate(loc *location, a *acquisition) (to *entry, turn bool
 	}
 	switch {
 	case err == errDeletePending && a == nil:
-		return nil, false, nil // no process can have a different one
+		return nil, nothing, nil // no process can have a different one
 	case err != nil:
 		if a == nil && errors.Is(err, fs.ErrNotExist) {
 			from.turnAway(loc, fs.ErrNotExist)
 		}
-		return nil, false, err
+		return nil, nothing, err
 	}
 
 	r.mu.Lock()
@@ -194,7 +199,10 @@ func (r *registry) relocate(loc *location, a *acquisition) (to *entry, turn bool
 		err = errClosed
 	case !slices.Contains(from.locations, loc): // it has been moved, or its Locks are closed
 	case r.entries[f.id()] == from: // renamed away and back again
-		to, turn = from, a != nil
+		to = from
+		if a != nil {
+			got = hasTurn
+		}
 		loc.passed(t)
 	case a == nil && from.acquiringLocked():
 	default:
@@ -203,12 +211,12 @@ func (r *registry) relocate(loc *location, a *acquisition) (to *entry, turn bool
 	from.mu.Unlock()
 	r.mu.Unlock()
 	f.close()
-	return to, turn, err
+	return to, got, err
 }
 
 // moveLocked is the moving of relocate, to the entry of f, which was opened at
 // time t. It unlocks the registry's mu and that of loc.entry.
-func (r *registry) moveLocked(loc *location, f file, t int64, a *acquisition) (to *entry, turn bool, err error) {
+func (r *registry) moveLocked(loc *location, f file, t int64, a *acquisition) (to *entry, got acquireState, err error) {
 	from := loc.entry
 	to = r.entryLocked(f)
 	to.mu.Lock()
@@ -225,14 +233,18 @@ func (r *registry) moveLocked(loc *location, f file, t int64, a *acquisition) (t
 	}
 	t = now() // opening may have taken long, and what follows waits from now on
 	switch {
-	case a == nil:
+	case a == nil, a.ordered:
 	case to.turn == turnFree:
 		to.takeLocked(a.hold, a.caller)
-		turn = true
+		got = hasTurn
+	case a.hold.shared && to.mayJoinLocked(a.caller, a.marks()):
+		to.joinLocked(a.hold, a.caller)
+		got = joined
 	case to.heldByLocked(a.caller, a.marks()):
 		err = ErrReentrant
-	case a.waiter != nil && !a.ordered:
+	case a.mode != trying:
 		to.enqueueLocked(a.waiter, t)
+		got = queued
 	}
 	var first *waiter // has the turn of to
 	var refused, moved []*waiter
@@ -243,13 +255,16 @@ func (r *registry) moveLocked(loc *location, f file, t int64, a *acquisition) (t
 		case to.turn == turnFree:
 			to.takeLocked(w.hold, w.owner)
 			first = w
+		case w.hold.shared && to.mayJoinLocked(w.owner, w.marks):
+			to.joinLocked(w.hold, w.owner)
+			w.deliver(joined)
 		case to.heldByLocked(w.owner, w.marks):
 			refused = append(refused, w)
 		default:
 			to.enqueueLocked(w, t)
 		}
 	}
-	from.stopPollerLocked()
+	from.headChangedLocked()
 	from.endDrainLocked() // which no longer concerns the Locks that moved
 	retired := r.retireLocked(from)
 	to.mu.Unlock()
@@ -260,13 +275,11 @@ func (r *registry) moveLocked(loc *location, f file, t int64, a *acquisition) (t
 	}
 	deliverError(refused, ErrReentrant)
 	deliverError(moved, errMoved)
-	if retired {
-		from.file.close()
-	}
+	closeFiles(retired)
 	if to.file != f {
 		f.close()
 	}
-	return to, turn, err
+	return to, got, err
 }
 
 // acquiringLocked reports whether the turn is that of an acquire, or of a release,
@@ -279,7 +292,7 @@ func (e *entry) acquiringLocked() bool {
 func (e *entry) turnAway(loc *location, err error) {
 	e.mu.Lock()
 	line := e.queue.removeFunc(func(w *waiter) bool { return w.lock.location.Load() == loc })
-	e.stopPollerLocked()
+	e.headChangedLocked()
 	e.mu.Unlock()
 	deliverError(line, err)
 }

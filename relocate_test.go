@@ -90,7 +90,7 @@ func TestPathOfTheNextFileIsChecked(t *testing.T) {
 		a := e.blocking(e.l) // finds the first file lost, and queues at the second
 		a.waits()
 		second := e.k.foreigner(t, fakePath)
-		go second.waitForLock()
+		go second.waitForLock(false)
 		synctest.Wait()
 		time.Sleep(pathCheckAge + 1)
 		e.k.unlink(fakePath)
@@ -327,7 +327,7 @@ func TestLostFileWithAQueue(t *testing.T) {
 			if err := h.Check(); err != nil {
 				t.Error(err)
 			}
-			if replaced.tryLock() {
+			if replaced.tryLock(false) {
 				t.Error("the hold is of a different file")
 			}
 			for _, behind := range line[i+1:] {

@@ -24,8 +24,9 @@ type Stats struct {
 	Drained     uint64 // orphaned waits that were granted the lock, and released it at once
 	Reopened    uint64 // times that the lock file was found lost
 	Waiting     int    // goroutines that wait now
-	Parked      bool   // a thread is parked in the kernel now
-	Draining    bool   // Parked, without a waiter: an orphaned wait
+	Parked      bool   // a thread, or two, are parked in the kernel now
+	Draining    bool   // one of them without a waiter: an orphaned wait
+	SharedHolds int    // live shared holds
 
 	WaitTime    time.Duration // of all Contended
 	LongestWait time.Duration // of one of them
@@ -38,7 +39,8 @@ func (l *lock) stats() Stats {
 	if e.turn == turnBlocked {
 		waiting++
 	}
-	parked := e.turn == turnParked || e.turn == turnUnlocking
+	parked := e.turn == turnParked || e.turn == turnUnlocking || e.orphan.file != nil
+	sharedHolds := e.group.n
 	draining := e.drainingLocked()
 	e.mu.Unlock()
 	c := &e.counts
@@ -54,6 +56,7 @@ func (l *lock) stats() Stats {
 		Waiting:     waiting,
 		Parked:      parked,
 		Draining:    draining,
+		SharedHolds: sharedHolds,
 		WaitTime:    time.Duration(c.waitTime.Load()),
 		LongestWait: time.Duration(c.longestWait.Load()),
 	}

@@ -65,6 +65,7 @@ func (e *entry) checkPaths() {
 	if e.queue.n == 0 {
 		return
 	}
+	e.passOrphanLocked() // if no second description could be opened before
 	t := now()
 	e.pathAlarm.setLocked(e, t, watchInterval, (*entry).checkPaths)
 	for _, loc := range e.locations {

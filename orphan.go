@@ -1,0 +1,103 @@
+package packlock
+
+// A thread that is parked for an exclusive lock may be left without an exclusive waiter in
+// front: an orphaned wait. The kernel may have granted the lock shared to other processes
+// all the while, and shared waiters of this process need not wait for the thread to drain.
+// They go past it: the entry leaves the description that the thread waits on behind, and goes on with
+// a second one. The next exclusive waiter that must wait in the kernel adopts the thread
+// again. So there are two threads and two descriptions of a file at most.
+//
+// An orphaned shared wait holds no waiter up. It is granted no later than an
+// exclusive one would be.
+
+// An orphan is what was left behind.
+type orphan struct {
+	file file // nil if there is none
+	// unlocking is set when the thread was granted the lock, and releases it.
+	unlocking bool
+	// opening is set while a second description is being opened, for one to be left behind.
+	opening bool
+}
+
+// passOrphanLocked lets shared waiters at the head of the queue go past a thread that is
+// parked for an exclusive lock. If there is no second description, it has one opened, and is called again.
+func (e *entry) passOrphanLocked() {
+	w := e.queue.first()
+	if e.turn != turnParked || e.shared || w == nil || !w.hold.shared || e.orphan.file != nil {
+		return
+	}
+	if e.spare == nil {
+		if !e.orphan.opening {
+			e.orphan.opening = true
+			go e.openSpare(w.lock.location.Load())
+		}
+		return
+	}
+	e.orphan.file = e.active
+	e.active, e.spare = e.spare, nil
+	e.queue.remove(w)
+	e.takeLocked(w.hold, w.owner)
+	w.deliver(hasTurn)
+}
+
+// openSpare opens a second description of the file of e, which is at loc unless it is lost. If
+// that fails, the next path check tries again.
+func (e *entry) openSpare(loc *location) {
+	o := loc.options
+	o.mustExist = true
+	f, err := e.reg.kernel.open(loc.path, o)
+	e.mu.Lock()
+	e.orphan.opening = false
+	usable := err == nil && f.id() == e.id && !e.closed
+	if usable {
+		e.spare = f
+		e.passOrphanLocked()
+	}
+	e.mu.Unlock()
+	if err == nil && !usable {
+		f.close()
+	}
+}
+
+// adoptOrphanLocked gives the turn to the thread that was left behind, if there is one and
+// the kernel's lock that the caller is about to wait for is exclusive.
+func (e *entry) adoptOrphanLocked() bool {
+	if e.shared || e.orphan.file == nil || e.orphan.unlocking {
+		return false
+	}
+	e.active, e.spare = e.orphan.file, e.active
+	e.orphan.file = nil
+	e.turn = turnParked
+	e.counts.adopted.Add(1)
+	e.endDrainLocked()
+	return true
+}
+
+// orphanEndedLocked ends the wait of the thread that was left behind, with the lock or with
+// an error. It unlocks e.mu.
+func (e *entry) orphanEndedLocked(err error) {
+	f := e.orphan.file
+	if err == nil {
+		e.orphan.unlocking = true
+		e.mu.Unlock()
+		if err = f.unlock(); err == nil {
+			e.counts.drained.Add(1)
+		}
+		e.mu.Lock()
+	}
+	e.orphan.file, e.orphan.unlocking = nil, false
+	e.endDrainLocked()
+	var files []file
+	if err == nil && !e.closed {
+		e.spare = f
+		e.passOrphanLocked()
+	} else if files = append(files, f); e.pins > 0 {
+		e.doomed, files = append(e.doomed, f), nil
+	}
+	unused := e.unusedLocked()
+	e.mu.Unlock()
+	closeFiles(files)
+	if unused {
+		e.reg.retire(e)
+	}
+}
