@@ -153,6 +153,7 @@ func (a *acquisition) queueUpOrCheck(t int64, mayCheck bool) (state acquireState
 	a.entry = e
 	loc := l.location.Load()
 	held := e.heldByLocked(a.caller, a.marks())
+	waits := a.mode != trying || a.hold.shared && e.sharedInTheMakingLocked()
 	switch {
 	case l.closed:
 		return nothing, false, errClosed
@@ -164,14 +165,14 @@ func (a *acquisition) queueUpOrCheck(t int64, mayCheck bool) (state acquireState
 	case a.hold.shared && e.mayJoinLocked(a.caller, a.marks()):
 		e.joinLocked(a.hold, a.caller)
 		return joined, false, nil
-	case mayCheck && (held || a.mode == trying) && loc.due(t):
+	case mayCheck && (held || !waits) && loc.due(t):
 		return nothing, true, nil
 	case held:
 		return nothing, false, ErrReentrant
-	case a.mode == trying:
+	case !waits:
 		return nothing, false, ErrBusy
 	}
-	e.enqueueLocked(a.waiter, t)
+	e.enqueueLocked(a.needWaiter(t), t)
 	// Behind a goroutine of this process the watch is enough: each time that the lock
 	// changes hands it is verified.
 	if e.turn != turnTaken && e.turn != turnShared && loc.due(t) {

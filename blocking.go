@@ -126,6 +126,7 @@ func (e *entry) park(w *waiter, t int64) bool {
 	if w.lock.closed {
 		return false
 	}
+	e.refuseTriesLocked()
 	e.queue.pushFront(w)
 	e.hold = nil
 	e.startKernelWaitLocked()

@@ -53,8 +53,8 @@ type entry struct {
 	// hold is that of the turn's owner, live or in the making, and nil unless the
 	// turn is taken or blocked.
 	hold *Hold
-	// shared is the kind of the kernel's lock that the turn's owner has, tries or waits
-	// for. It is set by the turn's owner.
+	// shared is the kind of the kernel's lock that the turn's owner has, tries, waits for or
+	// releases.
 	shared bool
 	// group has the members while the turn is shared.
 	group group
@@ -133,6 +133,7 @@ func (l *lock) lockEntry() *entry {
 func (e *entry) takeLocked(h *Hold, owner uint64) {
 	e.turn = turnTaken
 	e.hold = h
+	e.shared = h.shared
 	h.entry = e
 	h.owner = owner
 }

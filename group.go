@@ -36,6 +36,21 @@ func (e *entry) mayJoinLocked(goroutine uint64, marks *mark) bool {
 	return e.joinableLocked() || e.turn == turnShared && e.heldByLocked(goroutine, marks)
 }
 
+// sharedInTheMakingLocked reports whether an acquire is about to open the group, or has only
+// failed to yet, or the last member gives back the lock. A shared try that arrives meanwhile
+// would find the lock busy though no hold excludes it. So it waits for how that
+// ends, unless an exclusive waiter is in front.
+func (e *entry) sharedInTheMakingLocked() bool {
+	w := e.queue.last()
+	return e.turn == turnTaken && e.shared && (w == nil || w.trying)
+}
+
+// refuseTriesLocked ends the waits of shared tries: the turn's owner is about to wait for a
+// different process.
+func (e *entry) refuseTriesLocked() {
+	deliverError(e.queue.removeFunc(func(w *waiter) bool { return w.trying }), ErrBusy)
+}
+
 // joinLocked makes h, of the goroutine owner, a member of the group.
 func (e *entry) joinLocked(h *Hold, owner uint64) {
 	g := &e.group

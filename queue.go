@@ -15,6 +15,7 @@ type waiter struct {
 	owner   uint64 // the goroutine
 	since   int64  // when the acquire began to wait
 	ordered bool   // it must not move to a different entry
+	trying  bool   // it waits for no lock, but for how a shared try ends
 
 	// Of the context, if it was read.
 	marks       *mark
@@ -45,7 +46,7 @@ func (a *acquisition) needWaiter(t int64) *waiter {
 		if ready == nil || inBubble(t) {
 			ready = make(chan struct{}, 1)
 		}
-		*w = waiter{lock: a.lock, hold: a.hold, owner: a.caller, since: t, ordered: a.ordered, ready: ready}
+		*w = waiter{lock: a.lock, hold: a.hold, owner: a.caller, since: t, ordered: a.ordered, trying: a.mode == trying, ready: ready}
 		a.waiter = w
 	}
 	return a.waiter
@@ -173,6 +174,14 @@ func (q *queue) first() *waiter {
 		return nil
 	}
 	return q.sentinel.next
+}
+
+// last returns the last waiter, nil if there is none.
+func (q *queue) last() *waiter {
+	if q.n == 0 {
+		return nil
+	}
+	return q.sentinel.prev
 }
 
 // popFront takes out the first waiter, nil if there is none.

@@ -247,11 +247,13 @@ func (r *registry) moveLocked(loc *location, f file, t int64, a *acquisition) (t
 		got = queued
 	}
 	var first *waiter // has the turn of to
-	var refused, moved []*waiter
+	var refused, moved, busy []*waiter
 	for _, w := range from.queue.removeFunc(func(w *waiter) bool { return w.lock.location.Load() == there }) {
 		switch {
 		case w.ordered:
 			moved = append(moved, w)
+		case w.trying && to.turn != turnFree && !to.joinableLocked():
+			busy = append(busy, w)
 		case to.turn == turnFree:
 			to.takeLocked(w.hold, w.owner)
 			first = w
@@ -275,6 +277,7 @@ func (r *registry) moveLocked(loc *location, f file, t int64, a *acquisition) (t
 	}
 	deliverError(refused, ErrReentrant)
 	deliverError(moved, errMoved)
+	deliverError(busy, ErrBusy)
 	closeFiles(retired)
 	if to.file != f {
 		f.close()

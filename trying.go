@@ -49,7 +49,6 @@ func (a *acquisition) try(ctx context.Context) (acquireState, error) {
 // and when it got it. It may yield to other processes before.
 func (a *acquisition) tryKernel(ctx context.Context) (ok bool, t int64, err error) {
 	e := a.entry
-	e.shared = a.hold.shared
 	yields := e.fair.trackRelease && e.fair.shouldYield(now(), a.mode != trying)
 	if yields {
 		e.reg.kernel.pause(yieldPause)

@@ -1,0 +1,230 @@
+package packlock
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// orphanedBehindReaders returns another process that has the lock shared, with an orphaned
+// exclusive wait behind it.
+func (e *engine) orphanedBehindReaders() foreigner {
+	e.Helper()
+	f := e.k.foreigner(e, fakePath)
+	f.lockShared(e)
+	e.acquire(e.l).givesUp()
+	if s := e.l.Stats(); !s.Parked || !s.Draining {
+		e.Fatalf("no orphaned wait: %+v", s)
+	}
+	return f
+}
+
+// While only readers have the lock, an orphaned exclusive wait does not hold up shared
+// acquires of this process, by a second descriptor.
+func TestOrphanDoesNotHoldUpReaders(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		f := e.orphanedBehindReaders()
+		e.descriptors(1)
+		a := e.shared(e.l).got()
+		e.descriptors(2)
+		e.stats(Stats{Acquired: 1, Contended: 1, KernelWaits: 1, Cancelled: 1, SharedHolds: 1, Parked: true, Draining: true})
+		drained := e.drain(e.l)
+		f.release()
+		drained.waits() // the orphaned wait is behind our own hold
+		e.release(a)
+		drained.succeeds()
+		e.release(e.try(e.l))
+		e.release(e.shared(e.l).got())
+		e.stats(Stats{Acquired: 3, Contended: 1, KernelWaits: 1, Cancelled: 1, Drained: 1})
+		e.descriptors(2) // kept for the next one
+	})
+}
+
+// Shared waiters behind an exclusive one go past its wait when it gives up.
+func TestReadersGoPastTheWaitOfAWriterThatGivesUp(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		f := e.k.foreigner(t, fakePath)
+		f.lockShared(t)
+		w := e.acquire(e.l)
+		readers := []*acquiring{e.shared(e.l), e.shared(e.l)}
+		readers[0].waits()
+		w.givesUp()
+		for _, r := range readers {
+			e.release(r.got())
+		}
+		f.release()
+		e.release(e.start(e.l.Acquire).got())
+	})
+}
+
+// The next exclusive acquire that waits in the kernel adopts the wait that was left behind.
+// There are never more than two threads and two descriptors.
+func TestOrphanThatWasLeftBehindIsAdopted(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		f := e.orphanedBehindReaders()
+		for i := range 5 {
+			e.release(e.shared(e.l).got())
+			w := e.acquire(e.l)
+			w.waits()
+			if s := e.l.Stats(); !s.Parked || s.Draining || s.Adopted != uint64(i+1) || s.KernelWaits != 1 {
+				t.Fatalf("%+v", s)
+			}
+			w.givesUp()
+			e.descriptors(2)
+			if n := e.reg.threads.n.Load(); n != 1 {
+				t.Fatalf("%d threads", n)
+			}
+		}
+		w := e.acquire(e.l)
+		f.release()
+		e.release(w.got())
+		e.release(e.try(e.l))
+	})
+}
+
+// A shared and an exclusive wait that are orphaned are two threads, and WaitDrained waits
+// for both.
+func TestOrphansOfBothKinds(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		f := e.k.foreigner(t, fakePath)
+		f.lock(t)
+		e.acquire(e.l).givesUp()
+		e.shared(e.l).givesUp()
+		if n := e.reg.threads.n.Load(); n != 2 {
+			t.Errorf("%d threads, want 2", n)
+		}
+		for range 3 {
+			e.acquire(e.l).givesUp()
+			e.shared(e.l).givesUp()
+		}
+		if n := e.reg.threads.n.Load(); n != 2 {
+			t.Errorf("%d threads, want 2", n)
+		}
+		e.descriptors(2)
+		drained := e.drain(e.l)
+		drained.waits()
+		f.release()
+		drained.succeeds()
+		e.release(e.try(e.l))
+	})
+}
+
+// Where no second descriptor can be opened, shared waiters wait for the orphaned wait to
+// drain, and the watch tries again.
+func TestOrphanWithoutASecondDescriptor(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		f := e.orphanedBehindReaders()
+		e.fail("open", errBroken)
+		a := e.shared(e.l)
+		a.waits()
+		e.k.setHook(nil)
+		a.waits()
+		time.Sleep(watchInterval + 1)
+		e.release(a.got())
+		f.release()
+	})
+}
+
+// The file may have been replaced when the second descriptor is opened. The shared waiter
+// moves to the new one.
+func TestOrphanOfALostFile(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		f := e.orphanedBehindReaders()
+		e.k.replace(fakePath)
+		a := e.shared(e.l)
+		time.Sleep(2 * watchInterval)
+		e.release(a.got())
+		e.descriptors(2)
+		f.release()
+		synctest.Wait()
+		e.descriptors(1)
+	})
+}
+
+// The file of an entry with an orphaned wait that was left behind stays open until it has
+// drained, also after Close.
+func TestCloseWithAnOrphanThatWasLeftBehind(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		f := e.orphanedBehindReaders()
+		a := e.shared(e.l).got()
+		e.close(e.l)
+		e.release(a)
+		synctest.Wait()
+		l := e.open(fakePath)
+		if s := l.Stats(); !s.Draining || s.KernelWaits != 1 {
+			t.Errorf("the reopened Lock does not know of the orphaned wait: %+v", s)
+		}
+		e.close(l)
+		f.release()
+		synctest.Wait()
+		e.descriptors(0)
+	})
+}
+
+// An orphaned wait that was left behind, and cannot unlock the file, has it closed: when no
+// call uses it any more. The Lock goes on with the second descriptor.
+func TestOrphanThatCannotUnlock(t *testing.T) {
+	for _, pinned := range []bool{false, true} {
+		onFake(t, func(t *testing.T, e *engine) {
+			h := e.try(e.l)
+			goOn := func() {}
+			check := &acquiring{}
+			if pinned { // a Check of an earlier hold still uses the descriptor
+				goOn = e.holdUp("serverStillGrants")
+				check = e.start(func(context.Context) (*Hold, error) { return nil, h.Check() })
+				e.k.setHook(nil)
+			}
+			e.release(h)
+			f := e.orphanedBehindReaders()
+			e.release(e.shared(e.l).got())
+			e.fail("unlock", errBroken)
+			f.release()
+			synctest.Wait()
+			e.k.setHook(nil)
+			if pinned {
+				e.descriptors(2)
+				goOn()
+				check.returns()
+			}
+			e.descriptors(1)
+			e.release(e.try(e.l))
+		})
+	}
+}
+
+// A wait that was left behind may end with an error. It concerns no waiter.
+func TestOrphanThatWasLeftBehindFails(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		f := e.orphanedBehindReaders()
+		a := e.shared(e.l).got()
+		e.failNext("blocked", errBroken)
+		e.release(a)
+		f.release()
+		drained := e.drain(e.l)
+		drained.succeeds()
+		e.release(e.try(e.l))
+		e.stats(Stats{Acquired: 2, Contended: 1, KernelWaits: 1, Cancelled: 1})
+		e.descriptors(1)
+	})
+}
+
+// An orphaned shared wait that an exclusive acquire finds is granted and released first.
+func TestWriterAfterAnOrphanedSharedWait(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		f := e.lockedElsewhere()
+		e.shared(e.l).givesUp()
+		w := e.acquire(e.l)
+		w.waits()
+		f.release()
+		e.release(w.got())
+		e.works()
+		f.lock(t)
+		e.shared(e.l).givesUp()
+		if _, err := e.l.TryAcquire(); !errors.Is(err, ErrBusy) {
+			t.Error(err)
+		}
+		f.release()
+	})
+}
