@@ -162,7 +162,7 @@ func (a *acquisition) queueUpOrCheck(t int64, mayCheck bool) (state acquireState
 	case e.turn == turnFree:
 		e.takeLocked(a.hold, a.caller)
 		return hasTurn, false, nil
-	case a.hold.shared && e.mayJoinLocked(a.caller, a.marks()):
+	case a.hold.shared && e.mayJoinLocked(l, a.caller, a.marks()):
 		e.joinLocked(a.hold, a.caller)
 		return joined, false, nil
 	case mayCheck && (held || !waits) && loc.due(t):

@@ -30,10 +30,11 @@ func (e *entry) joinableLocked() bool {
 	return e.turn == turnShared && e.queue.n == 0 && !e.group.closing
 }
 
-// mayJoinLocked reports whether a shared acquire of the goroutine, with a context of the
+// mayJoinLocked reports whether a shared acquire of l by the goroutine, with a context of the
 // marks, may join: as long as its caller is a member, it always may.
-func (e *entry) mayJoinLocked(goroutine uint64, marks *mark) bool {
-	return e.joinableLocked() || e.turn == turnShared && e.heldByLocked(goroutine, marks)
+func (e *entry) mayJoinLocked(l *lock, goroutine uint64, marks *mark) bool {
+	return e.joinableLocked() ||
+		e.turn == turnShared && (l.options.unowned || e.heldByLocked(goroutine, marks))
 }
 
 // sharedInTheMakingLocked reports whether an acquire is about to open the group, or has only
@@ -103,19 +104,29 @@ func (e *entry) admitLocked() {
 // leaveLocked takes the member h out of the group. The last one gives back the turn and
 // the kernel's lock, as giveBackLocked does. Either way e.mu is unlocked.
 func (e *entry) leaveLocked(h *Hold) error {
-	g := &e.group
-	if !h.member || e.turn != turnShared {
-		panic("packlock: hold leaves a group that it is no member of")
-	}
-	g.disown(h)
-	h.member = false
-	if g.n--; g.n > 0 {
+	if e.group.n > 1 {
+		e.removeMemberLocked(h)
 		e.mu.Unlock()
 		return nil
 	}
-	g.closing = false
-	e.turn = turnTaken
+	e.closeGroupLocked(h)
 	return e.giveBackLocked(handedOver)
+}
+
+// closeGroupLocked takes the last member h out of the group, and the turn for the caller.
+func (e *entry) closeGroupLocked(h *Hold) {
+	e.removeMemberLocked(h)
+	e.group.closing = false
+	e.turn = turnTaken
+}
+
+func (e *entry) removeMemberLocked(h *Hold) {
+	if !h.member || e.turn != turnShared {
+		panic("packlock: hold leaves a group that it is no member of")
+	}
+	e.group.disown(h)
+	h.member = false
+	e.group.n--
 }
 
 // isLiveLocked reports whether h, which was granted by e, has been released yet.

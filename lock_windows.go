@@ -45,10 +45,14 @@ func (osKernel) open(path string, o options) (file, error) {
 // where it is as long as it is open.
 func openFile(path string, o options) (windows.Handle, error) {
 	const share = windows.FILE_SHARE_READ | windows.FILE_SHARE_WRITE
-	if o.anyFile {
-		return createFile(path, windows.GENERIC_READ, share, windows.OPEN_ALWAYS, 0)
+	disposition := uint32(windows.OPEN_ALWAYS)
+	if o.mustExist {
+		disposition = windows.OPEN_EXISTING
 	}
-	h, err := createFile(path, windows.GENERIC_READ|windows.GENERIC_WRITE, share, windows.OPEN_ALWAYS, reparsePoint)
+	if o.anyFile {
+		return createFile(path, windows.GENERIC_READ, share, disposition, 0)
+	}
+	h, err := createFile(path, windows.GENERIC_READ|windows.GENERIC_WRITE, share, disposition, reparsePoint)
 	if err == windows.ERROR_ACCESS_DENIED || err == windows.ERROR_WRITE_PROTECT {
 		denied := err
 		h, err = createFile(path, windows.GENERIC_READ, share, windows.OPEN_EXISTING, reparsePoint)

@@ -138,7 +138,7 @@ func (r *registry) attach(l *lock) error {
 	if err != nil {
 		return err
 	}
-	l.options.mustExist = !f.regular()
+	l.options.mustExist = l.options.mustExist || !f.regular()
 	r.mu.Lock()
 	e := r.entryLocked(f)
 	e.mu.Lock()
@@ -275,6 +275,9 @@ type options struct {
 
 	// mustExist is set for what is no regular file: no file is created in its place.
 	mustExist bool
+
+	// unowned is set by package flock: see dropin.Unowned.
+	unowned bool
 }
 
 // newOptions returns those of a Lock.

@@ -237,7 +237,7 @@ func (r *registry) moveLocked(loc *location, f file, t int64, a *acquisition) (t
 	case to.turn == turnFree:
 		to.takeLocked(a.hold, a.caller)
 		got = hasTurn
-	case a.hold.shared && to.mayJoinLocked(a.caller, a.marks()):
+	case a.hold.shared && to.mayJoinLocked(a.lock, a.caller, a.marks()):
 		to.joinLocked(a.hold, a.caller)
 		got = joined
 	case to.heldByLocked(a.caller, a.marks()):
@@ -257,7 +257,7 @@ func (r *registry) moveLocked(loc *location, f file, t int64, a *acquisition) (t
 		case to.turn == turnFree:
 			to.takeLocked(w.hold, w.owner)
 			first = w
-		case w.hold.shared && to.mayJoinLocked(w.owner, w.marks):
+		case w.hold.shared && to.mayJoinLocked(w.lock, w.owner, w.marks):
 			to.joinLocked(w.hold, w.owner)
 			w.deliver(joined)
 		case to.heldByLocked(w.owner, w.marks):
