@@ -54,12 +54,9 @@ func (l *lock) acquire(ctx context.Context, mode waitMode, shared bool, ordered 
 			}
 			a.state = lost
 		case joined:
-			var same bool
-			if same, err = a.verifyJoined(); same {
+			var stays bool
+			if stays, err = a.stay(ctx); stays {
 				return a.finish(ctx)
-			}
-			if err == nil {
-				a.state, err = a.arriveAgain(ctx)
 			}
 		case lost:
 			a.state, err = a.moveOn(ctx)
@@ -162,7 +159,7 @@ func (a *acquisition) queueUpOrCheck(t int64, mayCheck bool) (state acquireState
 	case e.turn == turnFree:
 		e.takeLocked(a.hold, a.caller)
 		return hasTurn, false, nil
-	case a.hold.shared && e.mayJoinLocked(l, a.caller, a.marks()):
+	case a.hold.shared && (e.mayJoinLocked(l, a.caller, a.marks()) || a.mode == trying && e.tryMayJoinLocked()):
 		e.joinLocked(a.hold, a.caller)
 		return joined, false, nil
 	case mayCheck && (held || !waits) && loc.due(t):

@@ -62,8 +62,9 @@ func (l *threadLimit) bound(max int32) int32 {
 	return cmp.Or(n/threadShare, 1)
 }
 
-// waitForKernel waits for another process to release the lock, since time t.
-func (a *acquisition) waitForKernel(ctx context.Context, t int64) (acquireState, error) {
+// waitForKernel waits for another process to release the lock, since time t, or yields to
+// one that waits for it.
+func (a *acquisition) waitForKernel(ctx context.Context, t int64, yields bool) (acquireState, error) {
 	e := a.entry
 	if a.mode == trying {
 		e.pass()
@@ -93,7 +94,7 @@ func (a *acquisition) waitForKernel(ctx context.Context, t int64) (acquireState,
 	if !a.waiter.contextRead {
 		a.readContext(ctx, t)
 	}
-	if !e.park(a.waiter, t) {
+	if !e.park(a.waiter, t, yields) {
 		e.pass()
 		return nothing, errClosed
 	}
@@ -105,7 +106,9 @@ func (a *acquisition) waitForKernel(ctx context.Context, t int64) (acquireState,
 func (e *entry) block() error {
 	e.mu.Lock()
 	e.turn = turnBlocked
+	e.intent.wanted.Store(!e.hold.lock.options.anyFile)
 	e.mu.Unlock()
+	e.updateIntent()
 	err := e.active.block(e.shared)
 	e.reg.threads.give()
 	if err == nil {
@@ -113,14 +116,16 @@ func (e *entry) block() error {
 	}
 	e.mu.Lock()
 	e.turn = turnTaken
+	e.intent.wanted.Store(false)
 	e.mu.Unlock()
+	e.updateIntent()
 	return err
 }
 
 // park has w wait at the head of the queue, and gives the turn to a thread that waits in
 // the kernel for it, at time t. It does nothing and returns false if the Lock of w was
 // closed meanwhile: Close has woken the waiters of the queue, and would not wake w.
-func (e *entry) park(w *waiter, t int64) bool {
+func (e *entry) park(w *waiter, t int64, yields bool) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if w.lock.closed {
@@ -129,7 +134,7 @@ func (e *entry) park(w *waiter, t int64) bool {
 	e.refuseTriesLocked()
 	e.queue.pushFront(w)
 	e.hold = nil
-	e.startKernelWaitLocked()
+	e.startKernelWaitLocked(yields)
 	e.watchLocked(t)
 	return true
 }
@@ -137,9 +142,11 @@ func (e *entry) park(w *waiter, t int64) bool {
 // startKernelWaitLocked gives the turn to a parked thread, which may be one that was left
 // behind, or to the poller if there is no thread to spare. Each waits for the kernel's lock
 // of the kind that the first in the queue wants, on behalf of the queue, and ends with
-// kernelWaitEnded.
-func (e *entry) startKernelWaitLocked() {
+// kernelWaitEnded. If the first yields, a poller waits for a writer first.
+func (e *entry) startKernelWaitLocked(yields bool) {
 	switch {
+	case yields:
+		e.startYieldLocked()
 	case e.adoptOrphanLocked():
 	case e.reg.threads.take():
 		e.startThreadLocked()
@@ -154,7 +161,9 @@ func (e *entry) startThreadLocked() {
 	e.turn = turnParked
 	e.counts.kernelWaits.Add(1)
 	f, shared := e.active, e.shared
+	e.setWantedLocked()
 	go func() {
+		e.updateIntent()
 		runtime.LockOSThread()
 		err := f.block(shared)
 		// Unlocked before a waiter is woken, so that this thread can go on with the
@@ -163,6 +172,7 @@ func (e *entry) startThreadLocked() {
 		runtime.UnlockOSThread()
 		e.reg.threads.give()
 		e.kernelWaitEnded(f, err)
+		e.updateIntent()
 	}()
 }
 
@@ -174,6 +184,7 @@ func (e *entry) kernelWaitEnded(f file, err error) {
 		e.orphanEndedLocked(err)
 		return
 	}
+	e.intent.wanted.Store(false)
 	if err == nil {
 		e.fair.startSliceAfterWait(now()) // after the last of the waiters has begun to wait
 	}

@@ -28,7 +28,7 @@ func (h *Hold) upgrade() (bool, error) {
 		return !h.member, nil
 	}
 	owner := h.owner
-	e.closeGroupLocked(h)
+	e.endGroupLocked(h)
 	e.shared = false // a shared try must not wait for how this ends
 	e.mu.Unlock()
 

@@ -42,6 +42,7 @@ type entry struct {
 	id     fileID
 	counts counters
 	fair   fairness // owned by the turn
+	intent intent
 
 	// abandonedAt is when the file of an unusable entry was abandoned. It is owned by
 	// the turn.
@@ -56,8 +57,9 @@ type entry struct {
 	// shared is the kind of the kernel's lock that the turn's owner has, tries, waits for or
 	// releases.
 	shared bool
-	// group has the members while the turn is shared.
-	group group
+	// group has the members while the turn is shared, and courtesy when it closes.
+	group    group
+	courtesy courtesy
 	// active is the description that the turn's owner locks: file, unless an orphaned wait
 	// occupies that. It is set by the turn's owner, or while the turn is parked.
 	active file
@@ -147,16 +149,19 @@ func (e *entry) enqueueLocked(w *waiter, t int64) {
 	e.queue.pushBack(w)
 	e.findDeadlock = e.findDeadlock || w.long // it has moved here
 	e.watchLocked(t)
-	e.passOrphanLocked()
+	e.headChangedLocked()
 }
 
-// headChangedLocked serves the waiter that is at the head of the queue after the one in
-// front of it has left: because it gave up, moved or was refused, and not because the turn
-// was passed to it.
+// headChangedLocked serves the waiter that is at the head of the queue after it has arrived
+// there or the one in front of it has left, because that gave up, moved or was refused. A
+// waiter to which the turn is passed leaves otherwise.
 func (e *entry) headChangedLocked() {
 	e.stopPollerLocked()
 	e.admitLocked()
 	e.passOrphanLocked()
+	if e.setWantedLocked() {
+		go e.updateIntent()
+	}
 }
 
 // giveBackLocked gives up the turn and the kernel's lock, both of which the
@@ -169,6 +174,11 @@ func (e *entry) giveBackLocked(as acquireState) error {
 		return nil
 	}
 	e.mu.Unlock()
+	return e.unlockAndPass()
+}
+
+// unlockAndPass gives up the kernel's lock and the turn, both of which the caller has.
+func (e *entry) unlockAndPass() error {
 	err := e.unlock()
 	if e.fair.trackRelease {
 		e.fair.released(now())

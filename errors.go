@@ -24,6 +24,9 @@ var errFileLost = errors.New("file deleted on the server")
 // it. No other file can be at the path before.
 var errDeletePending = errors.New("a file that was deleted or renamed keeps this name until every process has closed it")
 
+// errBusyBoard is returned by a board while another program has its bytes locked.
+var errBusyBoard = errors.New("another program has locked the file by fcntl")
+
 // fail makes the error of an acquire.
 func (l *lock) fail(err error) error {
 	return &fs.PathError{Op: "acquire", Path: l.path, Err: err}

@@ -34,6 +34,9 @@ type fakeKernel struct {
 	calls   map[string]int
 	threads int        // the limit on threads, 0 if there is none
 	dups    []*os.File // what dup returned
+
+	nboards       int   // boards that are open; nopen does not count them
+	announcements int64 // how many there were
 }
 
 type fakeInode struct {
@@ -44,6 +47,8 @@ type fakeInode struct {
 	// locked has the files that have the lock: any number of them shared, or one.
 	locked map[*fakeFile]bool
 	shared bool
+	// announced has the announcements of the boards.
+	announced map[*fakeBoard]int64
 	// waiting is first come, first served among those of one kind. A shared lock is granted
 	// while an exclusive one is waited for.
 	waiting []*fakeFile
@@ -119,7 +124,7 @@ func (k *fakeKernel) openFile(path string) (*fakeFile, error) {
 
 func (k *fakeKernel) createLocked(path string) {
 	k.inodes++
-	k.files[path] = &fakeInode{id: fileID{volume: 1, file: [2]uint64{k.inodes}}, links: 1, changed: 1, locked: make(map[*fakeFile]bool)}
+	k.files[path] = &fakeInode{id: fileID{volume: 1, file: [2]uint64{k.inodes}}, links: 1, changed: 1, locked: make(map[*fakeFile]bool), announced: make(map[*fakeBoard]int64)}
 }
 
 func (f *fakeFile) sameAt(path string, _ bool) (bool, error) {
@@ -418,6 +423,83 @@ func (f *fakeFile) stat() (linked bool, ctime int64, err error) {
 	return true, noCtime, nil
 }
 
+// fakeBoard is a board of the fake kernel.
+type fakeBoard struct{ *fakeFile }
+
+func (f *fakeFile) openBoard(path string) (board, error) {
+	if err := f.k.enter("openBoard", path); err != nil {
+		return nil, err
+	}
+	if f.remote() {
+		return nil, errors.ErrUnsupported
+	}
+	opened, err := f.k.openFile(path)
+	if err != nil {
+		return nil, err
+	}
+	f.k.mu.Lock()
+	f.k.nopen--
+	f.k.nboards++
+	f.k.mu.Unlock()
+	b := &fakeBoard{opened}
+	if b.inode != f.inode {
+		b.close()
+		return nil, errFileLost
+	}
+	return b, nil
+}
+
+func (b *fakeBoard) announce() error {
+	defer b.finish()
+	if err := b.begin("announce"); err != nil {
+		return err
+	}
+	b.k.mu.Lock()
+	defer b.k.mu.Unlock()
+	b.k.announcements++
+	b.inode.announced[b] = b.k.announcements
+	return nil
+}
+
+func (b *fakeBoard) withdraw() error {
+	defer b.finish()
+	if err := b.begin("withdraw"); err != nil {
+		return err
+	}
+	b.k.mu.Lock()
+	defer b.k.mu.Unlock()
+	delete(b.inode.announced, b)
+	return nil
+}
+
+func (b *fakeBoard) find(stale []int64) (at int64, staleOnes bool, err error) {
+	defer b.finish()
+	if err := b.begin("find"); err != nil {
+		return 0, false, err
+	}
+	b.k.mu.Lock()
+	defer b.k.mu.Unlock()
+	for other, place := range b.inode.announced {
+		switch {
+		case other == b:
+		case slices.Contains(stale, place):
+			staleOnes = true
+		default:
+			at = place
+		}
+	}
+	return at, staleOnes, nil
+}
+
+func (b *fakeBoard) close() error {
+	b.k.mu.Lock()
+	delete(b.inode.announced, b)
+	b.k.nopen++ // which is about to be counted
+	b.k.nboards--
+	b.k.mu.Unlock()
+	return b.fakeFile.close()
+}
+
 // dup returns an unrelated file, because those of the fake are no os.File.
 func (f *fakeFile) dup(string) (*os.File, error) {
 	if err := f.k.enter("dup", f.path); err != nil {
@@ -533,6 +615,9 @@ func onKernel(t *testing.T, remote bool, test func(t *testing.T, e *engine)) {
 		}
 		synctest.Wait()
 		e.descriptors(0)
+		if k.nboards != 0 {
+			t.Errorf("%d boards are open", k.nboards)
+		}
 		if n := len(e.reg.entries); n != 0 {
 			t.Errorf("%d entries left", n)
 		}
@@ -542,9 +627,9 @@ func onKernel(t *testing.T, remote bool, test func(t *testing.T, e *engine)) {
 	})
 }
 
-func (e *engine) open(path string) *Lock {
+func (e *engine) open(path string, opts ...Option) *Lock {
 	e.Helper()
-	l, err := e.reg.openFile(path)
+	l, err := e.reg.openFile(path, opts...)
 	if err != nil {
 		e.Fatal(err)
 	}

@@ -1,6 +1,9 @@
 package packlock
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // A group is the holds that have the lock shared, in this process, by one shared lock of
 // the kernel. It is part of an entry, and guarded by its mu.
@@ -14,20 +17,32 @@ import "context"
 //	n        how many members there are. It is not 0 if and only if the turn is shared.
 //	owners   how many of them belong to each goroutine
 //	closing  set by a member when the group must not be joined any more, except by a
-//	         goroutine that is in it already. It is reset with the last member.
+//	         goroutine that is in it already. It is reset with the last member, or by the
+//	         watch when that takes too long: a member may wait for an acquire that waits for
+//	         the group.
 //
-// While the group is open and not closing, the queue is empty or its head is exclusive:
+// While the group is not closing, the queue is empty or its head is exclusive:
 // first come, first served. Therefore each goroutine that takes a waiter out of the queue
 // calls headChangedLocked, which lets the shared waiters that have come to the head join.
 type group struct {
 	n       int
 	owners  map[uint64]int
-	closing bool
+	closing closing
 }
+
+// closing is why a group must not be joined any more.
+type closing uint8
+
+const (
+	notClosing    closing = iota
+	sliceEnded            // other processes get a chance; a try may join nevertheless
+	writerWaits           // a writer of another process has announced itself
+	fileKeepsName         // its file is lost, and only closing it can make room for a new one
+)
 
 // joinableLocked reports whether an acquire of a goroutine that is no member may join.
 func (e *entry) joinableLocked() bool {
-	return e.turn == turnShared && e.queue.n == 0 && !e.group.closing
+	return e.turn == turnShared && e.queue.n == 0 && e.group.closing == notClosing
 }
 
 // mayJoinLocked reports whether a shared acquire of l by the goroutine, with a context of the
@@ -35,6 +50,13 @@ func (e *entry) joinableLocked() bool {
 func (e *entry) mayJoinLocked(l *lock, goroutine uint64, marks *mark) bool {
 	return e.joinableLocked() ||
 		e.turn == turnShared && (l.options.unowned || e.heldByLocked(goroutine, marks))
+}
+
+// tryMayJoinLocked reports whether a shared try may join: also a group that closes though no
+// writer is known to wait.
+func (e *entry) tryMayJoinLocked() bool {
+	w := e.queue.first()
+	return e.turn == turnShared && e.group.closing == sliceEnded && (w == nil || w.hold.shared)
 }
 
 // sharedInTheMakingLocked reports whether an acquire is about to open the group, or has only
@@ -91,7 +113,7 @@ func (e *entry) openGroup(h *Hold) {
 // admitLocked lets the shared waiters at the head of the queue join the group, if it is
 // open.
 func (e *entry) admitLocked() {
-	if e.turn != turnShared || e.group.closing {
+	if e.turn != turnShared || e.group.closing != notClosing {
 		return
 	}
 	for w := e.queue.first(); w != nil && w.hold.shared; w = e.queue.first() {
@@ -109,15 +131,46 @@ func (e *entry) leaveLocked(h *Hold) error {
 		e.mu.Unlock()
 		return nil
 	}
-	e.closeGroupLocked(h)
+	if e.endGroupLocked(h) != notClosing {
+		e.courtesy.drained(now())
+		e.mu.Unlock()
+		return e.unlockAndPass()
+	}
 	return e.giveBackLocked(handedOver)
 }
 
-// closeGroupLocked takes the last member h out of the group, and the turn for the caller.
-func (e *entry) closeGroupLocked(h *Hold) {
+// endGroupLocked takes the last member h out of the group, and the turn for the caller. It
+// returns why the group was closing.
+func (e *entry) endGroupLocked(h *Hold) closing {
+	was := e.group.closing
 	e.removeMemberLocked(h)
-	e.group.closing = false
+	e.group.closing = notClosing
 	e.turn = turnTaken
+	return was
+}
+
+// closeGroupLocked closes the group at time t, if it is open.
+func (e *entry) closeGroupLocked(why closing, t int64) {
+	if e.turn == turnShared && e.group.closing < why {
+		e.group.closing = why
+		e.courtesy.closedAt = t
+	}
+}
+
+// reopenGroupLocked opens a group again that has not drained in time.
+func (e *entry) reopenGroupLocked(t int64) {
+	limit := maxYield
+	switch {
+	case e.turn != turnShared, e.group.closing == fileKeepsName:
+		return
+	case e.group.closing == sliceEnded:
+		limit = watchInterval
+	}
+	if age(t, e.courtesy.closedAt) >= limit {
+		e.group.closing = notClosing
+		e.courtesy.drained(t)
+		e.admitLocked()
+	}
 }
 
 func (e *entry) removeMemberLocked(h *Hold) {
@@ -141,27 +194,55 @@ func (e *entry) giveUpLocked(h *Hold, as acquireState) error {
 	return e.giveBackLocked(as)
 }
 
-// verifyJoined reports whether the file of the group that the acquire has joined is the one
-// at the path of the Lock, as far as that must be checked. If not, the acquire has left the
-// group.
-func (a *acquisition) verifyJoined() (bool, error) {
+// stay reports whether an acquire that has joined the group may stay. Otherwise it leaves,
+// and arrives again: because the file of the group is lost, or because a writer of another
+// process waits.
+func (a *acquisition) stay(ctx context.Context) (bool, error) {
 	e, loc := a.entry, a.lock.location.Load()
+	t := now()
 	same, err := false, error(nil)
 	if loc.entry == e { // or the Lock has moved
-		same, err = e.verifyHandedOver(loc, now())
+		same, err = e.verifyHandedOver(loc, t)
 	}
-	if same && err == nil {
+	ok := same && err == nil
+	if ok && !e.mustClose(a.lock, t) {
 		return true, nil
 	}
 	e.mu.Lock()
 	e.leaveLocked(a.hold)
+	a.state = nothing
+	switch {
+	case err != nil:
+	case ok:
+		a.state, err = a.arrive(ctx)
+	default:
+		a.state, err = a.arriveAgain(ctx, loc)
+	}
 	return false, err
 }
 
-// arriveAgain arrives again after the acquire has left a group whose file is lost, at the
-// file that is at the path now. The other members keep the old one.
-func (a *acquisition) arriveAgain(ctx context.Context) (acquireState, error) {
-	e, loc := a.entry, a.lock.location.Load()
+// mustClose reports whether the group has been closed for a writer of another process, for
+// which a member looks at time t.
+func (e *entry) mustClose(l *lock, t int64) bool {
+	wanted := e.courtesy.shouldAsk(t) && e.findIntent(l)
+	sliceIsOver := time.Duration(t-e.fair.lockedAt) >= groupSlice
+	if !wanted && !sliceIsOver {
+		return false
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if wanted {
+		e.closeGroupLocked(writerWaits, t)
+	} else if e.courtesy.shouldClose(e.fair.lockedAt, t) {
+		e.closeGroupLocked(sliceEnded, t)
+	}
+	return wanted
+}
+
+// arriveAgain arrives again after the acquire has left a group of loc whose file is lost, at
+// the file that is at the path now. The other members keep the old one.
+func (a *acquisition) arriveAgain(ctx context.Context, loc *location) (acquireState, error) {
+	e := a.entry
 	if a.moves++; a.moves > maxMoves {
 		return nothing, errLostAgain
 	}
@@ -172,9 +253,8 @@ func (a *acquisition) arriveAgain(ctx context.Context) (acquireState, error) {
 		}
 		if to == nil {
 			// No other file can be at the path while this one is open (errDeletePending).
-			// It can be closed when the last member has left.
 			e.mu.Lock()
-			e.group.closing = e.turn == turnShared
+			e.closeGroupLocked(fileKeepsName, now())
 			e.mu.Unlock()
 		}
 	}

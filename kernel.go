@@ -74,6 +74,25 @@ type file interface {
 	// file description, and so the same lock.
 	dup(name string) (*os.File, error)
 
+	// openBoard opens the board of the file, which is at path. Where there are no
+	// announcements, its errors are neither errFileLost nor errBusyBoard.
+	openBoard(path string) (board, error)
+
+	close() error
+}
+
+// board is one more open file description of a lock file, by which a process announces to
+// others that it waits for the lock exclusively. It has one announcement at a time. It must
+// be used by one goroutine at a time. announce and find return errBusyBoard if another
+// program has locked the bytes that they use.
+type board interface {
+	announce() error
+	withdraw() error
+
+	// find returns where another process has an announcement that is not stale, 0 if there
+	// is none, and whether there are stale ones.
+	find(stale []int64) (at int64, staleOnes bool, err error)
+
 	close() error
 }
 

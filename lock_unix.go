@@ -24,7 +24,7 @@ type osFile struct {
 	reopenPath  string // where to open the file for writing if that is needed, "" if it is
 	network     network
 	countsLinks bool // the file system does
-	converts    bool // its kernel makes an exclusive lock a shared one in one step
+	localLocks  bool // the kernel's own code has its locks: hasLocalLocks
 	serverQueries
 }
 
@@ -120,7 +120,7 @@ func (f *osFile) block(shared bool) error {
 // toShared relies on what no manual promises: a kernel that converts an exclusive lock in
 // one step. By the manual it may release the lock, and then wait for a shared one.
 func (f *osFile) toShared() (bool, error) {
-	if !f.converts {
+	if !f.localLocks {
 		return false, nil
 	}
 	err := f.flock(unix.LOCK_SH | unix.LOCK_NB)

@@ -244,3 +244,6 @@ func (f *osFile) dup(name string) (*os.File, error) {
 func (f *osFile) close() error {
 	return windows.CloseHandle(f.handle)
 }
+
+// openBoard has no byte: a handle whose owner waits for a lock answers no other call.
+func (f *osFile) openBoard(string) (board, error) { return nil, errors.ErrUnsupported }

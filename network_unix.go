@@ -70,3 +70,6 @@ func (network) isCutOff(error) bool { return false }
 func refresh(int, string) error { return nil }
 
 func (f *osFile) serverStillGrants() (bool, error) { return true, nil }
+
+// openBoard has no locks that flock(2) does not meet, or that belong to a description.
+func (f *osFile) openBoard(string) (board, error) { return nil, errors.ErrUnsupported }

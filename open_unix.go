@@ -49,7 +49,7 @@ func openFile(path string, o options) (*osFile, error) {
 		readOnly:    readOnly,
 		network:     networkOf(fd, path, &st),
 		countsLinks: st.Nlink > 0,
-		converts:    hasLocalLocks(fd),
+		localLocks:  hasLocalLocks(fd),
 	}
 	if o.anyFile {
 		f.reopenPath = path

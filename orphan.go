@@ -70,6 +70,9 @@ func (e *entry) adoptOrphanLocked() bool {
 	e.turn = turnParked
 	e.counts.adopted.Add(1)
 	e.endDrainLocked()
+	if e.setWantedLocked() {
+		go e.updateIntent()
+	}
 	return true
 }
 

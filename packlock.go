@@ -60,6 +60,8 @@ package packlock
 //	context.go    what an acquire reads from its context, or if that panics; re-entry
 //	entry.go      the turn: taking it, giving it back, passing it on
 //	group.go      the holds that have the lock shared: joining them, leaving them
+//	courtesy.go   when readers make room for writers of other processes
+//	intent.go     how such a writer announces itself, and readers ask for that
 //	queue.go      the queue of waiters of an entry; waiting in it, and giving up
 //	blocking.go   waiting in the kernel: the parked thread; the leak window
 //	convert.go    holds that change their kind, for package flock
@@ -76,7 +78,8 @@ package packlock
 //	kernel.go     the seam to the operating system
 //	lock_unix.go, lock_windows.go, lock_other.go   the three that stand behind it;
 //	              open_unix.go opens, network_*.go asks servers; lock_linux.go has what
-//	              only Linux has: limits on threads, opening for writing on NFS, inode numbers on 9p
+//	              only Linux has: limits on threads, opening for writing on NFS, inode numbers on 9p;
+//	              board_linux.go has the announcements of writers
 //	internal/goid the identity of the running goroutine
 //	internal/proclocks the kernel's tables of locks in /proc
 

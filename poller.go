@@ -15,6 +15,7 @@ const (
 func (e *entry) startPollerLocked() {
 	e.turn = turnPolled
 	e.pollerStop = make(chan struct{}, 1)
+	e.setWantedLocked()
 	go e.poll()
 }
 
@@ -23,12 +24,8 @@ func (e *entry) startPollerLocked() {
 // empty.
 func (e *entry) poll() {
 	for delay := pollMin; ; delay = min(2*delay, pollMax) {
-		timer := time.NewTimer(delay)
-		select {
-		case <-timer.C:
-		case <-e.pollerStop:
-			timer.Stop()
-		}
+		e.updateIntent()
+		e.pollerSleep(delay)
 		e.reg.threads.limit.refresh(now())
 		e.mu.Lock()
 		if e.queue.n == 0 {
@@ -38,6 +35,7 @@ func (e *entry) poll() {
 			return
 		}
 		e.shared = e.queue.first().hold.shared
+		e.setWantedLocked()
 		switch {
 		case e.adoptOrphanLocked():
 			e.mu.Unlock()
@@ -51,8 +49,19 @@ func (e *entry) poll() {
 		ok, err := e.active.try(e.shared)
 		if ok || err != nil {
 			e.kernelWaitEnded(e.active, err)
+			e.updateIntent()
 			return
 		}
+	}
+}
+
+// pollerSleep waits for the delay, or for the queue to become empty.
+func (e *entry) pollerSleep(delay time.Duration) {
+	timer := time.NewTimer(delay)
+	select {
+	case <-timer.C:
+	case <-e.pollerStop:
+		timer.Stop()
 	}
 }
 

@@ -169,7 +169,7 @@ func (r *registry) retire(e *entry) {
 	files := r.retireLocked(e)
 	e.mu.Unlock()
 	r.mu.Unlock()
-	closeFiles(files)
+	e.closeAll(files)
 }
 
 // retireLocked is the part of retire under the registry's mu and the entry's. It returns
@@ -186,6 +186,14 @@ func (r *registry) retireLocked(e *entry) []file {
 		return []file{e.active, e.spare}
 	}
 	return []file{e.active}
+}
+
+// closeAll closes the files that retireLocked has returned, and what else e has open.
+func (e *entry) closeAll(files []file) error {
+	if files != nil {
+		e.closeIntent()
+	}
+	return closeFiles(files)
 }
 
 // closeFiles closes files and returns the first error.
@@ -234,7 +242,7 @@ func (l *lock) close() error {
 	r.mu.Unlock()
 
 	deliverError(turnedAway, errClosed)
-	if err := closeFiles(files); err != nil {
+	if err := e.closeAll(files); err != nil {
 		return &fs.PathError{Op: "close", Path: l.path, Err: err}
 	}
 	return nil

@@ -278,7 +278,7 @@ func (r *registry) moveLocked(loc *location, f file, t int64, a *acquisition) (t
 	deliverError(refused, ErrReentrant)
 	deliverError(moved, errMoved)
 	deliverError(busy, ErrBusy)
-	closeFiles(retired)
+	from.closeAll(retired)
 	if to.file != f {
 		f.close()
 	}

@@ -88,7 +88,12 @@ func TestJoiningMakesNoSystemCall(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		first := e.tryShared(e.l)
 		calls := 0
-		e.k.setHook(func(string, string) error { calls++; return nil })
+		e.k.setHook(func(call, _ string) error {
+			if call != "openBoard" && call != "find" { // see TestReadersAskOnceInAskInterval
+				calls++
+			}
+			return nil
+		})
 		var holds []*Hold
 		for range 100 {
 			holds = append(holds, e.shared(e.l).got())

@@ -9,7 +9,13 @@ func (a *acquisition) try(ctx context.Context) (acquireState, error) {
 	if e.unusable {
 		return lost, nil
 	}
-	ok, t, err := a.tryKernel(ctx)
+	var ok bool
+	var err error
+	t := now()
+	yields := a.hold.shared && a.yieldsToWriter()
+	if !yields {
+		ok, t, err = a.tryKernel(ctx)
+	}
 	switch {
 	case err == errFileLost:
 		return lost, nil
@@ -23,7 +29,7 @@ func (a *acquisition) try(ctx context.Context) (acquireState, error) {
 	e.fair.yielded(t)
 	if a.heldElsewhere {
 		a.heldElsewhere = false
-		return a.waitForKernel(ctx, t) // it was checked, and no other file can be there yet
+		return a.waitForKernel(ctx, t, yields) // it was checked, and no other file can be there yet
 	}
 	var done <-chan struct{}
 	if a.mode == parking {
@@ -42,7 +48,7 @@ func (a *acquisition) try(ctx context.Context) (acquireState, error) {
 		a.heldElsewhere = true
 		return lost, nil
 	}
-	return a.waitForKernel(ctx, t)
+	return a.waitForKernel(ctx, t, yields)
 }
 
 // tryKernel tries the kernel's lock, as often as fairness allows, and returns whether

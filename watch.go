@@ -65,8 +65,12 @@ func (e *entry) checkPaths() {
 	if e.queue.n == 0 {
 		return
 	}
-	e.passOrphanLocked() // if no second description could be opened before
 	t := now()
+	e.passOrphanLocked() // if no second description could be opened before
+	e.reopenGroupLocked(t)
+	if e.intent.wanted.Load() {
+		go e.renewIntent()
+	}
 	e.pathAlarm.setLocked(e, t, watchInterval, (*entry).checkPaths)
 	for _, loc := range e.locations {
 		if loc.due(t) {

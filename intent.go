@@ -1,0 +1,248 @@
+package packlock
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// An exclusive waiter that waits in the kernel announces itself to the readers of other
+// processes on a byte far behind the end of the lock file, and they stay out until the
+// announcement is gone (courtesy.go). The announcement belongs to a waiter that wants the
+// lock: when the last one gives up, it is withdrawn, though its thread stays parked.
+//
+// It is put up by a description of its own, which no child of this process gets: when
+// the process is killed, the announcement is gone. Announcing and withdrawing are made
+// one after the other, each by whatever is wanted at the time. So a late withdrawal never
+// takes the announcement of a newer waiter.
+
+// An intent is an entry's part in that.
+type intent struct {
+	// wanted is set while an exclusive waiter waits in the kernel. It is written under the
+	// entry's mu.
+	wanted atomic.Bool
+
+	// notHere is set when the system or the file system has no announcements.
+	notHere atomic.Bool
+
+	mu sync.Mutex // guards the following; held across calls of board, and locked after no other mutex
+	// board is nil until it is needed.
+	board board
+	// up is set while there is an announcement.
+	up bool
+	// closed is set when board will not be used any more.
+	closed bool
+}
+
+// setWantedLocked notes whether an exclusive waiter waits in the kernel now. It reports
+// whether that has changed: then the caller must see to it that updateIntent is called.
+func (e *entry) setWantedLocked() bool {
+	wanted := false
+	switch e.turn {
+	case turnBlocked:
+		return false // for as long as it waits
+	case turnParked, turnPolled:
+		w := e.queue.first()
+		wanted = !e.shared && w != nil && !w.hold.shared && !w.lock.options.anyFile
+	}
+	if wanted == e.intent.wanted.Load() {
+		return false
+	}
+	e.intent.wanted.Store(wanted)
+	return true
+}
+
+// updateIntent announces or withdraws, as it is wanted now.
+func (e *entry) updateIntent() {
+	i := &e.intent
+	if i.notHere.Load() {
+		return
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for wanted := i.wanted.Load(); wanted != i.up; wanted = i.wanted.Load() {
+		if !wanted {
+			i.withdrawLocked()
+			continue
+		}
+		if i.closed || !e.openBoard() || !i.check(i.board.announce()) {
+			return // renewIntent tries again
+		}
+		i.up = true
+	}
+}
+
+// renewIntent takes an announcement away for a moment, and puts up a new one: a process that
+// waits for a lock of the whole file by fcntl(2) gets it meanwhile, and the readers learn
+// that the waiter is alive.
+func (e *entry) renewIntent() {
+	i := &e.intent
+	i.mu.Lock()
+	if i.up {
+		i.withdrawLocked()
+	}
+	i.mu.Unlock()
+	time.AfterFunc(intentGap, e.updateIntent)
+}
+
+func (i *intent) withdrawLocked() {
+	if !i.closed {
+		i.check(i.board.withdraw())
+	}
+	i.up = false
+}
+
+// intentGap is how long an announcement that is renewed is away. A waiter that the kernel
+// wakes needs some 50 µs.
+const intentGap = time.Millisecond
+
+// findIntent asks for an announcement of another process, for a reader of l, and reports
+// whether readers should yield to it.
+func (e *entry) findIntent(l *lock) bool {
+	i := &e.intent
+	if i.notHere.Load() || l.options.anyFile {
+		return false
+	}
+	e.mu.Lock()
+	stale := e.courtesy.stale
+	e.mu.Unlock()
+	i.mu.Lock()
+	var at int64
+	var staleOnes bool
+	ok := e.openBoard()
+	if ok {
+		var err error
+		at, staleOnes, err = i.board.find(stale)
+		ok = i.check(err)
+	}
+	i.mu.Unlock()
+	if !ok {
+		return false
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if at == 0 {
+		e.courtesy.foundNone(staleOnes)
+		return false
+	}
+	return e.courtesy.found(at, now())
+}
+
+// openBoard opens the board, if it is not open yet, and reports whether there is one. The
+// caller has locked the intent's mu.
+func (e *entry) openBoard() bool {
+	i := &e.intent
+	if i.board != nil || i.closed {
+		return !i.closed
+	}
+	path := e.boardPath()
+	if path == "" {
+		return false
+	}
+	b, err := e.file.openBoard(path)
+	if !i.check(err) {
+		return false
+	}
+	i.board = b
+	return true
+}
+
+// boardPath returns a path to the file of e, "" if there is none without WithAnyFile.
+func (e *entry) boardPath() string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, loc := range e.locations {
+		if !loc.options.anyFile {
+			return loc.path
+		}
+	}
+	return ""
+}
+
+// check notes if err says that there are no announcements here, and reports whether it is
+// nil. Another process may have the byte locked, or the whole file (errBusyBoard), which
+// passes.
+func (i *intent) check(err error) bool {
+	if err != nil && err != errBusyBoard && err != errFileLost {
+		i.notHere.Store(true)
+	}
+	return err == nil
+}
+
+// closeIntent closes the board of an entry that is not used any more.
+func (e *entry) closeIntent() {
+	i := &e.intent
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.closed = true
+	if i.board != nil {
+		i.board.close()
+	}
+}
+
+// yieldsToWriter reports whether a shared acquire that has the turn must wait for a writer of
+// another process.
+func (a *acquisition) yieldsToWriter() bool {
+	e := a.entry
+	if e.intent.notHere.Load() {
+		return false
+	}
+	e.mu.Lock()
+	must := e.courtesy.mustAsk
+	e.courtesy.mustAsk = false
+	e.mu.Unlock()
+	return (e.courtesy.shouldAsk(now()) || must) && e.findIntent(a.lock)
+}
+
+// A reader that yields tries again after yieldMin at first, and then less and less often, up
+// to yieldMax. That is how late it may find out that the writer is gone.
+const (
+	yieldMin = time.Millisecond
+	yieldMax = 4 * time.Millisecond
+)
+
+// startYieldLocked gives the turn to a poller that yields.
+func (e *entry) startYieldLocked() {
+	e.turn = turnPolled
+	e.pollerStop = make(chan struct{}, 1)
+	go e.yield()
+}
+
+// yield waits for a writer of another process to acquire the lock, on behalf of the shared
+// waiters at the head of the queue. It has the turn, polled. It ends as the poller does.
+func (e *entry) yield() {
+	for delay := yieldMin; ; delay = min(2*delay, yieldMax) {
+		e.pollerSleep(delay)
+		e.mu.Lock()
+		w := e.queue.first()
+		if w == nil || !w.hold.shared {
+			e.turn = turnTaken
+			e.mu.Unlock()
+			e.pass()
+			return
+		}
+		l := w.lock
+		e.mu.Unlock()
+		wanted := e.findIntent(l)
+		ok, err := e.active.try(true)
+		switch {
+		case err != nil, ok && !wanted:
+			e.kernelWaitEnded(e.active, err)
+			return
+		case ok:
+			if e.unlock() != nil {
+				e.kernelWaitEnded(e.active, errFileLost)
+				return
+			}
+		default:
+			// The writer has it, or another one.
+			e.mu.Lock()
+			if w := e.queue.first(); w != nil && w.hold.shared {
+				e.startKernelWaitLocked(false)
+				e.mu.Unlock()
+				return
+			}
+			e.mu.Unlock()
+		}
+	}
+}

@@ -1,0 +1,457 @@
+package packlock
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// announcements returns how many boards have one on the file at fakePath.
+func (e *engine) announcements() int {
+	e.k.mu.Lock()
+	defer e.k.mu.Unlock()
+	return len(e.k.files[fakePath].announced)
+}
+
+// announced checks whether this process, or another one, has an announcement.
+func (e *engine) announced(want int) {
+	e.Helper()
+	synctest.Wait()
+	if n := e.announcements(); n != want {
+		e.Fatalf("%d announcements, want %d", n, want)
+	}
+}
+
+// writerElsewhere returns the board of another process, whose writer has announced itself.
+func (e *engine) writerElsewhere() *fakeBoard {
+	e.Helper()
+	f := e.k.foreigner(e, fakePath)
+	b := &fakeBoard{f.fakeFile}
+	if err := b.announce(); err != nil {
+		e.Fatal(err)
+	}
+	return b
+}
+
+// An exclusive waiter that waits in the kernel has an announcement on the lock file, which
+// is gone when it got the lock or gave up.
+func TestWriterThatWaitsAnnouncesItself(t *testing.T) {
+	for name, end := range map[string]func(e *engine, a *acquiring, f foreigner){
+		"granted": func(e *engine, a *acquiring, f foreigner) {
+			f.release()
+			time.Sleep(pollMax)
+			e.release(a.got())
+		},
+		"cancelled": func(e *engine, a *acquiring, f foreigner) {
+			a.givesUp()
+			e.announced(0)
+			f.release()
+		},
+		"closed": func(e *engine, a *acquiring, f foreigner) {
+			e.close(e.l)
+			a.failed(fs.ErrClosed)
+			e.announced(0)
+			f.release()
+		},
+		"moved": func(e *engine, a *acquiring, f foreigner) {
+			e.k.replace(fakePath)
+			time.Sleep(2 * watchInterval)
+			e.release(a.got())
+			if n := len(f.inode.announced); n != 0 {
+				e.Errorf("%d announcements on the lost file", n)
+			}
+			f.release()
+		},
+	} {
+		for _, threads := range []bool{true, false} {
+			t.Run(name, func(t *testing.T) {
+				onFake(t, func(t *testing.T, e *engine) {
+					f := e.lockedElsewhere()
+					if !threads {
+						e.reg.threads.max = 0
+					}
+					e.announced(0)
+					a := e.acquire(e.l)
+					e.announced(1)
+					end(e, a, f)
+					e.announced(0)
+				})
+			})
+		}
+	}
+}
+
+// An AcquireBlocking announces itself, too.
+func TestAcquireBlockingAnnouncesItself(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		f := e.lockedElsewhere()
+		a := e.blocking(e.l)
+		e.announced(1)
+		behind := e.acquire(e.l)
+		e.announced(1)
+		f.release()
+		e.release(a.got())
+		e.announced(0)
+		e.release(behind.got())
+	})
+}
+
+// A shared waiter has no announcement.
+func TestReaderThatWaitsDoesNotAnnounceItself(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		f := e.lockedElsewhere()
+		a := e.shared(e.l)
+		e.announced(0)
+		w := e.acquire(e.l) // behind it
+		e.announced(0)
+		a.givesUp()
+		e.announced(0) // its thread waits for the shared lock
+		f.release()
+		e.release(w.got())
+	})
+}
+
+// An orphaned wait has no announcement. The waiter that adopts it has.
+func TestOrphanDoesNotAnnounceItself(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		f := e.orphanedBehindReaders()
+		e.announced(0)
+		a := e.acquire(e.l)
+		e.announced(1)
+		a.givesUp()
+		e.announced(0)
+		e.release(e.shared(e.l).got()) // past it, which leaves it behind
+		e.announced(0)
+		a = e.acquire(e.l)
+		e.announced(1)
+		r := e.shared(e.l)
+		a.givesUp()
+		e.release(r.got())
+		e.announced(0)
+		f.release()
+	})
+}
+
+// A waiter announces itself anew once a second, and for a moment it has no announcement.
+func TestAnnouncementIsRenewed(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		f := e.lockedElsewhere()
+		start := time.Now()
+		a := e.acquire(e.l)
+		for i := range 3 {
+			e.announced(1)
+			if e.k.announcements != int64(i+1) {
+				t.Fatalf("%d announcements, want %d", e.k.announcements, i+1)
+			}
+			time.Sleep(time.Until(start.Add(time.Duration(i+1)*watchInterval)) - 1)
+			e.announced(1)
+			time.Sleep(1)
+			e.announced(0)
+			time.Sleep(intentGap - 1)
+			e.announced(0)
+			time.Sleep(1)
+		}
+		f.release()
+		e.release(a.got())
+		time.Sleep(2 * watchInterval)
+		e.announced(0)
+	})
+}
+
+// No Lock with WithAnyFile announces itself or asks, and none does on a file system without
+// announcements.
+func TestNoAnnouncementOnOtherFiles(t *testing.T) {
+	for _, remote := range []bool{false, true} {
+		onKernel(t, remote, func(t *testing.T, e *engine) {
+			l := e.l
+			if !remote {
+				e.close(e.l)
+				l = e.open(fakePath, WithAnyFile())
+			}
+			f := e.lockedElsewhere()
+			a := e.acquire(l)
+			e.announced(0)
+			time.Sleep(5 * watchInterval)
+			e.announced(0)
+			f.release()
+			e.release(a.got())
+			b := e.writerElsewhere()
+			e.release(e.tryShared(l))
+			b.withdraw()
+		})
+	}
+}
+
+// Readers stay out while a writer of another process waits, until it has had the lock.
+func TestReadersYieldToAWriterElsewhere(t *testing.T) {
+	for _, withdraws := range []bool{false, true} {
+		onFake(t, func(t *testing.T, e *engine) {
+			h := e.shared(e.l).got()
+			time.Sleep(askInterval + 1)
+			b := e.writerElsewhere()
+			readers := []*acquiring{e.shared(e.l), e.shared(e.l)}
+			own := e.start(func(ctx context.Context) (*Hold, error) { return e.l.AcquireShared(h.Context(ctx)) }).got()
+			if _, err := e.l.TryAcquireShared(); !errors.Is(err, ErrBusy) {
+				t.Errorf("%v, want ErrBusy", err)
+			}
+			for _, r := range readers {
+				r.waits()
+			}
+			e.release(own)
+			e.release(h)
+			time.Sleep(500 * time.Millisecond)
+			for _, r := range readers {
+				r.waits()
+			}
+			if _, err := e.l.TryAcquireShared(); !errors.Is(err, ErrBusy) {
+				t.Errorf("%v, want ErrBusy", err)
+			}
+			if !withdraws {
+				f := e.k.foreigner(t, fakePath)
+				for !f.tryLock(false) { // a reader may just be trying
+					time.Sleep(time.Microsecond)
+				}
+				time.Sleep(yieldMax)
+				if s := e.l.Stats(); !s.Parked {
+					t.Errorf("the readers do not wait in the kernel: %+v", s)
+				}
+				b.withdraw()
+				f.release()
+			} else {
+				b.withdraw()
+				time.Sleep(yieldMax)
+			}
+			for _, r := range readers {
+				e.release(r.got())
+			}
+		})
+	}
+}
+
+// A writer that was stopped while it waits keeps readers out for a second, once.
+func TestReadersYieldToAStoppedWriterOnce(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		b := e.writerElsewhere()
+		start := time.Now()
+		h := e.start(e.l.AcquireShared)
+		<-h.done
+		if d := time.Since(start); d < announcementAge || d > announcementAge+2*yieldMax {
+			t.Errorf("it waited for %v, want a second", d)
+		}
+		e.release(h.hold)
+		for range 10 {
+			time.Sleep(100 * time.Millisecond)
+			e.release(e.tryShared(e.l))
+		}
+		if err := b.announce(); err != nil { // it was continued
+			t.Fatal(err)
+		}
+		time.Sleep(askInterval + 1)
+		if _, err := e.l.TryAcquireShared(); !errors.Is(err, ErrBusy) {
+			t.Errorf("%v, want ErrBusy: the writer is alive again", err)
+		}
+		b.withdraw()
+	})
+}
+
+// Readers yield for maxYield at most, even to a writer that is alive: a holder elsewhere may
+// wait for them.
+func TestReadersYieldForABoundedTime(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		f := e.k.foreigner(t, fakePath)
+		f.lockShared(t)
+		b := e.writerElsewhere()
+		r := e.start(e.l.AcquireShared)
+		start := time.Now()
+		for {
+			select {
+			case <-r.done:
+			case <-time.After(900 * time.Millisecond):
+				b.announce()
+				continue
+			}
+			break
+		}
+		if d := time.Since(start); d < maxYield || d > maxYield+time.Second {
+			t.Errorf("it waited for %v, want %v", d, maxYield)
+		}
+		e.release(r.hold)
+		b.withdraw()
+		f.release()
+	})
+}
+
+// A group that has closed for a writer elsewhere opens again after maxYield, because a member
+// may wait for an acquire that waits for the group.
+func TestGroupThatDoesNotDrainOpensAgain(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		h := e.shared(e.l).got()
+		time.Sleep(askInterval + 1)
+		b := e.writerElsewhere()
+		r := e.start(e.l.AcquireShared)
+		r.waits()
+		start := time.Now()
+		<-r.done
+		if d := time.Since(start); d < maxYield || d > maxYield+2*watchInterval {
+			t.Errorf("it waited for %v, want %v", d, maxYield)
+		}
+		e.release(r.hold)
+		e.release(h)
+		b.withdraw()
+	})
+}
+
+// A shared waiter that yields can be cancelled, and an exclusive one behind it goes on.
+func TestReaderThatYieldsGivesUp(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		b := e.writerElsewhere()
+		r := e.shared(e.l)
+		r.waits()
+		w := e.acquire(e.l)
+		r.givesUp()
+		time.Sleep(yieldMax)
+		e.release(w.got())
+		time.Sleep(askInterval + 1)
+		r = e.shared(e.l)
+		r.waits()
+		r.givesUp()
+		b.withdraw()
+	})
+}
+
+// However many readers come, they ask once in askInterval.
+func TestReadersAskOnceInAskInterval(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		h := e.shared(e.l).got()
+		for i := range 10 {
+			e.called("find", i+1)
+			for range 100 {
+				e.release(e.shared(e.l).got())
+			}
+			e.called("find", i+1)
+			time.Sleep(askInterval)
+			e.release(e.shared(e.l).got())
+		}
+		e.release(h)
+	})
+}
+
+// A process that has no readers makes two calls more for each wait in the kernel, and else
+// none.
+func TestAnnouncingCostsTwoCalls(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		e.release(e.try(e.l))
+		e.called("openBoard", 0)
+		f := e.k.foreigner(t, fakePath)
+		for i := range 5 {
+			f.lock(t)
+			a := e.acquire(e.l)
+			f.release()
+			e.release(a.got())
+			e.called("openBoard", 1)
+			e.called("announce", i+1)
+			e.called("withdraw", i+1)
+		}
+		e.called("find", 0)
+	})
+}
+
+// A group that nobody wants closes for a moment each groupSlice: a writer that does not
+// announce itself, parked in the kernel, gets the lock then.
+func TestGroupClosesOnceInASlice(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		f := e.k.foreigner(t, fakePath)
+		holds := make(chan *Hold, 3)
+		holds <- e.shared(e.l).got()
+		holds <- e.shared(e.l).got()
+		go f.waitForLock(false)
+		start := time.Now()
+		var waiting *acquiring
+		for waiting == nil { // readers that overlap
+			time.Sleep(time.Millisecond)
+			a := e.shared(e.l)
+			select {
+			case <-a.done:
+				holds <- a.hold
+				e.release(<-holds)
+			default:
+				waiting = a
+				e.release(e.start(func(context.Context) (*Hold, error) { return e.l.TryAcquireShared() }).got())
+			}
+			if time.Since(start) > time.Minute {
+				t.Fatal("the group stays open")
+			}
+		}
+		if d := time.Since(start); d < groupSlice || d > groupSlice+5*time.Millisecond {
+			t.Errorf("it closed after %v, want %v", d, groupSlice)
+		}
+		e.release(<-holds)
+		e.release(<-holds)
+		synctest.Wait()
+		f.release() // it has it
+		e.release(waiting.got())
+	})
+}
+
+// A group that has closed because its slice is over opens again after a second or two if a
+// member stays.
+func TestGroupWhoseSliceIsOverOpensAgain(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		h := e.shared(e.l).got()
+		time.Sleep(groupSlice)
+		e.release(e.shared(e.l).got()) // finds that the slice is over
+		start := time.Now()
+		a := e.start(e.l.AcquireShared)
+		a.waits()
+		<-a.done
+		if d := time.Since(start); d > 2*watchInterval {
+			t.Errorf("it waited for %v", d)
+		}
+		e.release(a.hold)
+		time.Sleep(drainShare * watchInterval / 2)
+		e.release(e.shared(e.l).got()) // which will not close for a while
+		e.release(e.shared(e.l).got())
+		e.release(h)
+	})
+}
+
+// If the board cannot be used for now, or never, readers and writers go on without it.
+func TestBoardFails(t *testing.T) {
+	for _, row := range []struct {
+		err    error
+		passes bool
+	}{{errBusyBoard, true}, {errFileLost, true}, {errBroken, false}} {
+		for _, call := range []string{"openBoard", "announce", "find"} {
+			onFake(t, func(t *testing.T, e *engine) {
+				f := e.lockedElsewhere()
+				e.fail(call, row.err)
+				w := e.acquire(e.l)
+				if call != "find" {
+					e.announced(0)
+				}
+				f.release()
+				e.release(w.got())
+				if call == "announce" {
+					e.k.setHook(nil) // or the other process could not, either
+				}
+				b := e.writerElsewhere()
+				if call != "announce" {
+					e.release(e.tryShared(e.l))
+				}
+				e.k.setHook(nil)
+				time.Sleep(askInterval + 1)
+				h, err := e.l.TryAcquireShared()
+				if yields := errors.Is(err, ErrBusy); yields != row.passes && call != "announce" {
+					t.Errorf("%s, %v: yields %v", call, row.err, yields)
+				}
+				if h != nil {
+					e.release(h)
+				}
+				b.withdraw()
+			})
+		}
+	}
+}
