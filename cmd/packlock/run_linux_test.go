@@ -129,6 +129,7 @@ func TestInterruptForRunAloneReachesTheCommandInTheForeground(t *testing.T) {
 }
 
 func TestSignalForTheGroupReachesTheCommandOnce(t *testing.T) {
+	t.Parallel()
 	skipWithoutWitness(t)
 	c := command(t, underLock(t, t.TempDir(), "test:signals")...)
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -265,6 +266,7 @@ func TestWithoutAWitnessSignalsArePassedOn(t *testing.T) {
 }
 
 func TestSignalForTheWitnessAloneIsForgotten(t *testing.T) {
+	t.Parallel()
 	skipWithoutWitness(t)
 	c := command(t, underLock(t, t.TempDir(), "test:signals")...)
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -302,6 +304,7 @@ func TestWitnessEndsWithRun(t *testing.T) {
 }
 
 func TestTypedInterruptEndsTheScriptThatRunsRun(t *testing.T) {
+	t.Parallel()
 	busy := t.TempDir()
 	hold(t, busy)
 	const script = `exec 2>&1; for i in 1 2 3; do "$@"; done; echo went on`
@@ -426,6 +429,7 @@ func TestOwnGrantIsToldFromOtherHolders(t *testing.T) {
 }
 
 func TestWaiterSaysThatTheLockFileWasReplaced(t *testing.T) {
+	t.Parallel()
 	dir := packs(t, "pack")[0]
 	holder, _ := hold(t, dir)
 	skipUnlessListed(t, dir)
