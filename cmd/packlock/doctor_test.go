@@ -389,7 +389,7 @@ func TestPeerEndsWhenNobodyComes(t *testing.T) {
 func TestPeerEndsWhenTheOtherIsKilled(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	one := command(t, "doctor", "-peer", "-wait", "2s", dir).start()
+	one := command(t, "doctor", "-peer", "-wait", "8s", dir).start() // as long as the other may take to start, and the test lasts
 	other := command(t, "doctor", "-peer", dir).start()
 	for !strings.HasPrefix(one.readLine(one.stdout), "other half ") {
 	}
