@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -390,7 +389,7 @@ func TestPeerEndsWhenNobodyComes(t *testing.T) {
 func TestPeerEndsWhenTheOtherIsKilled(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	one := command(t, "doctor", "-peer", "-wait", "2s", dir).start()
+	one := command(t, "doctor", "-peer", "-wait", "8s", dir).start() // as long as the other may take to start, and the test lasts
 	other := command(t, "doctor", "-peer", dir).start()
 	for !strings.HasPrefix(one.readLine(one.stdout), "other half ") {
 	}
@@ -412,23 +411,20 @@ func TestKilledPeerProvesAndRefutesNothing(t *testing.T) {
 	for step := range 10 { // a turn, and the start of the next
 		moments = append(moments, fmt.Sprint("before ", step+1), fmt.Sprint("after ", step+1))
 	}
-	const atOnce = 7 // of which each takes next to no work, but time
 	if testing.Short() {
-		moments = moments[:atOnce]
+		moments = moments[:7]
 	}
-	for some := range slices.Chunk(moments, atOnce) {
-		var all sync.WaitGroup
-		for _, when := range some {
-			dir := t.TempDir()
-			all.Go(func() { runToAKill(t, dir, when) })
-		}
-		all.Wait()
+	var all sync.WaitGroup
+	for _, when := range moments { // each takes next to no work, but time
+		dir := t.TempDir()
+		all.Go(func() { runToAKill(t, dir, when) })
 	}
+	all.Wait()
 }
 
 // runToAKill runs two halves, of which one is killed at that moment.
 func runToAKill(t *testing.T, dir, when string) {
-	const wait = "4s"
+	const wait = "8s" // as long as two processes may take to start, and the test lasts
 	one := command(t, "doctor", "-peer", "-wait", wait, dir)
 	other := command(t, "doctor", "-peer", "-wait", wait, dir)
 	other.cmd.Env = append(other.cmd.Env, killVariable+"="+when)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -42,6 +43,13 @@ func TestMain(m *testing.M) {
 		os.Unsetenv(heldVariable) // of a run that the tests are run under
 		os.Unsetenv("NO_COLOR")
 		os.Unsetenv("TERM")
+		// Two at a time, on two processors, would do nothing for most of the time: what
+		// is parallel here waits for a second or for several. Windows starts processes
+		// slowly.
+		flag.Parse()
+		if p := flag.Lookup("test.parallel"); runtime.GOOS != "windows" && p.Value.String() == p.DefValue {
+			flag.Set("test.parallel", "4")
+		}
 		os.Exit(m.Run())
 	}
 	if len(os.Args) > 1 {

@@ -36,24 +36,27 @@ func startInTerminal(t *testing.T, args ...string) (*child, *bufio.Reader, io.Wr
 const ctrlC = "\x03"
 
 // gets fails the test unless the command, a test:signals, gets exactly these signals,
-// in any order, until run has passed on others, after which it has nothing left to pass on: the
-// signals that have come are handled in the order of their numbers, and one may be
-// handled by a thread that is late.
+// in any order. It first reads as many as are wanted: a thread that took one may be
+// preempted before it handles it, for longer than any fence takes. Then it has run pass
+// on another signal, twice, to see that nothing more came. Pending signals are handled in
+// the order of their numbers. A double that comes even later is found by the next gets.
 func (c *child) gets(want ...os.Signal) {
 	c.t.Helper()
-	const last = syscall.Signal(64)
-	var got []string
-	for range 2 {
-		if err := c.cmd.Process.Signal(last); err != nil {
-			c.t.Fatal(err)
-		}
-		for s := c.nextSignal(); s != last.String(); s = c.nextSignal() {
-			got = append(got, s)
-		}
-	}
-	var wanted []string
+	const fence = syscall.Signal(64)
+	late := time.AfterFunc(time.Minute, func() { c.stdin.Close() }) // ends the command
+	defer late.Stop()
+	var wanted, got []string
 	for _, s := range want {
 		wanted = append(wanted, s.String())
+		got = append(got, c.nextSignal())
+	}
+	for range 2 {
+		if err := c.cmd.Process.Signal(fence); err != nil {
+			c.t.Fatal(err)
+		}
+		for s := c.nextSignal(); s != fence.String(); s = c.nextSignal() {
+			got = append(got, s)
+		}
 	}
 	slices.Sort(got)
 	slices.Sort(wanted)
@@ -126,6 +129,7 @@ func TestInterruptForRunAloneReachesTheCommandInTheForeground(t *testing.T) {
 }
 
 func TestSignalForTheGroupReachesTheCommandOnce(t *testing.T) {
+	t.Parallel()
 	skipWithoutWitness(t)
 	c := command(t, underLock(t, t.TempDir(), "test:signals")...)
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -262,6 +266,7 @@ func TestWithoutAWitnessSignalsArePassedOn(t *testing.T) {
 }
 
 func TestSignalForTheWitnessAloneIsForgotten(t *testing.T) {
+	t.Parallel()
 	skipWithoutWitness(t)
 	c := command(t, underLock(t, t.TempDir(), "test:signals")...)
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -299,6 +304,7 @@ func TestWitnessEndsWithRun(t *testing.T) {
 }
 
 func TestTypedInterruptEndsTheScriptThatRunsRun(t *testing.T) {
+	t.Parallel()
 	busy := t.TempDir()
 	hold(t, busy)
 	const script = `exec 2>&1; for i in 1 2 3; do "$@"; done; echo went on`
@@ -423,6 +429,7 @@ func TestOwnGrantIsToldFromOtherHolders(t *testing.T) {
 }
 
 func TestWaiterSaysThatTheLockFileWasReplaced(t *testing.T) {
+	t.Parallel()
 	dir := packs(t, "pack")[0]
 	holder, _ := hold(t, dir)
 	skipUnlessListed(t, dir)

@@ -169,6 +169,7 @@ func TestBusyStatus(t *testing.T) {
 }
 
 func TestWaitIsAnnouncedAndThenTheCommandRuns(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	holder, _ := hold(t, dir)
 	waiter := command(t, underLock(t, dir, "test:exit", "6")...).start()
@@ -208,6 +209,7 @@ func TestNoticesBecomeRare(t *testing.T) {
 }
 
 func TestQuietWaitSaysNothing(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	hold(t, dir)
 	// More than a second, so that there would be something to say.

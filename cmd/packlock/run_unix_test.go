@@ -359,6 +359,7 @@ func TestExcludesFlockCommand(t *testing.T) {
 }
 
 func TestSignalEndsTheWaitOfStatus(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	hold(t, dir)
 	c := command(t, "status", "-wait", dir).start()
@@ -505,6 +506,7 @@ func TestLockLostUnderTheCommandIsSaid(t *testing.T) {
 }
 
 func TestLockLostUnderTheCommandIsSaidWhenItHappens(t *testing.T) {
+	t.Parallel()
 	dirs := packs(t, "one", "two")
 	c := command(t, append([]string{"run", dirs[0], dirs[1], "--"}, self(t, "test:wait")...)...).start()
 	c.ready()
@@ -528,6 +530,7 @@ func TestLockLostUnderTheCommandIsSaidWhenItHappens(t *testing.T) {
 }
 
 func TestLossIsSaidAfterAStall(t *testing.T) {
+	t.Parallel()
 	dir := packs(t, "pack")[0]
 	c, _ := hold(t, dir)
 	c.cmd.Process.Signal(unix.SIGSTOP)
@@ -608,6 +611,7 @@ func (c *child) withoutReader() {
 }
 
 func TestMessageWithoutAReaderEndsNothing(t *testing.T) {
+	t.Parallel()
 	dirs := packs(t, "held", "free", "lost")
 	hold(t, dirs[0])
 	for _, test := range []struct {

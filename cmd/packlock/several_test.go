@@ -85,6 +85,7 @@ func init() {
 }
 
 func TestWaitForSeveralNamesTheOneThatIsHeld(t *testing.T) {
+	t.Parallel()
 	dirs := packs(t, "one", "two")
 	holder, _ := hold(t, dirs[1])
 	c := command(t, runs(t, 3, dirs...)...).start()

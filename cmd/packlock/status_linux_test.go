@@ -287,6 +287,7 @@ func TestStatusDoesNotKnowHowManyWaitWhereOthersMay(t *testing.T) {
 }
 
 func TestStoppedHolderIsCalledThat(t *testing.T) {
+	t.Parallel()
 	dir := packs(t, "pack")[0]
 	holder, _ := hold(t, dir)
 	skipUnlessListed(t, dir)
@@ -315,6 +316,7 @@ func TestStoppedHolderIsCalledThat(t *testing.T) {
 }
 
 func TestWaitGoesOnAfterAMessageWithoutAReader(t *testing.T) {
+	t.Parallel()
 	dir := packs(t, "pack")[0]
 	holder, _ := hold(t, dir)
 	skipUnlessListed(t, dir)

@@ -253,6 +253,7 @@ func TestStatusIsOfTheCurrentDirectory(t *testing.T) {
 }
 
 func TestStatusWaitsUntilAllAreFree(t *testing.T) {
+	t.Parallel()
 	dirs := packs(t, "one", "two", "three")
 	one, _ := hold(t, dirs[0])
 	three, _ := hold(t, dirs[2])

@@ -156,9 +156,10 @@ type call struct {
 	ask, reply any
 }
 
-// slack is how much longer than it should a group of processes may take before
-// it is given up: processes starve each other for a second, not for so long.
-const slack = 30 * time.Second
+// slack is how much longer than it should a group of processes may take before it is
+// given up. Processes starve each other for a second, but the machine may stand still for
+// longer, and they have to be started first.
+const slack = 2 * time.Minute
 
 // together makes the calls at the same time. When one fails, or after the time
 // they should take and some slack, the others are ended, and the error is that
