@@ -140,7 +140,7 @@ func (e *entry) takeLocked(h *Hold, owner uint64) {
 
 // enqueueLocked puts w at the end of the queue, at about time t. The turn is not free.
 func (e *entry) enqueueLocked(w *waiter, t int64) {
-	if e.turn == turnParked && e.queue.n == 0 && e.shared == w.hold.shared {
+	if e.turn == turnParked && e.queue.n == 0 && (e.shared || !w.hold.shared) { // or w goes past it
 		e.counts.adopted.Add(1)
 		e.endDrainLocked()
 	}
@@ -157,6 +157,9 @@ func (e *entry) headChangedLocked() {
 	e.stopPollerLocked()
 	e.admitLocked()
 	e.passOrphanLocked()
+	if !e.drainingLocked() {
+		e.endDrainLocked() // the head may have been about to go past the orphaned wait
+	}
 }
 
 // giveBackLocked gives up the turn and the kernel's lock, both of which the

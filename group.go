@@ -162,6 +162,7 @@ func (a *acquisition) verifyJoined() (bool, error) {
 // file that is at the path now. The other members keep the old one.
 func (a *acquisition) arriveAgain(ctx context.Context) (acquireState, error) {
 	e, loc := a.entry, a.lock.location.Load()
+	a.state = nothing
 	if a.moves++; a.moves > maxMoves {
 		return nothing, errLostAgain
 	}
