@@ -1,6 +1,7 @@
 package packlock
 
 import (
+	"context"
 	"testing"
 	"time"
 )
@@ -79,5 +80,17 @@ func TestOrphanIsAdoptedWhenTheReaderInFrontGivesUp(t *testing.T) {
 		f.release()
 		e.release(w.got())
 		e.works()
+	})
+}
+
+// A Check of a hold that is released meanwhile does not report it lost.
+func TestCheckOfAHoldThatIsReleasedMeanwhile(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		h := e.try(e.l)
+		goOn := e.holdUp("serverStillGrants")
+		check := e.start(func(context.Context) (*Hold, error) { return nil, h.Check() })
+		e.release(h)
+		goOn()
+		check.failed(ErrReleased)
 	})
 }
