@@ -874,8 +874,8 @@ func (w *world) checkStats(l *fuzzLock) {
 	s := l.stats
 	bad := s.HandedOver > s.Contended || s.Contended > s.Acquired || s.Draining && !s.Parked ||
 		s.Adopted+s.Drained > s.Cancelled+w.turnedAway || s.Acquired > w.granted && len(w.hanging) == 0
-	if l.before.Draining && s.Parked && !s.Draining && s.KernelWaits == l.before.KernelWaits {
-		bad = bad || s.Adopted == l.before.Adopted
+	if l.before.Draining && l.before.Waiting == 0 && s.Parked && !s.Draining && s.KernelWaits == l.before.KernelWaits {
+		bad = bad || s.Adopted+s.Drained == l.before.Adopted+l.before.Drained
 	}
 	if !w.moved {
 		bad = bad || s.Acquired < w.acquired[l.entry] || s.Cancelled < w.cancelled[l.entry] || s.Reopened > 0
@@ -891,7 +891,7 @@ func (w *world) checkStats(l *fuzzLock) {
 				waiting++
 			}
 		}
-		bad = bad || s.Waiting != waiting || s.Draining && s.Waiting > 0 && l.entry.orphan.file == nil
+		bad = bad || s.Waiting != waiting || s.Draining && s.Waiting > 0 && l.entry.orphan.file == nil && !l.entry.passableLocked()
 		bad = bad || s.SharedHolds != w.sharedHolds(l.entry)
 		if !w.moved {
 			bad = bad || s.Acquired != w.acquired[l.entry] || s.Cancelled != w.cancelled[l.entry]

@@ -442,8 +442,9 @@ func (w *world) checkHold(which int, again bool) {
 	w.start("check "+name, nil, h.Check, func(err error) {
 		meanwhile := w.fileChanges > fileChanges // before its check, or after
 		if again || before && !meanwhile || err != nil {
+			released := slices.Contains(w.released, h) // when it returns
 			w.explained(err, "check", h.Path(), func(err error) bool {
-				return again && errors.Is(err, ErrReleased) || (before || meanwhile) && errors.Is(err, ErrLost)
+				return released && errors.Is(err, ErrReleased) || (before || meanwhile) && errors.Is(err, ErrLost)
 			})
 		}
 	})
