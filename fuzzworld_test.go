@@ -581,11 +581,15 @@ func (w *world) settle() {
 	})
 	for _, l := range w.slots {
 		if l != nil && l.Lock.entry() != l.entry {
+			joins := w.turns[l.entry] == turnShared
+			w.frozen(func() { joins = joins || l.entry.turn == turnShared })
 			l.entry, l.stats = l.Lock.entry(), Stats{}
 			w.moved = true
 			for _, a := range w.acquires {
 				if a.lock == l {
 					w.turnedAway++
+					// It may have joined a lost group, and arrived again.
+					a.mayBeOvertaken = a.mayBeOvertaken || a.shared && joins
 					a.cycle, a.deadlock = true, true // perhaps, for a moment
 				}
 			}
