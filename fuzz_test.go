@@ -634,7 +634,7 @@ func (w *world) acquireDone(a *fuzzAcquire) {
 // because the directory is missing.
 func (w *world) checkTurnedAway(a *fuzzAcquire) {
 	e := a.lock.Lock.entry()
-	if w.calling() || len(w.hanging) > 0 || !w.gone(a.lock.path) || w.lostFor(e, a.lock.path) <= pathCheckAge {
+	if w.calling() || len(w.hanging) > 0 || !w.gone(a.lock.path) || a.returned.Sub(w.changed[a.lock.path]) <= pathCheckAge {
 		return
 	}
 	if a.mode == blocking && a.arrival != e {
