@@ -192,6 +192,10 @@ func (e *entry) kernelWaitEnded(f file, err error) {
 	case err == nil && w != nil && w.hold.shared == e.shared:
 		e.grantLocked(granted)
 	case err == nil && w != nil:
+		if e.passableLocked() { // it was not gone past, and is adopted now
+			e.counts.adopted.Add(1)
+			e.endDrainLocked()
+		}
 		e.turn = turnTaken
 		e.giveBackLocked(granted)
 	case err == errFileLost && w != nil:
@@ -223,10 +227,10 @@ func (e *entry) kernelWaitEnded(f file, err error) {
 }
 
 // drainingLocked reports whether the parked thread waits with the queue empty, or
-// releases the lock that it was granted like this, or was left behind. A waiter that queues
-// up while it releases the lock comes too late to adopt it.
+// releases the lock that it was granted like this, or is or was left behind. A waiter that
+// queues up while it releases the lock comes too late to adopt it.
 func (e *entry) drainingLocked() bool {
-	return e.turn == turnParked && e.queue.n == 0 || e.turn == turnUnlocking || e.orphan.file != nil
+	return e.turn == turnParked && e.queue.n == 0 || e.passableLocked() || e.turn == turnUnlocking || e.orphan.file != nil
 }
 
 // endDrainLocked wakes the callers of WaitDrained, to check again.

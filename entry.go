@@ -142,14 +142,16 @@ func (e *entry) takeLocked(h *Hold, owner uint64) {
 
 // enqueueLocked puts w at the end of the queue, at about time t. The turn is not free.
 func (e *entry) enqueueLocked(w *waiter, t int64) {
-	if e.turn == turnParked && e.queue.n == 0 && e.shared == w.hold.shared {
+	if e.turn == turnParked && e.queue.n == 0 && (e.shared || !w.hold.shared) { // or w goes past it
 		e.counts.adopted.Add(1)
 		e.endDrainLocked()
 	}
 	e.queue.pushBack(w)
 	e.findDeadlock = e.findDeadlock || w.long // it has moved here
 	e.watchLocked(t)
-	e.headChangedLocked()
+	if e.queue.n == 1 {
+		e.headChangedLocked()
+	}
 }
 
 // headChangedLocked serves the waiter that is at the head of the queue after it has arrived
@@ -161,6 +163,9 @@ func (e *entry) headChangedLocked() {
 	e.passOrphanLocked()
 	if e.setWantedLocked() {
 		go e.updateIntent()
+	}
+	if !e.drainingLocked() {
+		e.endDrainLocked() // the head may have been about to go past the orphaned wait
 	}
 }
 

@@ -27,8 +27,8 @@ const maxEvents = 100
 const (
 	doOpen      = iota // opens a Lock; a: slot, b: path
 	doClose            // a: slot
-	doAcquire          // a: slot + numSlots*goroutine, b: context
-	doTry              // a: slot + numSlots*goroutine
+	doAcquire          // a: slot + numSlots*goroutine, b: context + numContexts*(1 for shared)
+	doTry              // a: slot + numSlots*goroutine, b: 1 for shared
 	doBlocking         // AcquireBlocking; a: slot + numSlots*goroutine
 	doCancel           // ends the context of an acquire or WaitDrained; a: which
 	doCancelAnd        // the same, at the same time as the next event
@@ -37,7 +37,7 @@ const (
 	doCheck            // a: hold, b: as for doRelease
 	doDup              // a: hold, b: as for doRelease
 	doDrain            // WaitDrained; a: slot, b: context
-	doForeign          // another process opens the file and locks or waits, or unlocks; a: process, b: path + numPaths*(1 to wait)
+	doForeign          // another process opens the file and locks or waits, or unlocks; a: process, b: path + numPaths*(1 to wait + 2 for shared)
 	doFiles            // a: the change of files, b: path
 	doFail             // the next call fails; a: which call
 	doSlow             // the next call hangs; a: which call
@@ -50,7 +50,7 @@ const (
 const (
 	numSlots      = 4
 	numGoroutines = 6
-	numForeigners = 2
+	numForeigners = 3
 	numPaths      = 3
 )
 
@@ -78,7 +78,7 @@ const (
 
 var (
 	fuzzPaths  = [numPaths]string{fakePath, otherPath, fakeAbs("/pack/alias")}
-	fuzzCalls  = [...]string{"try", "block", "blocked", "unlock", "stat", "sameAt", "open", "close", "dup"}
+	fuzzCalls  = [...]string{"try", "block", "blocked", "unlock", "stat", "sameAt", "open", "close", "dup", "serverStillGrants", "toShared"}
 	fuzzSleeps = [...]time.Duration{10 * time.Microsecond, yieldPause + 1, sliceTime + 1, 3*sliceTime + 1, pathCheckAge + 1, 100 * time.Millisecond, 2 * time.Second}
 )
 
@@ -163,7 +163,7 @@ var schedules = []struct {
 
 func FuzzEngine(f *testing.F) {
 	names := make(map[string]string)
-	for _, s := range schedules {
+	for _, s := range slices.Concat(schedules, sharedSchedules) {
 		var data []byte
 		for _, event := range s.events {
 			data = append(data, event[:]...)
@@ -226,11 +226,11 @@ func (w *world) event(what byte, a, b int) {
 			w.close(slot, l)
 		}
 	case doAcquire:
-		w.acquire(slot, a/numSlots, parking, b%numContexts)
+		w.acquire(slot, a/numSlots, parking, b/numContexts%2 == 1, b%numContexts)
 	case doTry:
-		w.acquire(slot, a/numSlots, trying, ctxPlain)
+		w.acquire(slot, a/numSlots, trying, b%2 == 1, ctxPlain)
 	case doBlocking:
-		w.acquire(slot, a/numSlots, blocking, ctxPlain)
+		w.acquire(slot, a/numSlots, blocking, false, ctxPlain)
 	case doCancel:
 		w.cancel(a, false)
 	case doCancelAnd:
@@ -253,7 +253,7 @@ func (w *world) event(what byte, a, b int) {
 			w.drain(slot, l, b%numContexts)
 		}
 	case doForeign:
-		w.foreign(a%numForeigners, path, b/numPaths%2 == 1)
+		w.foreign(a%numForeigners, path, b/numPaths%2 == 1, b/numPaths/2%2 == 1)
 	case doFiles:
 		w.changeFiles(a%numFileChanges, b%numPaths)
 	case doFail:
@@ -359,6 +359,9 @@ func (w *world) entries() []*entry {
 	for _, a := range w.acquires {
 		add(a.lock.Lock.entry())
 	}
+	for _, e := range w.leftBehind {
+		add(e)
+	}
 	return entries
 }
 
@@ -387,27 +390,30 @@ func (w *world) underWay(e *entry) bool {
 func (w *world) mustCheck(a *fuzzAcquire) bool {
 	e := a.arrival
 	return !a.closed && !a.cancelled && w.lostFor(e, a.lock.path) > pathCheckAge && !w.underWay(e) &&
-		(e.turn != turnTaken || a.mode == trying || w.reenters(a))
+		(e.turn != turnTaken && e.turn != turnShared || a.mode == trying || a.shared && e.joinableLocked() || w.callerHolds(a, e.grants))
 }
 
-// mayBeBusy reports whether TryAcquire of l may return ErrBusy. The lock of its file, or that of
-// the file at its path, is held or about to be held. If TryAcquire must notice that the file is
-// lost, only the file at the path counts.
-func (w *world) mayBeBusy(l *fuzzLock) bool {
-	e := l.Lock.entry()
-	inodes := []*fakeInode{w.k.files[l.path]}
-	if w.lostFor(e, l.path) <= pathCheckAge || w.underWay(e) || e.queue.n > 0 {
+// mayBeBusy reports whether the acquire, if it is a TryAcquire, may return ErrBusy. The lock of its
+// file, or that of the file at its path, is held or about to be held, and not only shared if the
+// acquire is. If it must notice that the file is lost, only the file at the path counts.
+func (w *world) mayBeBusy(a *fuzzAcquire) bool {
+	e := a.lock.Lock.entry()
+	inodes := []*fakeInode{w.k.files[a.lock.path]}
+	if w.lostFor(e, a.lock.path) <= pathCheckAge || w.underWay(e) || e.queue.n > 0 {
 		inodes = append(inodes, e.file.(*fakeFile).inode)
 	}
 	taken := func(e *entry) bool {
-		return e.turn != turnFree && slices.Contains(inodes, e.file.(*fakeFile).inode)
+		free := e.turn == turnFree || a.shared && e.joinableLocked()
+		return !free && slices.Contains(inodes, e.file.(*fakeFile).inode)
 	}
 	for _, other := range w.reg.entries {
 		if taken(other) {
 			return true
 		}
 	}
-	return taken(e) || slices.ContainsFunc(inodes, func(i *fakeInode) bool { return i != nil && len(i.locked) > 0 })
+	return taken(e) || slices.ContainsFunc(inodes, func(i *fakeInode) bool {
+		return i != nil && len(i.locked) > 0 && !(a.shared && i.shared)
+	})
 }
 
 // callerHolds reports whether a hold that is accepts belongs to the goroutine of the acquire, or
@@ -416,12 +422,6 @@ func (w *world) callerHolds(a *fuzzAcquire, is func(h *fuzzHold) bool) bool {
 	return slices.ContainsFunc(w.holds, func(h *fuzzHold) bool {
 		return is(h) && (h.owner == a.goroutine || a.ctx != nil && slices.Contains(a.ctx.marks, h))
 	})
-}
-
-// reenters reports whether the lock of the acquire is held by its own goroutine, or by a hold that
-// has marked its context.
-func (w *world) reenters(a *fuzzAcquire) bool {
-	return w.callerHolds(a, func(h *fuzzHold) bool { return h.entry == a.lock.Lock.entry() })
 }
 
 // queued returns the entry in whose queue the acquire waits, nil if there is none.
@@ -461,21 +461,22 @@ func (w *world) mayBeOvertaken(a *fuzzAcquire) bool {
 	if e := w.blocked(a); e != nil {
 		return e != a.lock.Lock.entry() || a.closedInKernel
 	}
-	return w.hangs("sameAt", "open") && w.queued(a) == nil && w.turnOf(a, turnTaken) == nil
+	return w.hangs("sameAt", "open", "serverStillGrants") && w.queued(a) == nil && w.turnOf(a, turnTaken) == nil
 }
 
-// cycle returns the acquires that wait in a cycle with a, nil if there is none.
-func (w *world) cycle(a *fuzzAcquire) []*fuzzAcquire {
+// cycle returns the acquires that wait in a cycle with a, nil if there is none. With deadlock,
+// each of them waits for a hold that excludes it, and not only for its place in the queue.
+func (w *world) cycle(a *fuzzAcquire, deadlock bool) []*fuzzAcquire {
 	var visited []*fuzzAcquire
 	var from func(b *fuzzAcquire) []*fuzzAcquire
 	from = func(b *fuzzAcquire) []*fuzzAcquire {
 		e := w.queued(b)
-		if e == nil || slices.Contains(visited, b) {
+		if e == nil || slices.Contains(visited, b) || deadlock && b.shared && e.turn == turnShared {
 			return nil
 		}
 		visited = append(visited, b)
 		for _, h := range w.holds {
-			if h.Hold != e.hold || h.owner == nil {
+			if !e.grants(h) || h.owner == nil {
 				continue
 			}
 			for _, next := range w.acquires {
@@ -497,7 +498,7 @@ func (w *world) cycle(a *fuzzAcquire) []*fuzzAcquire {
 
 // checkCycle checks that the acquire has not waited in a cycle for long.
 func (w *world) checkCycle(a *fuzzAcquire) {
-	cycle := w.cycle(a)
+	cycle := w.cycle(a, false)
 	if cycle == nil {
 		return
 	}
@@ -517,7 +518,7 @@ func (w *world) checkCycle(a *fuzzAcquire) {
 // calling reports whether a call is under way that belongs to no file. Its caller may own the turn
 // of any entry.
 func (w *world) calling() bool {
-	return w.pausing > 0 || w.hangs("open", "sameAt", "close")
+	return w.pausing > 0 || w.hangs("open", "sameAt", "serverStillGrants", "close")
 }
 
 // hangs reports whether one of the calls hangs.
@@ -551,13 +552,13 @@ func (w *world) acquireDone(a *fuzzAcquire) {
 			case errors.Is(err, fs.ErrClosed):
 				return l.closed
 			case errors.Is(err, ErrReentrant):
-				return a.reenters // at its entry, or at one that it moved to
+				return a.refused // at its entry, or at one that it moved to
 			case errors.Is(err, ErrBusy):
 				return a.mode == trying && a.mayBeBusy
 			case errors.Is(err, fs.ErrNotExist):
 				return a.gone
 			case errors.Is(err, ErrDeadlock):
-				return a.cycle
+				return a.deadlock
 			}
 			return false
 		})
@@ -573,6 +574,9 @@ func (w *world) acquireDone(a *fuzzAcquire) {
 		}
 		if want != nil && !errors.Is(a.err, want) {
 			w.fail("%s: %v, want %v", a.what, a.err, want)
+		}
+		if injected := (*fuzzError)(nil); want == nil && a.joins && !errors.As(a.err, &injected) {
+			w.fail("%s: %v, though its caller holds the lock shared", a.what, a.err)
 		}
 		if a.hold != nil {
 			w.fail("%s: a hold with an error", a.what)
@@ -594,7 +598,10 @@ func (w *world) acquireDone(a *fuzzAcquire) {
 	n := e.counts.handedOver.Load()
 	handedOver := n > w.handedOver[e]
 	w.handedOver[e] = n
-	if !handedOver || w.lockedAt[e].IsZero() || w.givenBack {
+	joined := a.shared && slices.ContainsFunc(w.holds, e.grants)
+	if joined {
+		// The kernel's lock is that of another member.
+	} else if !handedOver || w.lockedAt[e].IsZero() || w.givenBack {
 		// In the latter cases, an acquire that failed may have been granted the lock.
 		w.lockedAt[e] = a.returned
 	} else if held := a.returned.Sub(w.lockedAt[e]); held >= sliceTime && !a.slow {
@@ -606,16 +613,18 @@ func (w *world) acquireDone(a *fuzzAcquire) {
 		sameFile := b.lock.path == l.path || a.arrival == e && b.lock.Lock.entry() == e
 		// An acquire that fails may still be closing a file.
 		waits := b.mode != trying && !b.done.Load() && !w.hangs("close") && !b.mayBeOvertaken
-		if b.seq < a.seq && waits && b.arrival == a.arrival && sameFile {
+		// A member may join again, and a cycle is broken by letting a shared waiter join.
+		mayOvertake := a.shared && (a.joins || a.reenters || a.cycle)
+		if b.seq < a.seq && waits && b.arrival == a.arrival && sameFile && !mayOvertake {
 			w.fail("%s overtook %s", a.what, b.what)
 		}
 	}
 	if w.k.files[l.path] != f.inode && !a.slow {
 		age := a.returned.Sub(w.changed[l.path])
 		switch {
-		case handedOver && age > handOverCheckAge, !handedOver && a.waited, age > pathCheckAge:
+		case (handedOver || joined) && age > handOverCheckAge, !handedOver && !joined && a.waited, age > pathCheckAge:
 			w.fail("%s: got a file that has been lost for %v", a.what, age)
-		case !handedOver && f.inode.links == 0:
+		case !handedOver && !joined && f.inode.links == 0:
 			w.fail("%s: got a file without links", a.what)
 		}
 	}
@@ -625,7 +634,7 @@ func (w *world) acquireDone(a *fuzzAcquire) {
 // because the directory is missing.
 func (w *world) checkTurnedAway(a *fuzzAcquire) {
 	e := a.lock.Lock.entry()
-	if w.calling() || len(w.hanging) > 0 || !w.gone(a.lock.path) || w.lostFor(e, a.lock.path) <= pathCheckAge {
+	if w.calling() || len(w.hanging) > 0 || !w.gone(a.lock.path) || a.returned.Sub(w.changed[a.lock.path]) <= pathCheckAge {
 		return
 	}
 	if a.mode == blocking && a.arrival != e {
@@ -697,7 +706,7 @@ func (w *world) check() {
 		if e.id != id || e.unusable || e.closed {
 			w.fail("%s: an entry that does not belong in the registry", e.file.(*fakeFile).path)
 		}
-		if len(e.locations) == 0 && e.turn == turnFree && e.pins == 0 {
+		if len(e.locations) == 0 && e.turn == turnFree && e.pins == 0 && e.orphan.file == nil {
 			w.fail("%s: an unused entry", e.file.(*fakeFile).path)
 		}
 	}
@@ -714,20 +723,29 @@ func (w *world) check() {
 		w.checkStats(l)
 	}
 	for i, h := range w.holds {
-		twice := slices.ContainsFunc(w.holds[:i], func(other *fuzzHold) bool { return other.inode == h.inode })
-		if twice || h.entry.hold != h.Hold || !h.inode.locked[h.entry.file.(*fakeFile)] {
+		twice := slices.ContainsFunc(w.holds[:i], func(other *fuzzHold) bool {
+			return other.inode == h.inode && !(h.shared && other.shared)
+		})
+		if twice || !h.entry.grants(h) || !h.inode.locked[h.entry.active.(*fakeFile)] || h.inode.shared != h.shared {
 			w.fail("%s: a live hold that does not exclude", h.Path())
 		}
 	}
 
-	waiting := int32(0)
+	waiting, descriptors := int32(0), 0
 	for _, e := range w.entries() {
 		w.checkEntry(e, calling)
+		w.checkGroup(e)
+		w.checkOrphan(e)
 		w.checkParked(e)
 		if e.turn == turnParked || e.turn == turnBlocked {
 			waiting++
 		}
+		if e.orphan.file != nil && !e.orphan.unlocking {
+			waiting++
+		}
+		descriptors += w.descriptors(e)
 	}
+	w.leftBehind = slices.DeleteFunc(w.entries(), func(e *entry) bool { return e.orphan.file == nil })
 	if w.noThreads {
 		if waiting > w.mostThreads {
 			w.fail("%d threads, %d more than there is room for", waiting, waiting-w.mostThreads)
@@ -738,8 +756,8 @@ func (w *world) check() {
 	if n := w.reg.threads.n.Load(); n != waiting {
 		w.fail("%d threads counted, want %d", n, waiting)
 	}
-	if len(w.hanging) == 0 && w.k.nopen != len(w.reg.entries) {
-		w.fail("%d descriptors, %d entries", w.k.nopen, len(w.reg.entries))
+	if len(w.hanging) == 0 && w.k.nopen != descriptors {
+		w.fail("%d descriptors, want %d of %d entries", w.k.nopen, descriptors, len(w.reg.entries))
 	}
 
 	for _, a := range w.acquires {
@@ -749,15 +767,15 @@ func (w *world) check() {
 		switch {
 		case w.hangs("close"):
 			// It may be closing the lost file that it moved away from.
-		case a.tie && w.hangs("unlock"):
+		case a.tie && w.hangs("unlock", "toShared"):
 			// It is giving back what it was granted.
-		case a.cancelled || a.closed || a.reentrant:
+		case a.cancelled || a.closed || a.reentrant || a.joins:
 			w.fail("%s: has not returned at once", a.what)
 		case e != nil && a.ctx != nil && a.ctx.Err() != nil:
 			w.fail("%s: is queued, though its context has ended", a.what)
-		case e != nil && w.reenters(a):
+		case e != nil && w.callerHolds(a, e.grants):
 			w.fail("%s: waits for its own caller", a.what)
-		case e != nil && a.mode != trying:
+		case e != nil && (a.mode != trying || w.mayAwaitTry(a, e)):
 		case w.blocked(a) != nil:
 		case calling && a.mode != trying || len(w.hanging) > 0:
 		default:
@@ -781,7 +799,7 @@ func (e *entry) isUsedBy(l *lock) bool {
 
 // checkEntry checks the invariants of an entry when no goroutine runs.
 func (w *world) checkEntry(e *entry, calling bool) {
-	f := e.file.(*fakeFile)
+	f := e.active.(*fakeFile)
 	bad := func(format string, args ...any) {
 		w.fail("%s, turn %d, %d queued, in call %q: %s", f.path, e.turn, e.queue.n, f.inCall, fmt.Sprintf(format, args...))
 	}
@@ -827,7 +845,7 @@ func (w *world) checkEntry(e *entry, calling bool) {
 	case turnTaken:
 		held := e.hold != nil && slices.ContainsFunc(w.holds, func(h *fuzzHold) bool { return h.Hold == e.hold })
 		switch {
-		case held && !ours:
+		case held && (!ours || f.inode.shared || e.hold.shared):
 			bad("a hold without the lock")
 		case held && f.inCall != "":
 			bad("a call while the lock is held")
@@ -838,7 +856,7 @@ func (w *world) checkEntry(e *entry, calling bool) {
 		switch {
 		case (e.hold != nil) != (e.turn == turnBlocked) || f.inCall != "block":
 			bad("no call waits in the kernel")
-		case !w.hangs("block", "blocked") && (len(f.inode.locked) == 0 || ours):
+		case !w.hangs("block", "blocked") && (len(f.inode.locked) == 0 || ours || e.shared && f.inode.shared):
 			bad("the lock is free, and the call still waits")
 		}
 	case turnPolled:
@@ -856,8 +874,8 @@ func (w *world) checkStats(l *fuzzLock) {
 	s := l.stats
 	bad := s.HandedOver > s.Contended || s.Contended > s.Acquired || s.Draining && !s.Parked ||
 		s.Adopted+s.Drained > s.Cancelled+w.turnedAway || s.Acquired > w.granted && len(w.hanging) == 0
-	if l.before.Draining && s.Parked && !s.Draining && s.KernelWaits == l.before.KernelWaits {
-		bad = bad || s.Adopted == l.before.Adopted
+	if l.before.Draining && l.before.Waiting == 0 && s.Parked && !s.Draining && s.KernelWaits == l.before.KernelWaits {
+		bad = bad || s.Adopted+s.Drained == l.before.Adopted+l.before.Drained
 	}
 	if !w.moved {
 		bad = bad || s.Acquired < w.acquired[l.entry] || s.Cancelled < w.cancelled[l.entry] || s.Reopened > 0
@@ -873,7 +891,8 @@ func (w *world) checkStats(l *fuzzLock) {
 				waiting++
 			}
 		}
-		bad = bad || s.Waiting != waiting || s.Draining && s.Waiting > 0
+		bad = bad || s.Waiting != waiting || s.Draining && s.Waiting > 0 && l.entry.orphan.file == nil && !l.entry.passableLocked()
+		bad = bad || s.SharedHolds != w.sharedHolds(l.entry)
 		if !w.moved {
 			bad = bad || s.Acquired != w.acquired[l.entry] || s.Cancelled != w.cancelled[l.entry]
 		}

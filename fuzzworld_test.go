@@ -31,6 +31,7 @@ type world struct {
 	released   []*fuzzHold
 	acquires   []*fuzzAcquire // under way, in the order of their arrival
 	others     []*fuzzTask    // under way
+	leftBehind []*entry       // with an orphaned wait that was left behind
 	seq        int
 	noThreads  bool
 	// mostThreads is how many threads may be parked while noThreads.
@@ -118,6 +119,7 @@ type fuzzAcquire struct {
 	arrival   *entry // where it arrived
 	goroutine *goroutine
 	mode      waitMode
+	shared    bool
 	hold      *Hold
 	arrived   time.Time
 	returned  time.Time
@@ -132,12 +134,15 @@ type fuzzAcquire struct {
 	closedInKernel bool // its Lock was closed while it was in the kernel
 	mayBeBusy      bool // TryAcquire might return ErrBusy
 	reenters       bool // its own caller held the lock
+	refused        bool // and not both are shared
 	waited         bool // it was queued
 	mayBeOvertaken bool
 	cycle          bool // it waited in a cycle
+	deadlock       bool // of waits that only a release or an error ends
 
 	// The following are known beforehand.
 	reentrant, cancelled, closed bool
+	joins                        bool // its caller holds the lock shared, as it does
 	mustCheck                    bool // the path, before it is refused or waits
 }
 
@@ -316,36 +321,44 @@ func (w *world) context(kind int) *fuzzContext {
 	return c
 }
 
-func (w *world) acquire(slot, which int, mode waitMode, kind int) {
+func (w *world) acquire(slot, which int, mode waitMode, shared bool, kind int) {
 	l := w.slots[slot]
 	g := &w.goroutines[which%numGoroutines]
 	if l == nil || g.busy {
 		return
 	}
 	e := l.Lock.entry()
-	a := &fuzzAcquire{seq: w.seq, lock: l, arrival: e, goroutine: g, mode: mode, closed: l.closed}
+	a := &fuzzAcquire{seq: w.seq, lock: l, arrival: e, goroutine: g, mode: mode, shared: shared, closed: l.closed}
 	a.what = fmt.Sprintf("acquire %d: of slot %d, goroutine %d, %s", a.seq, slot, which%numGoroutines,
 		[...]string{parking: "Acquire", blocking: "AcquireBlocking", trying: "TryAcquire"}[mode])
 	w.seq++
-	call := func() (*Hold, error) { return l.TryAcquire() }
+	acquire, call := l.Acquire, l.TryAcquire
+	if shared {
+		a.what += "Shared"
+		acquire, call = l.AcquireShared, l.TryAcquireShared
+	}
 	switch mode {
 	case parking:
 		a.ctx = w.context(kind)
 		a.cancelled = a.ctx.Err() != nil
 		a.what += fmt.Sprintf(", context %d", kind)
-		call = func() (*Hold, error) { return l.Acquire(a.ctx) }
+		call = func() (*Hold, error) { return acquire(a.ctx) }
 	case blocking:
-		call = func() (*Hold, error) { return l.AcquireBlocking() }
+		call = l.AcquireBlocking
 	}
 	a.arrived = time.Now()
 	w.frozen(func() {
 		a.mustCheck = w.mustCheck(a)
-		// It is not known when a file that was lost just now will be noticed.
-		a.reentrant = w.reenters(a) && !w.lost(e, l.path)
+		meets := e.grants
 		if a.mustCheck {
-			a.reentrant = w.callerHolds(a, func(h *fuzzHold) bool { return h.inode == w.k.files[l.path] })
+			meets = func(h *fuzzHold) bool { return h.inode == w.k.files[l.path] }
+		} else if w.lost(e, l.path) {
+			// It is not known when a file that was lost just now will be noticed.
+			meets = func(*fuzzHold) bool { return false }
 		}
-		a.mayBeBusy = w.mayBeBusy(l)
+		a.reentrant = w.isRefused(a, meets)
+		a.joins = !a.reentrant && !a.closed && !a.cancelled && w.callerHolds(a, meets)
+		a.mayBeBusy = w.mayBeBusy(a)
 	})
 	a.finish = func(err error) { w.frozen(func() { w.acquireDone(a) }) }
 	w.acquires = append(w.acquires, a)
@@ -429,8 +442,9 @@ func (w *world) checkHold(which int, again bool) {
 	w.start("check "+name, nil, h.Check, func(err error) {
 		meanwhile := w.fileChanges > fileChanges // before its check, or after
 		if again || before && !meanwhile || err != nil {
+			released := slices.Contains(w.released, h) // when it returns
 			w.explained(err, "check", h.Path(), func(err error) bool {
-				return again && errors.Is(err, ErrReleased) || (before || meanwhile) && errors.Is(err, ErrLost)
+				return released && errors.Is(err, ErrReleased) || (before || meanwhile) && errors.Is(err, ErrLost)
 			})
 		}
 	})
@@ -471,7 +485,7 @@ func (w *world) drain(slot int, l *fuzzLock, kind int) {
 	})
 }
 
-func (w *world) foreign(which int, path string, wait bool) {
+func (w *world) foreign(which int, path string, wait, shared bool) {
 	f := w.foreigners[which]
 	switch {
 	case f == nil:
@@ -480,10 +494,10 @@ func (w *world) foreign(which int, path string, wait bool) {
 		}
 		f = w.k.foreigner(w, path).fakeFile
 		if wait {
-			w.log("foreigner %d waits for %s", which, path)
-			go f.waitForLock(false)
-		} else if f.tryLock(false) {
-			w.log("foreigner %d locks %s", which, path)
+			w.log("foreigner %d waits for %s, shared: %t", which, path, shared)
+			go f.waitForLock(shared)
+		} else if f.tryLock(shared) {
+			w.log("foreigner %d locks %s, shared: %t", which, path, shared)
 		} else {
 			return
 		}
@@ -547,14 +561,19 @@ func (w *world) settle() {
 		for _, a := range w.acquires {
 			a.slow = a.slow || len(w.hanging) > 0
 			a.gone = a.gone || w.gone(a.lock.path)
-			a.mayBeBusy = a.mayBeBusy || w.mayBeBusy(a.lock)
-			a.reenters = a.reenters || w.reenters(a)
+			a.mayBeBusy = a.mayBeBusy || w.mayBeBusy(a)
+			at := a.lock.Lock.entry()
+			a.reenters = a.reenters || w.callerHolds(a, at.grants)
+			a.refused = a.refused || w.isRefused(a, at.grants)
 			a.waited = a.waited || w.queued(a) != nil
 			a.mayBeOvertaken = a.mayBeOvertaken || w.mayBeOvertaken(a)
-			a.cycle = a.cycle || w.cycle(a) != nil
+			a.cycle = a.cycle || w.cycle(a, false) != nil
+			a.deadlock = a.deadlock || w.cycle(a, true) != nil
 			// An acquire that checks the path first decides later, by the state then.
-			a.reentrant = a.reentrant && !w.hangs("sameAt", "open") &&
+			certain := !w.hangs("sameAt", "open", "serverStillGrants") &&
 				!(a.mustCheck && (w.pausing > 0 || len(w.hanging) > 0))
+			a.reentrant = a.reentrant && certain
+			a.joins = a.joins && certain
 		}
 		if len(w.hanging) > 0 {
 			w.watchDelayedAt = time.Now()
@@ -562,12 +581,16 @@ func (w *world) settle() {
 	})
 	for _, l := range w.slots {
 		if l != nil && l.Lock.entry() != l.entry {
+			joins := w.turns[l.entry] == turnShared
+			w.frozen(func() { joins = joins || l.entry.turn == turnShared })
 			l.entry, l.stats = l.Lock.entry(), Stats{}
 			w.moved = true
 			for _, a := range w.acquires {
 				if a.lock == l {
 					w.turnedAway++
-					a.cycle = true // perhaps, for a moment
+					// It may have joined a lost group, and arrived again.
+					a.mayBeOvertaken = a.mayBeOvertaken || a.shared && joins
+					a.cycle, a.deadlock = true, true // perhaps, for a moment
 				}
 			}
 		}
@@ -637,7 +660,7 @@ func (w *world) end() {
 		for i, f := range w.foreigners {
 			if f != nil {
 				left++
-				w.foreign(i, f.path, false)
+				w.foreign(i, f.path, false, false)
 				w.settle()
 			}
 		}

@@ -110,6 +110,8 @@ func (h *Hold) Check() error {
 	switch {
 	case err != nil:
 		return h.fail("check", err)
+	case !ours && !h.live():
+		return h.fail("check", ErrReleased)
 	case !ours:
 		return h.fail("check", ErrLost)
 	}

@@ -19,13 +19,20 @@ type orphan struct {
 	opening bool
 }
 
+// passableLocked reports whether a thread is parked for an exclusive lock with a shared waiter
+// at the head of the queue, which goes past it as soon as that can be done.
+func (e *entry) passableLocked() bool {
+	w := e.queue.first()
+	return e.turn == turnParked && !e.shared && w != nil && w.hold.shared
+}
+
 // passOrphanLocked lets shared waiters at the head of the queue go past a thread that is
 // parked for an exclusive lock. If there is no second description, it has one opened, and is called again.
 func (e *entry) passOrphanLocked() {
-	w := e.queue.first()
-	if e.turn != turnParked || e.shared || w == nil || !w.hold.shared || e.orphan.file != nil {
+	if !e.passableLocked() || e.orphan.file != nil {
 		return
 	}
+	w := e.queue.first()
 	if e.spare == nil {
 		if !e.orphan.opening {
 			e.orphan.opening = true
