@@ -89,8 +89,8 @@ type board interface {
 	announce() error
 	withdraw() error
 
-	// find returns where another process has an announcement that is not stale, 0 if there
-	// is none, and whether there are stale ones.
+	// find returns where another process has an announcement that is not stale. If there is
+	// none it returns 0, and whether there are stale ones.
 	find(stale []int64) (at int64, staleOnes bool, err error)
 
 	close() error
