@@ -209,7 +209,9 @@ func (a *acquisition) finish(ctx context.Context) (*Hold, error) {
 		e.mu.Lock()
 		e.giveUpLocked(a.hold, handedOver)
 		return nil, l.fail(err)
-	case a.hold.shared && state != joined:
+	case !a.hold.shared:
+		e.withdrawIntent()
+	case state != joined:
 		e.openGroup(a.hold)
 	}
 	e.counts.acquired.Add(1)

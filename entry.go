@@ -238,6 +238,9 @@ func (e *entry) pass() {
 	}
 	e.turn = turnFree
 	e.hold = nil
+	if e.setWantedLocked() {
+		go e.updateIntent()
+	}
 	unused := e.unusedLocked()
 	e.mu.Unlock()
 	if unused {

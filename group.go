@@ -108,6 +108,9 @@ func (e *entry) openGroup(h *Hold) {
 	e.hold = nil
 	e.joinLocked(h, h.owner)
 	e.admitLocked()
+	if e.setWantedLocked() {
+		go e.updateIntent()
+	}
 }
 
 // admitLocked lets the shared waiters at the head of the queue join the group, if it is

@@ -8,7 +8,8 @@ import (
 
 // An exclusive waiter that waits in the kernel announces itself to the readers of other
 // processes on a byte far behind the end of the lock file, and they stay out until the
-// announcement is gone (courtesy.go). The announcement belongs to a waiter that wants the
+// announcement is gone (courtesy.go). If there is a rival, it does so already when it waits
+// for the readers of its own process: both drain at the same time. The announcement belongs to a waiter that wants the
 // lock: when the last one gives up, it is withdrawn, though its thread stays parked.
 //
 // It is put up by a description of its own, which no child of this process gets: when
@@ -18,8 +19,8 @@ import (
 
 // An intent is an entry's part in that.
 type intent struct {
-	// wanted is set while an exclusive waiter waits in the kernel. It is written under the
-	// entry's mu.
+	// wanted is set while an exclusive waiter should have an announcement. It is written
+	// under the entry's mu.
 	wanted atomic.Bool
 
 	// notHere is set when the system or the file system has no announcements.
@@ -34,16 +35,20 @@ type intent struct {
 	closed bool
 }
 
-// setWantedLocked notes whether an exclusive waiter waits in the kernel now. It reports
-// whether that has changed: then the caller must see to it that updateIntent is called.
+// setWantedLocked notes whether an exclusive waiter should have an announcement now. It
+// reports whether that has changed: then the caller must see to it that updateIntent is
+// called.
 func (e *entry) setWantedLocked() bool {
 	wanted := false
+	w := e.queue.first()
+	writer := w != nil && !w.hold.shared && !w.lock.options.anyFile
 	switch e.turn {
 	case turnBlocked:
 		return false // for as long as it waits
+	case turnShared:
+		wanted = writer && e.fair.rival(now())
 	case turnParked, turnPolled:
-		w := e.queue.first()
-		wanted = !e.shared && w != nil && !w.hold.shared && !w.lock.options.anyFile
+		wanted = writer && !e.shared
 	}
 	if wanted == e.intent.wanted.Load() {
 		return false
@@ -70,6 +75,18 @@ func (e *entry) updateIntent() {
 		}
 		i.up = true
 	}
+}
+
+// withdrawIntent withdraws the announcement of an exclusive waiter that has the turn and the
+// lock, if it has one still.
+func (e *entry) withdrawIntent() {
+	if !e.intent.wanted.Load() {
+		return
+	}
+	e.mu.Lock()
+	e.intent.wanted.Store(false)
+	e.mu.Unlock()
+	e.updateIntent()
 }
 
 // renewIntent takes an announcement away for a moment, and puts up a new one: a process that

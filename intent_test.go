@@ -455,3 +455,59 @@ func TestBoardFails(t *testing.T) {
 		}
 	}
 }
+
+// With a rival, an exclusive waiter announces itself already while readers of its own
+// process have the lock.
+func TestWriterBehindItsOwnReadersAnnouncesItself(t *testing.T) {
+	for name, end := range map[string]func(e *engine, w *acquiring, h *Hold){
+		"granted":   func(e *engine, w *acquiring, h *Hold) { e.release(h); e.announced(0); e.release(w.got()) },
+		"cancelled": func(e *engine, w *acquiring, h *Hold) { w.givesUp(); e.announced(0); e.release(h) },
+		"parked": func(e *engine, w *acquiring, h *Hold) {
+			f := e.k.foreigner(e, fakePath)
+			f.lockShared(e)
+			e.release(h)
+			w.waits()
+			e.announced(1)
+			f.release()
+			e.announced(0)
+			e.release(w.got())
+		},
+		"cancelled with the turn": func(e *engine, w *acquiring, h *Hold) {
+			goOn := e.holdUp("try")
+			e.release(h)
+			w.waits()
+			e.announced(1)
+			w.cancel()
+			goOn()
+			w.failed(ErrCancelled)
+			e.announced(0)
+		},
+		"refused, with readers behind it": func(e *engine, w *acquiring, h *Hold) {
+			r := e.shared(e.l)
+			goOn := e.holdUp("try")
+			e.release(h)
+			w.cancel()
+			goOn()
+			w.failed(ErrCancelled)
+			h = r.got()
+			e.announced(0)
+			e.release(h)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			onFake(t, func(t *testing.T, e *engine) {
+				h := e.shared(e.l).got()
+				w := e.acquire(e.l)
+				e.announced(0) // without a rival
+				w.givesUp()
+				e.release(h)
+				e.heldAfterRival(0)
+				h = e.shared(e.l).got()
+				w = e.acquire(e.l)
+				e.announced(1)
+				end(e, w, h)
+				e.announced(0)
+			})
+		})
+	}
+}
