@@ -126,6 +126,7 @@ func TestConversionNeverFreesTheLock(t *testing.T) {
 	var done atomic.Bool
 	var taken atomic.Int64
 	var rival sync.WaitGroup
+	defer func() { done.Store(true); rival.Wait() }()
 	rival.Go(func() {
 		for !done.Load() {
 			if unlock, err := rawLock(l.Path(), false); err != nil {
@@ -147,8 +148,11 @@ func TestConversionNeverFreesTheLock(t *testing.T) {
 	}
 	taken.Store(0)
 	for range 2000 {
-		if ok, err := h.upgrade(); err != nil || !ok {
-			if h, err = l.Acquire(ctx); err != nil { // the rival was in between
+		if ok, err := h.upgrade(); err != nil || !ok { // the rival was in between
+			if err == nil {
+				release(t, h)
+			}
+			if h, err = l.Acquire(ctx); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -160,8 +164,6 @@ func TestConversionNeverFreesTheLock(t *testing.T) {
 			t.Fatal("another description had the lock during the conversion")
 		}
 	}
-	done.Store(true)
-	rival.Wait()
 	release(t, h)
 }
 
