@@ -78,8 +78,8 @@ package packlock
 //	kernel.go     the seam to the operating system
 //	lock_unix.go, lock_windows.go, lock_other.go   the three that stand behind it;
 //	              open_unix.go opens, network_*.go asks servers; lock_linux.go has what
-//	              only Linux has: limits on threads, opening for writing on NFS, inode numbers on 9p;
-//	              board_linux.go has the announcements of writers
+//	              only Linux has: limits on threads, opening for writing on NFS, inode numbers on 9p,
+//	              the announcements of writers
 //	internal/goid the identity of the running goroutine
 //	internal/proclocks the kernel's tables of locks in /proc
 
