@@ -8,6 +8,37 @@ import (
 	"os"
 )
 
+var (
+	// ErrBusy is returned when TryAcquire or TryAcquireShared would have to wait: a hold
+	// excludes it, in this process or a different one, or a waiter is about to acquire the
+	// lock, or an exclusive waiter is in front of it.
+	ErrBusy = errors.New("lock is busy")
+
+	// ErrReentrant is returned when the caller already holds the lock and would wait for
+	// itself. The holder is the calling goroutine, or a hold that the context descends
+	// from (see Hold.Context). A shared acquire within a shared hold does not wait, and is
+	// granted. It is an ErrBusy.
+	ErrReentrant error = describedError{"already held by the caller", ErrBusy}
+
+	// ErrCancelled is returned when the context ends before the call succeeds. The
+	// error is also the context's Err and its Cause.
+	ErrCancelled = errors.New("wait cancelled")
+
+	// ErrReleased is returned by the methods of a Hold that was released before.
+	ErrReleased = errors.New("hold already released")
+
+	// ErrDeadlock is returned when goroutines of this process wait for each other in a
+	// cycle: each holds a pack that the one before it waits for. The acquire that has
+	// waited shortest fails. The others go on as soon as its goroutine releases what it
+	// holds.
+	ErrDeadlock = errors.New("deadlock: goroutines of this process wait for each other in a cycle")
+
+	// ErrLost is returned when the lock file was deleted, replaced or renamed, or when a
+	// network server dropped the lock. Another process may hold the lock of the file
+	// that is at the path now.
+	ErrLost = errors.New("lock file was deleted, replaced or renamed, or the server dropped the lock")
+)
+
 // errClosed is returned by the methods of a closed Lock.
 var errClosed error = describedError{"lock is closed", fs.ErrClosed}
 

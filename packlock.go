@@ -1,6 +1,7 @@
-// Package packlock guards a directory, called a pack, with one advisory, exclusive
-// lock on a lock file in it, <pack>/.grex-lock. It calls flock(2) on Unix and
-// LockFileEx on Windows directly, without cgo.
+// Package packlock guards a directory, called a pack, with one advisory lock on a lock
+// file in it, <pack>/.grex-lock. The lock is held exclusively by one holder, or shared by
+// any number. Packlock calls flock(2) on Unix and LockFileEx on Windows directly, without
+// cgo.
 //
 // Goroutines of one process queue in front of the kernel's lock and hand it over
 // among themselves. Processes meet at the kernel's lock. Packlock excludes, and is
@@ -23,12 +24,28 @@
 // # Waiting and giving up
 //
 // A waiting goroutine costs no thread. For all waiters of one file at most one thread
-// of the process is parked in the kernel. When the context of an acquire ends, the
+// of the process is parked in the kernel, or two: see below. When the context of an acquire ends, the
 // acquire returns at once. The parked thread cannot be interrupted. If no waiter is
 // left, it stays as an orphaned wait until the lock's holder releases the lock. Then it
 // acquires the lock and drains: it releases it at once. Until then TryAcquire returns
 // ErrBusy. The next acquire in the process adopts the orphaned wait instead of starting
 // another one. Stats shows it, and WaitDrained waits for its end.
+//
+// # Shared holds
+//
+// AcquireShared is Acquire for a shared hold. In one process, acquires of both kinds are
+// served first come, first served. While the process holds the lock shared and no Acquire
+// waits, another AcquireShared takes no system call. An orphaned wait for an exclusive hold
+// does not keep shared acquires out while other processes hold the lock shared: they use a
+// second descriptor and, if they must wait, a second thread.
+//
+// The kernel grants a shared lock while an exclusive one is waited for, so readers whose
+// holds overlap would starve writers. On local Linux file systems a writer that waits in the
+// kernel announces itself, by a lock on a byte far behind the end of the lock file. The
+// readers of other processes that use this package wait until it has had the lock, for ten
+// seconds at most. A writer that is stopped keeps them out for one second. Elsewhere, and for
+// writers that do not use this package, each process only stops reading for a moment about
+// ten times a second.
 //
 // # Testing with synctest
 //
@@ -51,7 +68,8 @@ package packlock
 
 // Where things are:
 //
-//	packlock.go   start here: the overview, the errors, Lock and all its methods
+//	packlock.go   start here: the overview, Lock and its methods
+//	errors.go     the errors, and how they are made
 //	shared.go     the methods of Lock for shared holds
 //	hold.go       Hold: Release, Context, Detach, Check, Dup
 //	all.go        several packs at once: AcquireAll, AcquireSets, Holds
@@ -74,7 +92,6 @@ package packlock
 //	deadlock.go   goroutines that wait for each other in a cycle
 //	registry.go   the process-wide table, file identity -> entry; opening and closing; Option
 //	stats.go      Stats and its counters; Process, and how Holders finds them
-//	errors.go     how errors are made
 //	kernel.go     the seam to the operating system
 //	lock_unix.go, lock_windows.go, lock_other.go   the three that stand behind it;
 //	              open_unix.go opens, network_*.go asks servers; lock_linux.go has what
@@ -85,7 +102,6 @@ package packlock
 
 import (
 	"context"
-	"errors"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -93,35 +109,6 @@ import (
 
 // FileName is the name of the lock file in a pack.
 const FileName = ".grex-lock"
-
-var (
-	// ErrBusy is returned when TryAcquire would have to wait: another hold has the
-	// lock, in this process or a different one, or a waiter is about to acquire it.
-	ErrBusy = errors.New("lock is busy")
-
-	// ErrReentrant is returned when the caller already holds the lock and would wait for
-	// itself. The holder is the calling goroutine, or a hold that the context descends
-	// from (see Hold.Context). It is an ErrBusy.
-	ErrReentrant error = describedError{"already held by the caller", ErrBusy}
-
-	// ErrCancelled is returned when the context ends before the call succeeds. The
-	// error is also the context's Err and its Cause.
-	ErrCancelled = errors.New("wait cancelled")
-
-	// ErrReleased is returned by the methods of a Hold that was released before.
-	ErrReleased = errors.New("hold already released")
-
-	// ErrDeadlock is returned when goroutines of this process wait for each other in a
-	// cycle: each holds a pack that the one before it waits for. The acquire that has
-	// waited shortest fails. The others go on as soon as its goroutine releases what it
-	// holds.
-	ErrDeadlock = errors.New("deadlock: goroutines of this process wait for each other in a cycle")
-
-	// ErrLost is returned when the lock file was deleted, replaced or renamed, or when a
-	// network server dropped the lock. Another process may hold the lock of the file
-	// that is at the path now.
-	ErrLost = errors.New("lock file was deleted, replaced or renamed, or the server dropped the lock")
-)
 
 // A Lock is the lock of one lock file. It is safe for concurrent use and can be
 // acquired any number of times: open it once and keep it. All Locks of a process
@@ -181,7 +168,7 @@ func OpenFile(lockPath string, opts ...Option) (*Lock, error) {
 // Path returns the absolute path of the lock file.
 func (l *Lock) Path() string { return l.opened().path }
 
-// Acquire waits until it holds the lock, first come, first served among the goroutines
+// Acquire waits until it holds the lock exclusively, first come, first served among the goroutines
 // of this process, and returns the hold.
 //
 // The hold belongs to the calling goroutine: until it is released, a second acquire by
