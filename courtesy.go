@@ -18,12 +18,12 @@ import (
 //     try the kernel's lock or after they joined the group.
 //   - When they find one, the group closes, and they yield: they stay out until the
 //     announcement is gone or another process holds the lock exclusively.
-//   - A writer that is alive announces itself anew each second. An announcement that is older was
-//     left by one that is stopped. It is ignored from then on.
-//   - In all, an acquire yields for no longer than maxYield: a holder that it yields to may wait
-//     for it.
-//   - For writers that do not announce themselves, the group closes once in groupSlice without
-//     being asked to. It is then held by no member of this process for a moment.
+//   - A writer that is alive renews its announcement each second. One that is older is that of
+//     a writer that was stopped. Readers ignore it from then on.
+//   - Readers yield for no longer than maxYield in a row, because a holder in another process
+//     may wait for one of them.
+//   - For writers that do not announce themselves, the group closes once in groupSlice. Then
+//     this process does not hold the lock for a moment.
 type courtesy struct {
 	askedAt atomic.Int64
 
@@ -50,7 +50,7 @@ const (
 	// To ask takes some 0.6 µs.
 	askInterval = time.Millisecond
 
-	// A writer announces itself anew once in watchInterval.
+	// A writer renews its announcement once in watchInterval.
 	announcementAge = watchInterval
 
 	maxYield = 10 * time.Second

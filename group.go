@@ -5,21 +5,20 @@ import (
 	"time"
 )
 
-// A group is the holds that have the lock shared, in this process, by one shared lock of
-// the kernel. It is part of an entry, and guarded by its mu.
+// A group is the shared holds of one file in this process. They have one shared lock of the
+// kernel in common. The group is part of an entry, and guarded by its mu.
 //
-// An acquire that finds the turn free opens the group: it takes the kernel's lock like any
-// other and, as its last step, changes the turn from taken to shared. Whoever is a member owns the
-// turn together with the others. So no call locks or unlocks the file while there are members, and
-// to join and to leave takes no system call. The last member to leave takes the turn for
-// itself, and gives it back with the kernel's lock.
+// A shared acquire that finds the turn free opens the group: it acquires the kernel's lock
+// like an exclusive one does and, as its last step, changes the turn from taken to shared.
+// The members own the turn together. While there are members, no call locks or unlocks the
+// file, so joining and leaving take no system call. The last member to leave takes the turn
+// for itself, and gives it back with the kernel's lock.
 //
 //	n        how many members there are. It is not 0 if and only if the turn is shared.
 //	owners   how many of them belong to each goroutine
-//	closing  set by a member when the group must not be joined any more, except by a
-//	         goroutine that is in it already. It is reset with the last member, or by the
-//	         watch when that takes too long: a member may wait for an acquire that waits for
-//	         the group.
+//	closing  set by a member when no other goroutine may join any more. It is reset when the
+//	         last member leaves. The watch resets it when that takes too long: a member may
+//	         wait for an acquire that waits for the group.
 //
 // While the group is not closing, the queue is empty or its head is exclusive:
 // first come, first served. Therefore each goroutine that takes a waiter out of the queue
@@ -30,7 +29,7 @@ type group struct {
 	closing closing
 }
 
-// closing is why a group must not be joined any more.
+// closing tells whether the group must not be joined any more, and why.
 type closing uint8
 
 const (
@@ -59,10 +58,10 @@ func (e *entry) tryMayJoinLocked() bool {
 	return e.turn == turnShared && e.group.closing == sliceEnded && (w == nil || w.hold.shared)
 }
 
-// sharedInTheMakingLocked reports whether an acquire is about to open the group, or has only
-// failed to yet, or the last member gives back the lock. A shared try that arrives meanwhile
-// would find the lock busy though no hold excludes it. So it waits for how that
-// ends, unless an exclusive waiter is in front.
+// sharedInTheMakingLocked reports whether a shared acquire is under way that may open the
+// group, or the last member gives back the lock. A shared try that arrives then would find
+// the lock busy although no hold excludes it. So it waits for the outcome, unless an exclusive
+// waiter is in front.
 func (e *entry) sharedInTheMakingLocked() bool {
 	w := e.queue.last()
 	return e.turn == turnTaken && e.shared && (w == nil || w.trying)
@@ -224,8 +223,8 @@ func (a *acquisition) stay(ctx context.Context) (bool, error) {
 	return false, err
 }
 
-// mustClose reports whether the group has been closed for a writer of another process, for
-// which a member looks at time t.
+// mustClose closes the group at time t if a writer of another process waits, or if its slice
+// is over. It reports whether a writer waits: then the caller must leave.
 func (e *entry) mustClose(l *lock, t int64) bool {
 	wanted := e.courtesy.shouldAsk(t) && e.findIntent(l)
 	sliceIsOver := time.Duration(t-e.fair.lockedAt) >= groupSlice

@@ -135,7 +135,7 @@ func TestOrphanDoesNotAnnounceItself(t *testing.T) {
 	})
 }
 
-// A waiter announces itself anew once a second, and for a moment it has no announcement.
+// A waiter renews its announcement once a second, and for a moment it has none.
 func TestAnnouncementIsRenewed(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		f := e.lockedElsewhere()
@@ -359,7 +359,7 @@ func TestAnnouncingCostsTwoCalls(t *testing.T) {
 	})
 }
 
-// A group that nobody wants closes for a moment each groupSlice: a writer that does not
+// A group for which no writer waits closes for a moment each groupSlice. A writer that does not
 // announce itself, parked in the kernel, gets the lock then.
 func TestGroupClosesOnceInASlice(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
@@ -539,7 +539,7 @@ func TestCourtesy(t *testing.T) {
 		{"so that readers get in for a while", yields(&c, 6, 10900*ms), false},
 		{"then it yields again", yields(&c, 7, 11100*ms), true},
 		{"", func() bool { c.foundNone(true); return len(c.stale) == 1 }, true},
-		{"when there is none, it begins anew", yields(&c, 8, 21000*ms), true},
+		{"when there is none, it begins again", yields(&c, 8, 21000*ms), true},
 		{"and forgets the stale ones when they are gone", func() bool { c.foundNone(false); return c.stale == nil }, true},
 
 		{"a group closes when it is old", func() bool { return c.shouldClose(start, start+int64(groupSlice)) }, true},

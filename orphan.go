@@ -1,14 +1,14 @@
 package packlock
 
-// A thread that is parked for an exclusive lock may be left without an exclusive waiter in
-// front: an orphaned wait. The kernel may have granted the lock shared to other processes
-// all the while, and shared waiters of this process need not wait for the thread to drain.
-// They go past it: the entry leaves the description that the thread waits on behind, and goes on with
-// a second one. The next exclusive waiter that must wait in the kernel adopts the thread
-// again. So there are two threads and two descriptions of a file at most.
+// A thread that is parked for an exclusive lock may be left without an exclusive waiter at
+// the head of the queue: it is an orphaned wait. Other processes may hold the lock shared
+// meanwhile. Then shared waiters of this process need not wait until the thread drains. They
+// go past it: the entry leaves the description that the thread waits on behind, and continues
+// with a second one. The next exclusive waiter that must wait in the kernel adopts the thread
+// again. So there are at most two threads and two descriptions of a file.
 //
-// An orphaned shared wait holds no waiter up. It is granted no later than an
-// exclusive one would be.
+// An orphaned shared wait holds up no waiter. The kernel grants it no later than it would
+// grant an exclusive one.
 
 // An orphan is what was left behind.
 type orphan struct {
@@ -27,7 +27,8 @@ func (e *entry) passableLocked() bool {
 }
 
 // passOrphanLocked lets shared waiters at the head of the queue go past a thread that is
-// parked for an exclusive lock. If there is no second description, it has one opened, and is called again.
+// parked for an exclusive lock. If there is no second description, it has one opened, and is
+// called again then.
 func (e *entry) passOrphanLocked() {
 	if !e.passableLocked() || e.orphan.file != nil {
 		return

@@ -193,7 +193,7 @@ func TestReadersJoinWhenTheWriterInFrontOfThemLeaves(t *testing.T) {
 	}
 }
 
-// Whoever holds the lock shared is granted it once more, past the queue and a writer
+// A caller that holds the lock shared is granted it once more, past the queue and a writer
 // elsewhere, on its own goroutine or by a context of Hold.Context.
 func TestSharedWithinSharedIsGranted(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
@@ -445,7 +445,7 @@ func TestCancelWinsOverJoin(t *testing.T) {
 }
 
 // An exclusive lock that is released while shared waiters are next is converted where the
-// kernel does that in one step. Elsewhere it is unlocked, and they acquire it anew.
+// kernel does that in one step. Elsewhere it is unlocked, and they acquire it themselves.
 func TestExclusiveLockIsConvertedForReaders(t *testing.T) {
 	for _, remote := range []bool{false, true} {
 		onKernel(t, remote, func(t *testing.T, e *engine) {
