@@ -498,7 +498,7 @@ func TestReaderGivesUpDuringTheConversion(t *testing.T) {
 	}
 }
 
-// A conversion that fails may have lost the lock. The readers acquire it anew.
+// A conversion that fails may have lost the lock. The readers acquire it again.
 func TestConversionFails(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		h := e.acquire(e.l).got()
