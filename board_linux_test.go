@@ -62,7 +62,7 @@ func realBoard(t *testing.T, l *Lock) *osBoard {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { b.close() })
-	if _, _, err := b.find(nil); err != nil {
+	if _, _, err := b.find(0, nil); err != nil {
 		t.Skipf("this kernel has no locks of open file descriptions: %v", err)
 	}
 	return b.(*osBoard)
@@ -71,7 +71,7 @@ func realBoard(t *testing.T, l *Lock) *osBoard {
 // finds checks what a board finds.
 func (b *osBoard) finds(t *testing.T, stale []int64, want int64, wantStale bool) {
 	t.Helper()
-	if at, staleOnes, err := b.find(stale); at != want || at == 0 && staleOnes != wantStale || err != nil {
+	if at, staleOnes, err := b.find(0, stale); at != want || at == 0 && staleOnes != wantStale || err != nil {
 		t.Errorf("find(%v) = %d, %v, %v; want %d, %v", stale, at, staleOnes, err, want, wantStale)
 	}
 }
@@ -142,7 +142,7 @@ func TestBoardBesideOtherPrograms(t *testing.T) {
 		if err := unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &lock); err != nil {
 			t.Fatal(err)
 		}
-		if at, _, err := asks.find(nil); at != 0 || err != errBusyBoard {
+		if at, _, err := asks.find(0, nil); at != 0 || err != errBusyBoard {
 			t.Errorf("%s: found %d, %v", name, at, err)
 		}
 		if lock.Type == unix.F_WRLCK && lock.Len == 0 {
@@ -184,7 +184,7 @@ func TestLockOfTheWholeFileGetsThrough(t *testing.T) {
 		got <- err
 	}()
 	asks := realBoard(t, l)
-	for at, _, err := asks.find(nil); at == 0; at, _, err = asks.find(nil) {
+	for at, _, err := asks.find(0, nil); at == 0; at, _, err = asks.find(0, nil) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -218,7 +218,7 @@ func TestKilledWriterLeavesNoAnnouncement(t *testing.T) {
 	if _, err := io.WriteString(c.stdin, "\n"); err != nil {
 		t.Fatal(err)
 	}
-	for at, _, err := asks.find(nil); at == 0; at, _, err = asks.find(nil) {
+	for at, _, err := asks.find(0, nil); at == 0; at, _, err = asks.find(0, nil) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -238,7 +238,7 @@ func TestStoppedWriterHoldsReadersUpForASecond(t *testing.T) {
 	h := acquireShared(t, l)
 	h.Detach() // or the next one is its own
 	c := childWaiter(t, dir)
-	for at, _, err := asks.find(nil); at == 0; at, _, err = asks.find(nil) {
+	for at, _, err := asks.find(0, nil); at == 0; at, _, err = asks.find(0, nil) {
 		if err != nil {
 			t.Fatal(err)
 		}

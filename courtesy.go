@@ -16,8 +16,9 @@ import (
 //   - A writer that waits in the kernel announces itself on the lock file, where that is
 //     possible (intent.go). Readers ask for announcements once in askInterval, before they
 //     try the kernel's lock or after they joined the group.
-//   - When they find one, the group closes, and they yield: they stay out until the
-//     announcement is gone or another process holds the lock exclusively.
+//   - When they find one, the group closes, and they yield: they stay out until that
+//     announcement is gone or another process holds the lock exclusively. Then it is their
+//     turn, also if there is another announcement by then.
 //   - A writer that is alive renews its announcement each second. One that is older is that of
 //     a writer that was stopped. Readers ignore it from then on.
 //   - Readers yield for no longer than maxYield in a row, because a holder in another process
@@ -39,6 +40,9 @@ type courtesy struct {
 
 	// stale are the announcements that are ignored.
 	stale []int64
+
+	// awaiting is set while a goroutine waits for the writer that the group has closed for.
+	awaiting bool
 
 	// closedAt is when the group closed, and drain how long it then took until its last
 	// member left.
@@ -76,6 +80,11 @@ func (c *courtesy) shouldAsk(t int64) bool {
 // to it.
 func (c *courtesy) found(at, t int64) bool {
 	if at != c.at {
+		if c.yieldingSince != 0 && age(t, c.atSince) < announcementAge-announcementAge/10 {
+			// The writer had the lock, or gave up. It is the readers' turn.
+			c.served()
+			return false
+		}
 		c.at, c.atSince = at, t
 	}
 	if c.yieldingSince == 0 || age(t, c.yieldingSince) > maxYield+announcementAge {
@@ -89,9 +98,12 @@ func (c *courtesy) found(at, t int64) bool {
 	return age(t, c.yieldingSince) < maxYield
 }
 
+// served notes that the readers need not yield any longer.
+func (c *courtesy) served() { c.at, c.yieldingSince = 0, 0 }
+
 // foundNone notes that there is no announcement, but perhaps stale ones.
 func (c *courtesy) foundNone(staleOnes bool) {
-	c.at, c.yieldingSince = 0, 0
+	c.served()
 	if !staleOnes {
 		c.stale = nil
 	}

@@ -472,7 +472,7 @@ func (b *fakeBoard) withdraw() error {
 	return nil
 }
 
-func (b *fakeBoard) find(stale []int64) (at int64, staleOnes bool, err error) {
+func (b *fakeBoard) find(last int64, stale []int64) (at int64, staleOnes bool, err error) {
 	defer b.finish()
 	if err := b.begin("find"); err != nil {
 		return 0, false, err
@@ -484,7 +484,7 @@ func (b *fakeBoard) find(stale []int64) (at int64, staleOnes bool, err error) {
 		case other == b:
 		case slices.Contains(stale, place):
 			staleOnes = true
-		default:
+		case at != last || at == 0:
 			at = place
 		}
 	}

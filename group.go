@@ -156,19 +156,16 @@ func (e *entry) closeGroupLocked(why closing, t int64) {
 	if e.turn == turnShared && e.group.closing < why {
 		e.group.closing = why
 		e.courtesy.closedAt = t
+		if why == writerWaits && !e.courtesy.awaiting {
+			e.courtesy.awaiting = true
+			go e.awaitWriter()
+		}
 	}
 }
 
-// reopenGroupLocked opens a group again that has not drained in time.
-func (e *entry) reopenGroupLocked(t int64) {
-	limit := maxYield
-	switch {
-	case e.turn != turnShared, e.group.closing == fileKeepsName:
-		return
-	case e.group.closing == sliceEnded:
-		limit = watchInterval
-	}
-	if age(t, e.courtesy.closedAt) >= limit {
+// reopenGroupLocked opens the group again at time t, if it has closed for that reason.
+func (e *entry) reopenGroupLocked(why closing, t int64) {
+	if e.turn == turnShared && e.group.closing == why {
 		e.group.closing = notClosing
 		e.courtesy.drained(t)
 		e.admitLocked()

@@ -121,7 +121,7 @@ func (e *entry) findIntent(l *lock) bool {
 		return false
 	}
 	e.mu.Lock()
-	stale := e.courtesy.stale
+	last, stale := e.courtesy.at, e.courtesy.stale
 	e.mu.Unlock()
 	i.mu.Lock()
 	var at int64
@@ -129,7 +129,7 @@ func (e *entry) findIntent(l *lock) bool {
 	ok := e.openBoard()
 	if ok {
 		var err error
-		at, staleOnes, err = i.board.find(stale)
+		at, staleOnes, err = i.board.find(last, stale)
 		ok = i.check(err)
 	}
 	i.mu.Unlock()
@@ -205,7 +205,7 @@ func (a *acquisition) yieldsToWriter() bool {
 		return false
 	}
 	e.mu.Lock()
-	must := e.courtesy.mustAsk
+	must := e.courtesy.mustAsk || e.courtesy.yieldingSince != 0
 	e.courtesy.mustAsk = false
 	e.mu.Unlock()
 	return (e.courtesy.shouldAsk(now()) || must) && e.findIntent(a.lock)
@@ -217,6 +217,29 @@ const (
 	yieldMin = time.Millisecond
 	yieldMax = 4 * time.Millisecond
 )
+
+// awaitWriter opens a group again that has closed for a writer of another process, when that
+// is gone and members are left.
+func (e *entry) awaitWriter() {
+	for delay := yieldMin; ; delay = min(2*delay, yieldMax) {
+		time.Sleep(delay)
+		e.mu.Lock()
+		closed := e.turn == turnShared && e.group.closing == writerWaits
+		w := e.queue.first()
+		if !closed || w == nil {
+			e.courtesy.awaiting = false
+			e.mu.Unlock()
+			return
+		}
+		l := w.lock
+		e.mu.Unlock()
+		if !e.findIntent(l) {
+			e.mu.Lock()
+			e.reopenGroupLocked(writerWaits, now())
+			e.mu.Unlock()
+		}
+	}
+}
 
 // startYieldLocked gives the turn to a poller that yields.
 func (e *entry) startYieldLocked() {
@@ -254,6 +277,7 @@ func (e *entry) yield() {
 		default:
 			// The writer has it, or another one.
 			e.mu.Lock()
+			e.courtesy.served()
 			if w := e.queue.first(); w != nil && w.hold.shared {
 				e.startKernelWaitLocked(false)
 				e.mu.Unlock()

@@ -89,9 +89,10 @@ type board interface {
 	announce() error
 	withdraw() error
 
-	// find returns where another process has an announcement that is not stale. If there is
-	// none it returns 0, and whether there are stale ones.
-	find(stale []int64) (at int64, staleOnes bool, err error)
+	// find returns where another process has an announcement that is not stale: the one that
+	// it returned last, if that is still there. If there is none it returns 0, and whether
+	// there are stale ones.
+	find(last int64, stale []int64) (at int64, staleOnes bool, err error)
 
 	close() error
 }

@@ -195,8 +195,11 @@ func (b *osBoard) withdraw() error {
 	return b.fcntl(unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_UNLCK, Start: at, Len: 1})
 }
 
-func (b *osBoard) find(stale []int64) (at int64, staleOnes bool, err error) {
+func (b *osBoard) find(last int64, stale []int64) (at int64, staleOnes bool, err error) {
 	ranges := [][2]int64{{boardStart, boardStart + boardSize}}
+	if last != 0 {
+		ranges = [][2]int64{{last, last + 1}, ranges[0]}
+	}
 	for len(ranges) > 0 {
 		from, to := ranges[0][0], ranges[0][1]
 		ranges = ranges[1:]

@@ -67,7 +67,9 @@ func (e *entry) checkPaths() {
 	}
 	t := now()
 	e.passOrphanLocked() // if no second description could be opened before
-	e.reopenGroupLocked(t)
+	if age(t, e.courtesy.closedAt) >= watchInterval {
+		e.reopenGroupLocked(sliceEnded, t) // a member may wait for an acquire that waits for the group
+	}
 	if e.intent.wanted.Load() {
 		go e.renewIntent()
 	}
