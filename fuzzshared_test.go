@@ -49,6 +49,8 @@ var sharedSchedules = []struct {
 	{"others come during a conversion", [][3]byte{{doOpen}, {doTry}, {doAcquire, 4, shared}, {doForeign, 0, foreignWaits + foreignShared}, {doSlow, 10}, {doRelease}, {doAcquire, 8, shared}, {doTry, 12, 1}, {doAcquire, 16}, {doGoOn}, {doForeign}, {doRelease}, {doRelease}, {doRelease}, {doRelease}}},
 	{"a conversion fails", [][3]byte{{doOpen}, {doTry}, {doAcquire, 4, shared}, {doAcquire, 8, shared}, {doFail, 10}, {doRelease}, {doRelease}, {doRelease}}},
 
+	{"granted exclusively to a shared waiter", [][3]byte{{doOpen}, {doForeign}, {doForeign, 1, foreignWaits + foreignShared}, {doAcquire}, {doAcquire, 4, shared}, {doFail, 6}, {doCancel}, {doForeign, 1}, {doForeign}, {doForeign, 1}, {doTry, 8, 1}, {doRelease}, {doRelease}}},
+
 	// A member in the making is the last one, and is cancelled, lost, closed or wanted.
 	{"cancel of the last member in the making", [][3]byte{{doOpen}, {doTry, 0, 1}, {doSleep, 4}, {doSlow, 5}, {doAcquire, 4, shared}, {doRelease}, {doAcquire, 8}, {doCancel}, {doGoOn}, {doRelease}}},
 	{"the last member in the making is lost", [][3]byte{{doOpen}, {doTry, 0, 1}, {doFiles, fileReplace}, {doSleep, 4}, {doSlow, 5}, {doAcquire, 4, shared}, {doRelease}, {doAcquire, 8}, {doGoOn}, {doRelease}, {doRelease}}},
@@ -63,7 +65,7 @@ var sharedSchedules = []struct {
 	{"an orphaned wait that was left behind is adopted", [][3]byte{{doOpen}, {doForeign, 0, foreignShared}, {doAcquire}, {doAcquire, 4, shared}, {doCancel}, {doAcquire, 8}, {doRelease}, {doDrain}, {doForeign}, {doRelease}}},
 	{"orphaned waits of both kinds", [][3]byte{{doOpen}, {doForeign}, {doAcquire}, {doCancel}, {doAcquire, 4, shared}, {doCancel}, {doDrain}, {doAcquire, 8}, {doAcquire, 12, shared}, {doCancel}, {doForeign}, {doRelease}}},
 	{"an exclusive acquire adopts an orphaned shared wait", [][3]byte{{doOpen}, {doForeign}, {doAcquire, 0, shared}, {doCancel}, {doDrain}, {doAcquire, 4}, {doForeign}, {doRelease}}},
-	{"an orphaned wait unlocks while others come", [][3]byte{{doOpen}, {doForeign, 0, foreignShared}, {doAcquire}, {doCancel}, {doAcquire, 4, shared}, {doForeign}, {doSlow, 3}, {doSlow, 3}, {doRelease}, {doGoOn}, {doSlow, 3}, {doSleep}, {doAcquire, 8, shared}, {doAcquire, 12}, {doDrain}, {doGoOn}, {doGoOn}, {doRelease}, {doRelease}}},
+	{"an orphaned wait unlocks while others come", [][3]byte{{doOpen}, {doForeign, 0, foreignShared}, {doAcquire}, {doCancel}, {doAcquire, 4, shared}, {doForeign}, {doSlow, 3}, {doRelease}, {doSlow, 3}, {doGoOn}, {doAcquire, 8, shared}, {doAcquire, 12}, {doDrain}, {doGoOn}, {doRelease}, {doRelease}}},
 	{"an orphaned wait that was left behind cannot unlock", [][3]byte{{doOpen}, {doForeign, 0, foreignShared}, {doAcquire}, {doCancel}, {doAcquire, 4, shared}, {doRelease}, {doFail, 3}, {doForeign}, {doTry, 4}, {doRelease}}},
 	{"no second description for now", [][3]byte{{doOpen}, {doForeign, 0, foreignShared}, {doAcquire}, {doCancel}, {doFail, 6}, {doAcquire, 4, shared}, {doDrain}, {doSleep, 6}, {doRelease}, {doForeign}}},
 	{"no second description, and the reader gives up", [][3]byte{{doOpen}, {doForeign, 0, foreignShared}, {doAcquire}, {doCancel}, {doSlow, 6}, {doAcquire, 4, shared}, {doAcquire, 8}, {doDrain}, {doCancel}, {doGoOn}, {doForeign}, {doRelease}}},

@@ -359,6 +359,7 @@ func (w *world) acquire(slot, which int, mode waitMode, shared bool, kind int) {
 		a.reentrant = w.isRefused(a, meets)
 		a.joins = !a.reentrant && !a.closed && !a.cancelled && w.callerHolds(a, meets)
 		a.mayBeBusy = w.mayBeBusy(a)
+		a.reenters, a.refused = w.callerHolds(a, e.grants), w.isRefused(a, e.grants)
 	})
 	a.finish = func(err error) { w.frozen(func() { w.acquireDone(a) }) }
 	w.acquires = append(w.acquires, a)
