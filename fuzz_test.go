@@ -37,7 +37,7 @@ const (
 	doCheck            // a: hold, b: as for doRelease
 	doDup              // a: hold, b: as for doRelease
 	doDrain            // WaitDrained; a: slot, b: context
-	doForeign          // another process opens the file and locks or waits, or unlocks; a: process, b: path + numPaths*(1 to wait + 2 for shared)
+	doForeign          // another process opens the file and locks or waits, or unlocks; a: process, b: path + numPaths*(1 to wait + 2 for shared + 4 to announce itself)
 	doFiles            // a: the change of files, b: path
 	doFail             // the next call fails; a: which call
 	doSlow             // the next call hangs; a: which call
@@ -253,7 +253,7 @@ func (w *world) event(what byte, a, b int) {
 			w.drain(slot, l, b%numContexts)
 		}
 	case doForeign:
-		w.foreign(a%numForeigners, path, b/numPaths%2 == 1, b/numPaths/2%2 == 1)
+		w.foreign(a%numForeigners, path, b/numPaths)
 	case doFiles:
 		w.changeFiles(a%numFileChanges, b%numPaths)
 	case doFail:
@@ -412,7 +412,7 @@ func (w *world) mayBeBusy(a *fuzzAcquire) bool {
 		}
 	}
 	return taken(e) || slices.ContainsFunc(inodes, func(i *fakeInode) bool {
-		return i != nil && len(i.locked) > 0 && !(a.shared && i.shared)
+		return i != nil && (len(i.locked) > 0 && !(a.shared && i.shared) || a.shared && w.isAnnounced(i))
 	})
 }
 
@@ -614,7 +614,8 @@ func (w *world) acquireDone(a *fuzzAcquire) {
 		// An acquire that fails may still be closing a file.
 		waits := b.mode != trying && !b.done.Load() && !w.hangs("close") && !b.mayBeOvertaken
 		// A member may join again, and a cycle is broken by letting a shared waiter join.
-		mayOvertake := a.shared && (a.joins || a.reenters || a.cycle)
+		// A shared try may join a group that only gives other processes a chance.
+		mayOvertake := a.shared && (a.joins || a.reenters || a.cycle || a.mode == trying && b.shared)
 		if b.seq < a.seq && waits && b.arrival == a.arrival && sameFile && !mayOvertake {
 			w.fail("%s overtook %s", a.what, b.what)
 		}
@@ -860,7 +861,7 @@ func (w *world) checkEntry(e *entry, calling bool) {
 			bad("the lock is free, and the call still waits")
 		}
 	case turnPolled:
-		if e.hold != nil || f.inCall != "" && f.inCall != "try" || n == 0 && !calling && f.inCall == "" {
+		if e.hold != nil || f.inCall != "" && f.inCall != "try" && f.inCall != "unlock" || n == 0 && !calling && f.inCall == "" {
 			bad("the poller should not poll")
 		}
 	case turnUnlocking:

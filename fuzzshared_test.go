@@ -2,6 +2,7 @@ package packlock
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -13,6 +14,7 @@ const (
 	shared        = numContexts
 	foreignWaits  = numPaths
 	foreignShared = 2 * numPaths
+	foreignIntent = 4 * numPaths
 )
 
 var sharedSchedules = []struct {
@@ -86,6 +88,21 @@ func (e *entry) grants(h *fuzzHold) bool { return h.entry == e && e.isLiveLocked
 // it.
 func (w *world) isRefused(a *fuzzAcquire, meets func(h *fuzzHold) bool) bool {
 	return w.callerHolds(a, func(h *fuzzHold) bool { return meets(h) && !(a.shared && h.shared) })
+}
+
+// isAnnounced reports whether another process has announced itself on the file.
+func (w *world) isAnnounced(i *fakeInode) bool {
+	return slices.ContainsFunc(w.boards[:], func(b *fakeBoard) bool { return b != nil && b.inode == i })
+}
+
+// withdraw withdraws the announcement of a foreigner.
+func (w *world) withdraw(which int) {
+	w.frozen(func() {
+		if b := w.boards[which]; b != nil {
+			w.boards[which] = nil
+			delete(b.inode.announced, b)
+		}
+	})
 }
 
 // sharedHolds returns how many live shared holds there are of e.
