@@ -182,7 +182,7 @@ func play(t *testing.T, name string, data []byte) {
 		T: t, k: k, reg: newRegistry(k),
 		acquired: make(map[*entry]uint64), cancelled: make(map[*entry]uint64),
 		handedOver: make(map[*entry]uint64), lockedAt: make(map[*entry]time.Time),
-		changed: make(map[string]time.Time), turns: make(map[*entry]turn),
+		changed: make(map[string]time.Time), turns: make(map[*entry]turn), yieldingSince: make(map[*entry]time.Time),
 		failing: make(map[string]*fuzzError), slow: make(map[string]bool),
 	}
 	k.setHook(w.hook)
@@ -464,57 +464,6 @@ func (w *world) mayBeOvertaken(a *fuzzAcquire) bool {
 	return w.hangs("sameAt", "open", "serverStillGrants") && w.queued(a) == nil && w.turnOf(a, turnTaken) == nil
 }
 
-// cycle returns the acquires that wait in a cycle with a, nil if there is none. With deadlock,
-// each of them waits for a hold that excludes it, and not only for its place in the queue.
-func (w *world) cycle(a *fuzzAcquire, deadlock bool) []*fuzzAcquire {
-	var visited []*fuzzAcquire
-	var from func(b *fuzzAcquire) []*fuzzAcquire
-	from = func(b *fuzzAcquire) []*fuzzAcquire {
-		e := w.queued(b)
-		if e == nil || slices.Contains(visited, b) || deadlock && b.shared && e.turn == turnShared {
-			return nil
-		}
-		visited = append(visited, b)
-		for _, h := range w.holds {
-			if !e.grants(h) || h.owner == nil {
-				continue
-			}
-			for _, next := range w.acquires {
-				if h.owner != next.goroutine && (next.ctx == nil || !slices.Contains(next.ctx.marks, h)) {
-					continue
-				}
-				if next == a && w.queued(a) != nil {
-					return []*fuzzAcquire{b}
-				}
-				if path := from(next); path != nil {
-					return append(path, b)
-				}
-			}
-		}
-		return nil
-	}
-	return from(a)
-}
-
-// checkCycle checks that the acquire has not waited in a cycle for long.
-func (w *world) checkCycle(a *fuzzAcquire) {
-	cycle := w.cycle(a, false)
-	if cycle == nil {
-		return
-	}
-	since := w.watchDelayedAt
-	for _, b := range cycle {
-		for _, t := range []time.Time{b.arrived, w.changed[b.lock.path]} {
-			if t.After(since) {
-				since = t
-			}
-		}
-	}
-	if waited := time.Since(since); waited > 3*deadlockAge {
-		w.fail("%s: has waited in a cycle of %d for %v", a.what, len(cycle), waited)
-	}
-}
-
 // calling reports whether a call is under way that belongs to no file. Its caller may own the turn
 // of any entry.
 func (w *world) calling() bool {
@@ -736,6 +685,7 @@ func (w *world) check() {
 	for _, e := range w.entries() {
 		w.checkEntry(e, calling)
 		w.checkGroup(e)
+		w.checkYield(e)
 		w.checkOrphan(e)
 		w.checkParked(e)
 		if e.turn == turnParked || e.turn == turnBlocked {

@@ -33,8 +33,10 @@ type world struct {
 	acquires   []*fuzzAcquire // under way, in the order of their arrival
 	others     []*fuzzTask    // under way
 	leftBehind []*entry       // with an orphaned wait that was left behind
-	seq        int
-	noThreads  bool
+	// yieldingSince is since when shared waiters have been kept out of a lock that they could have.
+	yieldingSince map[*entry]time.Time
+	seq           int
+	noThreads     bool
 	// mostThreads is how many threads may be parked while noThreads.
 	mostThreads int32
 	again       *fuzzContext
