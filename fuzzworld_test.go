@@ -602,8 +602,8 @@ func (w *world) settle() {
 					w.turnedAway++
 					// It may have joined a lost group, and arrived again.
 					a.mayBeOvertaken = a.mayBeOvertaken || a.shared && joins
-					a.cycle, a.deadlock = true, true // perhaps, for a moment
 				}
+				a.cycle, a.deadlock = true, true // perhaps, for a moment: through the one that moved
 			}
 		}
 	}
