@@ -497,7 +497,8 @@ func (b *fakeBoard) close() error {
 	b.k.nopen++ // which is about to be counted
 	b.k.nboards--
 	b.k.mu.Unlock()
-	return b.fakeFile.close()
+	b.closeDescriptor()
+	return b.k.enter("closeBoard", b.path)
 }
 
 // dup returns an unrelated file, because those of the fake are no os.File.
@@ -517,7 +518,13 @@ func (f *fakeFile) dup(string) (*os.File, error) {
 
 // close closes the file even when it fails, as close(2) does.
 func (f *fakeFile) close() error {
+	f.closeDescriptor()
+	return f.k.enter("close", f.path)
+}
+
+func (f *fakeFile) closeDescriptor() {
 	f.k.mu.Lock()
+	defer f.k.mu.Unlock()
 	if f.closed || f.inCall != "" {
 		panic(fmt.Sprintf("close of %s: closed %v, during call %q", f.path, f.closed, f.inCall))
 	}
@@ -527,8 +534,6 @@ func (f *fakeFile) close() error {
 	if f.inode.locked[f] {
 		f.releaseLocked()
 	}
-	f.k.mu.Unlock()
-	return f.k.enter("close", f.path)
 }
 
 // A foreigner is the lock file as another process has it open.

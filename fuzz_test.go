@@ -37,7 +37,7 @@ const (
 	doCheck            // a: hold, b: as for doRelease
 	doDup              // a: hold, b: as for doRelease
 	doDrain            // WaitDrained; a: slot, b: context
-	doForeign          // another process opens the file and locks or waits, or unlocks; a: process, b: path + numPaths*(1 to wait + 2 for shared)
+	doForeign          // another process opens the file and locks or waits, or unlocks; a: process, b: path + numPaths*(1 to wait + 2 for shared + 4 to announce itself)
 	doFiles            // a: the change of files, b: path
 	doFail             // the next call fails; a: which call
 	doSlow             // the next call hangs; a: which call
@@ -182,7 +182,7 @@ func play(t *testing.T, name string, data []byte) {
 		T: t, k: k, reg: newRegistry(k),
 		acquired: make(map[*entry]uint64), cancelled: make(map[*entry]uint64),
 		handedOver: make(map[*entry]uint64), lockedAt: make(map[*entry]time.Time),
-		changed: make(map[string]time.Time), turns: make(map[*entry]turn),
+		changed: make(map[string]time.Time), turns: make(map[*entry]turn), yieldingSince: make(map[*entry]time.Time),
 		failing: make(map[string]*fuzzError), slow: make(map[string]bool),
 	}
 	k.setHook(w.hook)
@@ -253,7 +253,7 @@ func (w *world) event(what byte, a, b int) {
 			w.drain(slot, l, b%numContexts)
 		}
 	case doForeign:
-		w.foreign(a%numForeigners, path, b/numPaths%2 == 1, b/numPaths/2%2 == 1)
+		w.foreign(a%numForeigners, path, b/numPaths)
 	case doFiles:
 		w.changeFiles(a%numFileChanges, b%numPaths)
 	case doFail:
@@ -412,7 +412,7 @@ func (w *world) mayBeBusy(a *fuzzAcquire) bool {
 		}
 	}
 	return taken(e) || slices.ContainsFunc(inodes, func(i *fakeInode) bool {
-		return i != nil && len(i.locked) > 0 && !(a.shared && i.shared)
+		return i != nil && (len(i.locked) > 0 && !(a.shared && i.shared) || a.shared && w.isAnnounced(i))
 	})
 }
 
@@ -462,57 +462,6 @@ func (w *world) mayBeOvertaken(a *fuzzAcquire) bool {
 		return e != a.lock.Lock.entry() || a.closedInKernel
 	}
 	return w.hangs("sameAt", "open", "serverStillGrants") && w.queued(a) == nil && w.turnOf(a, turnTaken) == nil
-}
-
-// cycle returns the acquires that wait in a cycle with a, nil if there is none. With deadlock,
-// each of them waits for a hold that excludes it, and not only for its place in the queue.
-func (w *world) cycle(a *fuzzAcquire, deadlock bool) []*fuzzAcquire {
-	var visited []*fuzzAcquire
-	var from func(b *fuzzAcquire) []*fuzzAcquire
-	from = func(b *fuzzAcquire) []*fuzzAcquire {
-		e := w.queued(b)
-		if e == nil || slices.Contains(visited, b) || deadlock && b.shared && e.turn == turnShared {
-			return nil
-		}
-		visited = append(visited, b)
-		for _, h := range w.holds {
-			if !e.grants(h) || h.owner == nil {
-				continue
-			}
-			for _, next := range w.acquires {
-				if h.owner != next.goroutine && (next.ctx == nil || !slices.Contains(next.ctx.marks, h)) {
-					continue
-				}
-				if next == a && w.queued(a) != nil {
-					return []*fuzzAcquire{b}
-				}
-				if path := from(next); path != nil {
-					return append(path, b)
-				}
-			}
-		}
-		return nil
-	}
-	return from(a)
-}
-
-// checkCycle checks that the acquire has not waited in a cycle for long.
-func (w *world) checkCycle(a *fuzzAcquire) {
-	cycle := w.cycle(a, false)
-	if cycle == nil {
-		return
-	}
-	since := w.watchDelayedAt
-	for _, b := range cycle {
-		for _, t := range []time.Time{b.arrived, w.changed[b.lock.path]} {
-			if t.After(since) {
-				since = t
-			}
-		}
-	}
-	if waited := time.Since(since); waited > 3*deadlockAge {
-		w.fail("%s: has waited in a cycle of %d for %v", a.what, len(cycle), waited)
-	}
 }
 
 // calling reports whether a call is under way that belongs to no file. Its caller may own the turn
@@ -614,7 +563,8 @@ func (w *world) acquireDone(a *fuzzAcquire) {
 		// An acquire that fails may still be closing a file.
 		waits := b.mode != trying && !b.done.Load() && !w.hangs("close") && !b.mayBeOvertaken
 		// A member may join again, and a cycle is broken by letting a shared waiter join.
-		mayOvertake := a.shared && (a.joins || a.reenters || a.cycle)
+		// A shared try may join a group that only gives other processes a chance.
+		mayOvertake := a.shared && (a.joins || a.reenters || a.cycle || a.mode == trying && b.shared)
 		if b.seq < a.seq && waits && b.arrival == a.arrival && sameFile && !mayOvertake {
 			w.fail("%s overtook %s", a.what, b.what)
 		}
@@ -735,6 +685,7 @@ func (w *world) check() {
 	for _, e := range w.entries() {
 		w.checkEntry(e, calling)
 		w.checkGroup(e)
+		w.checkYield(e)
 		w.checkOrphan(e)
 		w.checkParked(e)
 		if e.turn == turnParked || e.turn == turnBlocked {
@@ -860,7 +811,7 @@ func (w *world) checkEntry(e *entry, calling bool) {
 			bad("the lock is free, and the call still waits")
 		}
 	case turnPolled:
-		if e.hold != nil || f.inCall != "" && f.inCall != "try" || n == 0 && !calling && f.inCall == "" {
+		if e.hold != nil || f.inCall != "" && f.inCall != "try" && f.inCall != "unlock" || n == 0 && !calling && f.inCall == "" {
 			bad("the poller should not poll")
 		}
 	case turnUnlocking:

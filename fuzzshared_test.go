@@ -2,6 +2,7 @@ package packlock
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -13,6 +14,7 @@ const (
 	shared        = numContexts
 	foreignWaits  = numPaths
 	foreignShared = 2 * numPaths
+	foreignIntent = 4 * numPaths
 )
 
 var sharedSchedules = []struct {
@@ -49,6 +51,8 @@ var sharedSchedules = []struct {
 	{"others come during a conversion", [][3]byte{{doOpen}, {doTry}, {doAcquire, 4, shared}, {doForeign, 0, foreignWaits + foreignShared}, {doSlow, 10}, {doRelease}, {doAcquire, 8, shared}, {doTry, 12, 1}, {doAcquire, 16}, {doGoOn}, {doForeign}, {doRelease}, {doRelease}, {doRelease}, {doRelease}}},
 	{"a conversion fails", [][3]byte{{doOpen}, {doTry}, {doAcquire, 4, shared}, {doAcquire, 8, shared}, {doFail, 10}, {doRelease}, {doRelease}, {doRelease}}},
 
+	{"granted exclusively to a shared waiter", [][3]byte{{doOpen}, {doForeign}, {doForeign, 1, foreignWaits + foreignShared}, {doAcquire}, {doAcquire, 4, shared}, {doFail, 6}, {doCancel}, {doForeign, 1}, {doForeign}, {doForeign, 1}, {doTry, 8, 1}, {doRelease}, {doRelease}}},
+
 	// A member in the making is the last one, and is cancelled, lost, closed or wanted.
 	{"cancel of the last member in the making", [][3]byte{{doOpen}, {doTry, 0, 1}, {doSleep, 4}, {doSlow, 5}, {doAcquire, 4, shared}, {doRelease}, {doAcquire, 8}, {doCancel}, {doGoOn}, {doRelease}}},
 	{"the last member in the making is lost", [][3]byte{{doOpen}, {doTry, 0, 1}, {doFiles, fileReplace}, {doSleep, 4}, {doSlow, 5}, {doAcquire, 4, shared}, {doRelease}, {doAcquire, 8}, {doGoOn}, {doRelease}, {doRelease}}},
@@ -63,12 +67,19 @@ var sharedSchedules = []struct {
 	{"an orphaned wait that was left behind is adopted", [][3]byte{{doOpen}, {doForeign, 0, foreignShared}, {doAcquire}, {doAcquire, 4, shared}, {doCancel}, {doAcquire, 8}, {doRelease}, {doDrain}, {doForeign}, {doRelease}}},
 	{"orphaned waits of both kinds", [][3]byte{{doOpen}, {doForeign}, {doAcquire}, {doCancel}, {doAcquire, 4, shared}, {doCancel}, {doDrain}, {doAcquire, 8}, {doAcquire, 12, shared}, {doCancel}, {doForeign}, {doRelease}}},
 	{"an exclusive acquire adopts an orphaned shared wait", [][3]byte{{doOpen}, {doForeign}, {doAcquire, 0, shared}, {doCancel}, {doDrain}, {doAcquire, 4}, {doForeign}, {doRelease}}},
-	{"an orphaned wait unlocks while others come", [][3]byte{{doOpen}, {doForeign, 0, foreignShared}, {doAcquire}, {doCancel}, {doAcquire, 4, shared}, {doForeign}, {doSlow, 3}, {doSlow, 3}, {doRelease}, {doGoOn}, {doSlow, 3}, {doSleep}, {doAcquire, 8, shared}, {doAcquire, 12}, {doDrain}, {doGoOn}, {doGoOn}, {doRelease}, {doRelease}}},
+	{"an orphaned wait unlocks while others come", [][3]byte{{doOpen}, {doForeign, 0, foreignShared}, {doAcquire}, {doCancel}, {doAcquire, 4, shared}, {doForeign}, {doSlow, 3}, {doRelease}, {doSlow, 3}, {doGoOn}, {doAcquire, 8, shared}, {doAcquire, 12}, {doDrain}, {doGoOn}, {doRelease}, {doRelease}}},
 	{"an orphaned wait that was left behind cannot unlock", [][3]byte{{doOpen}, {doForeign, 0, foreignShared}, {doAcquire}, {doCancel}, {doAcquire, 4, shared}, {doRelease}, {doFail, 3}, {doForeign}, {doTry, 4}, {doRelease}}},
 	{"no second description for now", [][3]byte{{doOpen}, {doForeign, 0, foreignShared}, {doAcquire}, {doCancel}, {doFail, 6}, {doAcquire, 4, shared}, {doDrain}, {doSleep, 6}, {doRelease}, {doForeign}}},
 	{"no second description, and the reader gives up", [][3]byte{{doOpen}, {doForeign, 0, foreignShared}, {doAcquire}, {doCancel}, {doSlow, 6}, {doAcquire, 4, shared}, {doAcquire, 8}, {doDrain}, {doCancel}, {doGoOn}, {doForeign}, {doRelease}}},
 	{"lost with an orphaned wait that was left behind", [][3]byte{{doOpen}, {doForeign, 0, foreignShared}, {doAcquire}, {doCancel}, {doAcquire, 4, shared}, {doFiles, fileReplace}, {doSleep, 4}, {doAcquire, 8, shared}, {doAcquire, 12}, {doRelease}, {doRelease}, {doForeign}, {doRelease}}},
 	{"closed with an orphaned wait that was left behind", [][3]byte{{doOpen}, {doForeign, 0, foreignShared}, {doAcquire}, {doCancel}, {doAcquire, 4, shared}, {doClose}, {doRelease}, {doOpen}, {doAcquire, 8, shared}, {doRelease}, {doForeign}, {doTry}}},
+
+	// Readers that make room for writers of other processes.
+	{"readers yield to a writer that announces itself", [][3]byte{{doOpen}, {doTry, 0, 1}, {doForeign, 0, foreignWaits + foreignIntent}, {doSleep, 2}, {doAcquire, 4, shared}, {doTry, 0, 1}, {doTry, 8, 1}, {doAcquire, 12}, {doRelease}, {doRelease}, {doSleep, 4}, {doForeign}, {doSleep, 4}, {doRelease}, {doRelease}}},
+	{"the first reader finds an announcement", [][3]byte{{doOpen}, {doForeign, 0, foreignShared}, {doForeign, 1, foreignWaits + foreignIntent}, {doAcquire, 0, shared}, {doAcquire, 4}, {doTry, 8, 1}, {doCancel}, {doAcquire, 0, shared}, {doForeign}, {doForeign, 1}, {doRelease}, {doSleep, 5}, {doRelease}}},
+	{"a writer that was stopped is waited for once", [][3]byte{{doOpen}, {doForeign, 0, foreignShared + foreignIntent}, {doAcquire, 0, shared}, {doSleep, 6}, {doRelease}, {doAcquire, 0, shared}, {doRelease}, {doForeign}}},
+	{"a group closes for its own sake", [][3]byte{{doOpen}, {doTry, 0, 1}, {doSleep, 5}, {doAcquire, 4, shared}, {doAcquire, 8, shared}, {doTry, 12, 1}, {doAcquire, 16}, {doTry, 20, 1}, {doTry, 0, 1}, {doRelease}, {doRelease}, {doRelease}, {doRelease}, {doRelease}, {doRelease}}},
+	{"a group that does not drain opens again", [][3]byte{{doOpen}, {doTry, 0, 1}, {doSleep, 5}, {doAcquire, 4, shared}, {doAcquire, 8, shared}, {doSleep, 6}, {doRelease}, {doRelease}, {doRelease}}},
 
 	// A group whose file is lost.
 	{"lost under shared holds", [][3]byte{{doOpen}, {doTry, 0, 1}, {doTry, 4, 1}, {doFiles, fileReplace}, {doSleep, 2}, {doAcquire, 0, shared}, {doAcquire, 8}, {doCheck}, {doCheck, 1}, {doRelease}, {doRelease}, {doRelease}, {doRelease}}},
@@ -84,6 +95,21 @@ func (e *entry) grants(h *fuzzHold) bool { return h.entry == e && e.isLiveLocked
 // it.
 func (w *world) isRefused(a *fuzzAcquire, meets func(h *fuzzHold) bool) bool {
 	return w.callerHolds(a, func(h *fuzzHold) bool { return meets(h) && !(a.shared && h.shared) })
+}
+
+// isAnnounced reports whether another process has announced itself on the file.
+func (w *world) isAnnounced(i *fakeInode) bool {
+	return slices.ContainsFunc(w.boards[:], func(b *fakeBoard) bool { return b != nil && b.inode == i })
+}
+
+// withdraw withdraws the announcement of a foreigner.
+func (w *world) withdraw(which int) {
+	w.frozen(func() {
+		if b := w.boards[which]; b != nil {
+			w.boards[which] = nil
+			delete(b.inode.announced, b)
+		}
+	})
 }
 
 // sharedHolds returns how many live shared holds there are of e.
@@ -197,5 +223,74 @@ func (w *world) checkOrphan(e *entry) {
 	}
 	if waited := time.Since(since); waited > watchInterval+2*pathCheckAge {
 		bad("a reader waits for an orphaned wait, though only readers have the lock, for %v", waited)
+	}
+}
+
+// checkYield checks that readers do not yield for ever to writers of other processes, nor for a
+// group that closes.
+func (w *world) checkYield(e *entry) {
+	f := e.active.(*fakeFile)
+	first := e.queue.first()
+	yields := first != nil && first.hold.shared && (e.turn == turnPolled || e.turn == turnShared) &&
+		(len(f.inode.locked) == 0 || f.inode.shared)
+	since, known := w.yieldingSince[e]
+	switch {
+	case !yields || len(w.hanging) > 0:
+		delete(w.yieldingSince, e)
+	case !known:
+		w.yieldingSince[e] = time.Now()
+	case time.Since(since) > maxYield+2*watchInterval+pollMax:
+		w.fail("%s: a reader has yielded for %v", f.path, time.Since(since))
+	}
+}
+
+// cycle returns the acquires that wait in a cycle with a, nil if there is none. With deadlock,
+// each of them waits for a hold that excludes it, and not only for its place in the queue.
+func (w *world) cycle(a *fuzzAcquire, deadlock bool) []*fuzzAcquire {
+	var visited []*fuzzAcquire
+	var from func(b *fuzzAcquire) []*fuzzAcquire
+	from = func(b *fuzzAcquire) []*fuzzAcquire {
+		e := w.queued(b)
+		if e == nil || slices.Contains(visited, b) || deadlock && b.shared && e.turn == turnShared {
+			return nil
+		}
+		visited = append(visited, b)
+		for _, h := range w.holds {
+			if !e.grants(h) || h.owner == nil {
+				continue
+			}
+			for _, next := range w.acquires {
+				if h.owner != next.goroutine && (next.ctx == nil || !slices.Contains(next.ctx.marks, h)) {
+					continue
+				}
+				if next == a && w.queued(a) != nil {
+					return []*fuzzAcquire{b}
+				}
+				if path := from(next); path != nil {
+					return append(path, b)
+				}
+			}
+		}
+		return nil
+	}
+	return from(a)
+}
+
+// checkCycle checks that the acquire has not waited in a cycle for long.
+func (w *world) checkCycle(a *fuzzAcquire) {
+	cycle := w.cycle(a, false)
+	if cycle == nil {
+		return
+	}
+	since := w.watchDelayedAt
+	for _, b := range cycle {
+		for _, t := range []time.Time{b.arrived, w.changed[b.lock.path]} {
+			if t.After(since) {
+				since = t
+			}
+		}
+	}
+	if waited := time.Since(since); waited > 3*deadlockAge {
+		w.fail("%s: has waited in a cycle of %d for %v", a.what, len(cycle), waited)
 	}
 }

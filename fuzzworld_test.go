@@ -25,6 +25,7 @@ type world struct {
 
 	goroutines [numGoroutines]goroutine
 	foreigners [numForeigners]*fakeFile
+	boards     [numForeigners]*fakeBoard // of those that have announced themselves
 	slots      [numSlots]*fuzzLock
 	opening    [numSlots]bool
 	holds      []*fuzzHold // live ones, in the order in which they were granted
@@ -32,8 +33,10 @@ type world struct {
 	acquires   []*fuzzAcquire // under way, in the order of their arrival
 	others     []*fuzzTask    // under way
 	leftBehind []*entry       // with an orphaned wait that was left behind
-	seq        int
-	noThreads  bool
+	// yieldingSince is since when shared waiters have been kept out of a lock that they could have.
+	yieldingSince map[*entry]time.Time
+	seq           int
+	noThreads     bool
 	// mostThreads is how many threads may be parked while noThreads.
 	mostThreads int32
 	again       *fuzzContext
@@ -359,6 +362,7 @@ func (w *world) acquire(slot, which int, mode waitMode, shared bool, kind int) {
 		a.reentrant = w.isRefused(a, meets)
 		a.joins = !a.reentrant && !a.closed && !a.cancelled && w.callerHolds(a, meets)
 		a.mayBeBusy = w.mayBeBusy(a)
+		a.reenters, a.refused = w.callerHolds(a, e.grants), w.isRefused(a, e.grants)
 	})
 	a.finish = func(err error) { w.frozen(func() { w.acquireDone(a) }) }
 	w.acquires = append(w.acquires, a)
@@ -485,8 +489,9 @@ func (w *world) drain(slot int, l *fuzzLock, kind int) {
 	})
 }
 
-func (w *world) foreign(which int, path string, wait, shared bool) {
+func (w *world) foreign(which int, path string, how int) {
 	f := w.foreigners[which]
+	wait, shared := how&1 != 0, how&2 != 0
 	switch {
 	case f == nil:
 		if w.gone(path) {
@@ -502,10 +507,16 @@ func (w *world) foreign(which int, path string, wait, shared bool) {
 			return
 		}
 		w.foreigners[which] = f
+		if how&4 != 0 {
+			w.log("foreigner %d announces itself", which)
+			w.boards[which] = &fakeBoard{f}
+			w.boards[which].announce()
+		}
 	case w.isLockedBy(f):
 		w.log("foreigner %d unlocks %s", which, f.path)
 		f.release()
 		w.foreigners[which] = nil
+		w.withdraw(which)
 	}
 }
 
@@ -566,7 +577,8 @@ func (w *world) settle() {
 			a.reenters = a.reenters || w.callerHolds(a, at.grants)
 			a.refused = a.refused || w.isRefused(a, at.grants)
 			a.waited = a.waited || w.queued(a) != nil
-			a.mayBeOvertaken = a.mayBeOvertaken || w.mayBeOvertaken(a)
+			a.mayBeOvertaken = a.mayBeOvertaken || w.mayBeOvertaken(a) ||
+				a.shared && w.isAnnounced(at.file.(*fakeFile).inode) // it may have left the group again
 			a.cycle = a.cycle || w.cycle(a, false) != nil
 			a.deadlock = a.deadlock || w.cycle(a, true) != nil
 			// An acquire that checks the path first decides later, by the state then.
@@ -590,8 +602,8 @@ func (w *world) settle() {
 					w.turnedAway++
 					// It may have joined a lost group, and arrived again.
 					a.mayBeOvertaken = a.mayBeOvertaken || a.shared && joins
-					a.cycle, a.deadlock = true, true // perhaps, for a moment
 				}
+				a.cycle, a.deadlock = true, true // perhaps, for a moment: through the one that moved
 			}
 		}
 	}
@@ -639,6 +651,9 @@ func (w *world) end() {
 	for _, dir := range []string{filepath.Dir(fakePath), filepath.Dir(otherPath)} {
 		w.k.makeDir(dir)
 	}
+	for i := range w.boards {
+		w.withdraw(i)
+	}
 	for round := 0; ; round++ {
 		for w.goOn(0) {
 			w.settle()
@@ -660,7 +675,7 @@ func (w *world) end() {
 		for i, f := range w.foreigners {
 			if f != nil {
 				left++
-				w.foreign(i, f.path, false, false)
+				w.foreign(i, f.path, 0)
 				w.settle()
 			}
 		}
@@ -682,6 +697,9 @@ func (w *world) end() {
 		if closed := l.Close(); err != nil || closed != nil {
 			w.fail("%s in the end: %v, %v", l.path, err, closed)
 		}
+	}
+	if w.k.nboards != 0 {
+		w.fail("%d boards left", w.k.nboards)
 	}
 	if n := len(w.reg.entries) + w.k.descriptors() + int(w.reg.threads.n.Load()); n != 0 {
 		w.fail("%d entries, %d descriptors and %d threads left", len(w.reg.entries), w.k.descriptors(), w.reg.threads.n.Load())

@@ -52,10 +52,17 @@ func (e *entry) mayJoinLocked(l *lock, goroutine uint64, marks *mark) bool {
 }
 
 // tryMayJoinLocked reports whether a shared try may join: also a group that closes though no
-// writer is known to wait.
+// writer is known to wait, in this process or a different one.
 func (e *entry) tryMayJoinLocked() bool {
-	w := e.queue.first()
-	return e.turn == turnShared && e.group.closing == sliceEnded && (w == nil || w.hold.shared)
+	if e.turn != turnShared || e.group.closing != sliceEnded {
+		return false
+	}
+	for w := range e.queue.all() {
+		if !w.hold.shared {
+			return false
+		}
+	}
+	return true
 }
 
 // sharedInTheMakingLocked reports whether a shared acquire is under way that may open the

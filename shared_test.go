@@ -745,3 +745,24 @@ func TestUnownedLockPassesTheQueue(t *testing.T) {
 		e.release(w.got())
 	})
 }
+
+// A shared try may join a group that closes because its slice has ended, past shared waiters,
+// and never past an exclusive one.
+func TestTryDoesNotPassAWriterBehindAClosingGroup(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		h := e.shared(e.l).got()
+		time.Sleep(groupSlice)
+		closes := e.shared(e.l).got()
+		first := e.shared(e.l)
+		first.waits()
+		e.release(e.tryShared(e.l))
+		w := e.acquire(e.l)
+		if _, err := e.l.TryAcquireShared(); !errors.Is(err, ErrBusy) {
+			t.Errorf("%v, want ErrBusy", err)
+		}
+		e.release(h)
+		e.release(closes)
+		e.release(first.got())
+		e.release(w.got())
+	})
+}
