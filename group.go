@@ -17,8 +17,8 @@ import (
 //	n        how many members there are. It is not 0 if and only if the turn is shared.
 //	owners   how many of them belong to each goroutine
 //	closing  set by a member when no other goroutine may join any more. It is reset when the
-//	         last member leaves. The watch resets it when that takes too long: a member may
-//	         wait for an acquire that waits for the group.
+//	         last member leaves, when the reason is gone, or when that takes too long: a member
+//	         may wait for an acquire that waits for the group.
 //
 // While the group is not closing, the queue is empty or its head is exclusive:
 // first come, first served. Therefore each goroutine that takes a waiter out of the queue
@@ -45,10 +45,10 @@ func (e *entry) joinableLocked() bool {
 }
 
 // mayJoinLocked reports whether a shared acquire of l by the goroutine, with a context of the
-// marks, may join: as long as its caller is a member, it always may.
+// marks, may join: as long as its caller is a member it always may, unless the file is lost.
 func (e *entry) mayJoinLocked(l *lock, goroutine uint64, marks *mark) bool {
-	return e.joinableLocked() ||
-		e.turn == turnShared && (l.options.unowned || e.heldByLocked(goroutine, marks))
+	return e.joinableLocked() || e.turn == turnShared && e.group.closing != fileKeepsName &&
+		(l.options.unowned || e.heldByLocked(goroutine, marks))
 }
 
 // tryMayJoinLocked reports whether a shared try may join: also a group that closes though no
@@ -165,7 +165,7 @@ func (e *entry) closeGroupLocked(why closing, t int64) {
 		e.courtesy.closedAt = t
 		if why == writerWaits && !e.courtesy.awaiting {
 			e.courtesy.awaiting = true
-			go e.awaitWriter()
+			e.awaitWriterAfter(yieldMin)
 		}
 	}
 }
@@ -230,7 +230,7 @@ func (a *acquisition) stay(ctx context.Context) (bool, error) {
 // mustClose closes the group at time t if a writer of another process waits, or if its slice
 // is over. It reports whether a writer waits: then the caller must leave.
 func (e *entry) mustClose(l *lock, t int64) bool {
-	wanted := e.courtesy.shouldAsk(t) && e.findIntent(l)
+	wanted := !l.options.anyFile && e.courtesy.shouldAsk(t) && e.findIntent()
 	sliceIsOver := time.Duration(t-e.fair.lockedAt) >= groupSlice
 	if !wanted && !sliceIsOver {
 		return false

@@ -113,11 +113,11 @@ func (i *intent) withdrawLocked() {
 // wakes needs some 50 µs.
 const intentGap = time.Millisecond
 
-// findIntent asks for an announcement of another process, for a reader of l, and reports
-// whether readers should yield to it.
-func (e *entry) findIntent(l *lock) bool {
+// findIntent asks for an announcement of another process, and reports whether readers should
+// yield to it.
+func (e *entry) findIntent() bool {
 	i := &e.intent
-	if i.notHere.Load() || l.options.anyFile {
+	if i.notHere.Load() {
 		return false
 	}
 	e.mu.Lock()
@@ -201,14 +201,14 @@ func (e *entry) closeIntent() {
 // another process.
 func (a *acquisition) yieldsToWriter() bool {
 	e := a.entry
-	if e.intent.notHere.Load() {
+	if e.intent.notHere.Load() || a.lock.options.anyFile {
 		return false
 	}
 	e.mu.Lock()
 	must := e.courtesy.mustAsk || e.courtesy.yieldingSince != 0
 	e.courtesy.mustAsk = false
 	e.mu.Unlock()
-	return (e.courtesy.shouldAsk(now()) || must) && e.findIntent(a.lock)
+	return (e.courtesy.shouldAsk(now()) || must) && e.findIntent()
 }
 
 // A reader that yields tries again after yieldMin at first, and then less and less often, up
@@ -218,27 +218,24 @@ const (
 	yieldMax = 4 * time.Millisecond
 )
 
-// awaitWriter opens a group again that has closed for a writer of another process, when that
-// is gone and members are left.
-func (e *entry) awaitWriter() {
-	for delay := yieldMin; ; delay = min(2*delay, yieldMax) {
-		time.Sleep(delay)
+// awaitWriterAfter opens a group again that has closed for a writer of another process, when
+// that is gone and members are left. It checks after the delay, and then again and again.
+func (e *entry) awaitWriterAfter(delay time.Duration) {
+	time.AfterFunc(delay, func() {
 		e.mu.Lock()
-		closed := e.turn == turnShared && e.group.closing == writerWaits
-		w := e.queue.first()
-		if !closed || w == nil {
-			e.courtesy.awaiting = false
-			e.mu.Unlock()
-			return
-		}
-		l := w.lock
+		e.courtesy.awaiting = e.turn == turnShared && e.group.closing == writerWaits
+		goesOn := e.courtesy.awaiting
 		e.mu.Unlock()
-		if !e.findIntent(l) {
+		switch {
+		case !goesOn:
+			return
+		case !e.findIntent():
 			e.mu.Lock()
 			e.reopenGroupLocked(writerWaits, now())
 			e.mu.Unlock()
 		}
-	}
+		e.awaitWriterAfter(min(2*delay, yieldMax))
+	})
 }
 
 // startYieldLocked gives the turn to a poller that yields.
@@ -261,9 +258,8 @@ func (e *entry) yield() {
 			e.pass()
 			return
 		}
-		l := w.lock
 		e.mu.Unlock()
-		wanted := e.findIntent(l)
+		wanted := e.findIntent()
 		ok, err := e.active.try(true)
 		switch {
 		case err != nil, ok && !wanted:
