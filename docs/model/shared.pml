@@ -1045,12 +1045,12 @@ drainsOn: atomic { !drained -> drainWaits = false };
 	}
 }
 
-/* Process 1 is stopped while it waits for the kernel, and goes on at any time. */
+/* Process 1 is stopped while it waits for the kernel, once, for any time or forever. */
 proctype stopper() {
-end:	do
-	:: atomic { !stopped && turn[1] == turnParked && !stopping -> stopped = true }
-	:: stopped -> stopped = false
-	:: FAIR && stopped && !stopping
+end:	atomic { turn[1] == turnParked && !stopping -> stopped = true };
+	do
+	:: FAIR && !stopping
+	:: stopped = false; break
 	od
 }
 
