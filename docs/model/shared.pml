@@ -825,6 +825,25 @@ done:	   atomic {
 arrives: atomic { goto arrive }
 }
 
+/* orphanEndedLocked, from where the file is unlocked on, if it was locked */
+inline orphanEndedLocked(e, fd) {
+	must(orphan[e] == fd + 1);
+	orphan[e] = 0;
+	unlocking[e] = false;
+	if
+	:: !MUT_NEVER_DRAINED -> endDrainLocked(e)
+	:: MUT_NEVER_DRAINED
+	fi;
+	if
+	:: !err -> spare[e] = fd + 1; passOrphanLocked(e)	/* not everywhere */
+	:: err -> err = false	/* not everywhere */
+	fi;
+	if
+	:: UNUSED(e) -> goto retires	/* not everywhere */
+	:: else -> goto done
+	fi
+}
+
 /* A call that waits is about to be granted the lock, which is free. */
 #define WAITS(fd)	((fd) < FOREIGNER && inBlock[fd] && !STOPPED((fd) / FDS))
 #define PROMPT(e)	(FAIR && !ANY(exclusive) && !ANY(shared) && (WAITS(0) || WAITS(1) || WAITS(2) || WAITS(3)))
@@ -854,7 +873,7 @@ end:	do
 		blockShared[fd] = false;
 		if
 		:: orphan[e] != fd + 1 -> must(activeFile[e] == fd); kernelWaitEnded(e)
-		:: orphan[e] == fd + 1 && err -> goto orphanEnded
+		:: orphan[e] == fd + 1 && err -> orphanEndedLocked(e, fd)
 		:: orphan[e] == fd + 1 && !err -> unlocking[e] = true
 		fi
 	   }
@@ -918,24 +937,7 @@ orphanUnlocks: skip;
 		must(opened[e] && grip[fd] == exclusive);
 		grip[fd] = none
 	}
-orphanEnded: atomic {
-		/* orphanEndedLocked, after an error in one step with what was before */
-		must(orphan[e] == fd + 1);
-		orphan[e] = 0;
-		unlocking[e] = false;
-		if
-		:: !MUT_NEVER_DRAINED -> endDrainLocked(e)
-		:: MUT_NEVER_DRAINED
-		fi;
-		if
-		:: !err -> spare[e] = fd + 1; passOrphanLocked(e)
-		:: err -> err = false
-		fi;
-		if
-		:: UNUSED(e) -> goto retires
-		:: else -> goto end
-		fi
-	}
+	atomic { orphanEndedLocked(e, fd) };
 
 converts: skip;
 	convert(e, THREAD);
