@@ -2,7 +2,8 @@
  * The engine of packlock (acquire.go, entry.go, queue.go, blocking.go, poller.go,
  * location.go, relocate.go, watch.go, registry.go, hold.go, all.go) for the model checker
  * Spin. ./check runs it in its configurations. README.md lists what is stated and what
- * is left out.
+ * is left out. All acquires are exclusive here: shared holds have a model of their own,
+ * shared.pml.
  *
  * How it corresponds to the Go code:
  *
