@@ -25,7 +25,7 @@ type flaw struct {
 func broken(name string, hangs bool, not Claims, open func(*packLocker, string) Locker, caught ...string) flaw {
 	return flaw{
 		hangs: hangs,
-		Lib: Lib{Name: name, Claims: AllClaims &^ not, Open: func(path string) (Locker, error) {
+		Lib: Lib{Name: name, Claims: Packlock().Claims &^ not, Open: func(path string) (Locker, error) {
 			l, err := openPacklock(path)
 			if err != nil {
 				return nil, err
@@ -38,7 +38,7 @@ func broken(name string, hangs bool, not Claims, open func(*packLocker, string) 
 
 // flaws are those that every system has. See also systemFlaws.
 var flaws = []flaw{
-	broken("excludes nobody", false, 0, func(*packLocker, string) Locker { return excludesNobody{} }, "excludes"),
+	broken("excludes nobody", false, 0, func(*packLocker, string) Locker { return excludesNobody{} }, "excludes", "excludes handles"),
 	broken("excludes by the text of the path", false, NoticesLoss, byText, "one lock by any path"),
 	broken("wakes nobody", true, 0, func(l *packLocker, _ string) Locker { return wakesNobody{l} }, "blocks and wakes"),
 	broken("keeps it after Close", true, 0, func(l *packLocker, _ string) Locker { return keepsAfterClose{l} }, "released on close"),

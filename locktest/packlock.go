@@ -8,11 +8,12 @@ import (
 	"packlock"
 )
 
-// Packlock returns the library of this module, which claims everything. Check tests file
-// systems with it.
+// Packlock returns the library of this module. Check tests file systems with it.
 func Packlock() Lib {
-	return Lib{Name: "packlock", Open: openPacklock, Claims: AllClaims}
+	return Lib{Name: "packlock", Open: openPacklock, Claims: AllClaims &^ sharedClaims}
 }
+
+const sharedClaims = Shares | ReadersQueue | ReadersQueueForOthers | WritersGetIn | WritersGetInBesideOthers | KeepsOnUpgrade
 
 // packLocker is a Lock, and its hold if it has one.
 type packLocker struct {

@@ -258,7 +258,8 @@ func (x *exam) lackOf(p property) error {
 		return skip("there is no lock to check")
 	}
 	for _, needed := range p.needs {
-		if outcome, examined := x.outcomes[needed]; examined && outcome != OK && !x.each {
+		each := x.each && needed != nameShares
+		if outcome, examined := x.outcomes[needed]; examined && outcome != OK && !each {
 			return skip(fmt.Sprintf("says nothing without %q", needed))
 		}
 	}
