@@ -251,7 +251,12 @@ func (l ignoresOwnReaders) TryLock() (bool, error) {
 	return l.turnstile.TryLock()
 }
 
-func (l ignoresOwnReaders) Lock(ctx context.Context) error { return asking(ctx, l.TryLock) }
+func (l ignoresOwnReaders) Lock(ctx context.Context) error {
+	if own(l.path, unix.LOCK_SH).Load() > 0 && l.how == 0 {
+		return nil
+	}
+	return l.turnstile.Lock(ctx)
+}
 
 // releasesForAll has all readers of a process release the lock when the first does.
 type releasesForAll struct{ *turnstile }

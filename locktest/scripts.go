@@ -9,6 +9,7 @@ import (
 	"os"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"packlock/internal/goid"
@@ -305,7 +306,7 @@ func (l *life) contend(s stress) (got strain, err error) {
 }
 
 // reading is how many goroutines share the lock, over and over, for as long as this process
-// lives. Each holds it for a while that is not always the same, so that they overlap.
+// lives.
 type reading struct {
 	Path    string
 	Readers int
@@ -313,6 +314,7 @@ type reading struct {
 
 // read answers once when each of them has held the lock, and does not return.
 func (l *life) read(id int, r reading) (json.RawMessage, error) {
+	var holding atomic.Int32
 	failed := make(chan error)
 	var began sync.WaitGroup
 	for range r.Readers {
@@ -329,7 +331,7 @@ func (l *life) read(id int, r reading) (json.RawMessage, error) {
 					if i == 0 {
 						began.Done()
 					}
-					time.Sleep(10*time.Millisecond + rand.N(20*time.Millisecond))
+					overlap(&holding)
 					err = h.Unlock()
 				}
 				if err != nil {
@@ -343,4 +345,19 @@ func (l *life) read(id int, r reading) (json.RawMessage, error) {
 		l.say(answer{ID: id, Waits: true})
 	}()
 	return nil, <-failed
+}
+
+// overlap returns when a reader has held the lock for a while, and holding counts another
+// one. If none comes, it returns nevertheless. That is counted in sleeps and not in time,
+// as a busy machine may stop all readers at once.
+func overlap(holding *atomic.Int32) {
+	holding.Add(1)
+	time.Sleep(10*time.Millisecond + rand.N(20*time.Millisecond))
+	for range 20 {
+		if n := holding.Load(); n > 1 && holding.CompareAndSwap(n, n-1) {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+	holding.Add(-1)
 }

@@ -258,6 +258,13 @@ func sharedWakes(x *exam) (string, error) {
 		if err := x.inTurns(readers, writer); err != nil {
 			return "", err
 		}
+		// A reader that waited may keep others out. That is for together to find.
+		if _, err := readers[0].unlock(); err != nil {
+			return "", err
+		}
+		if err := readers[0].take(); err != nil {
+			return "", err
+		}
 		if err := readers[1].join(); err != nil {
 			return "", err
 		}
