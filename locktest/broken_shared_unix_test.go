@@ -25,6 +25,8 @@ type turnstile struct {
 	how        int // of the lock that it holds, or 0
 }
 
+const sharedClaims = Shares | ReadersQueue | ReadersQueueForOthers | WritersGetIn | WritersGetInBesideOthers | KeepsOnUpgrade
+
 const turnstileClaims = sharedClaims | ExcludesHandles | OneLockByAnyPath | TryNeverWaits | NotInherited | Cancels | SecondUnlockIsHarmless
 
 func openTurnstile(path string) (*turnstile, error) {
@@ -148,22 +150,16 @@ func brokenTurnstile(name string, hangs bool, not Claims, open func(*turnstile) 
 
 func init() {
 	systemFlaws = append(systemFlaws,
-		brokenTurnstile("shares with nobody", false, 0, func(t *turnstile) Locker { return sharesNothing{t} }, "shares"),
 		brokenTurnstile("shares in a process only", false, ReadersQueue|WritersGetIn|KeepsOnUpgrade, func(t *turnstile) Locker { return &sharesInProcess{turnstile: t} }, "shared excludes"),
 		brokenTurnstile("is exclusive beside its own readers", false, 0, func(t *turnstile) Locker { return ignoresOwnReaders{t} }, "shared excludes handles"),
 		brokenTurnstile("one reader releases for all", false, 0, func(t *turnstile) Locker { return &releasesForAll{t} }, "shared excludes handles"),
-		brokenTurnstile("try shared waits", true, 0, func(t *turnstile) Locker { return &triesLong{turnstile: t} }, "try shared never waits"),
-		brokenTurnstile("wakes no reader", true, ReadersQueue, func(t *turnstile) Locker { return wakesNoReader{t} }, "shared blocks and wakes"),
 		brokenTurnstile("counts dead readers", true, 0, func(t *turnstile) Locker { return &countsReaders{turnstile: t} }, "shared released on kill"),
-		brokenTurnstile("readers get in alone", true, 0, func(t *turnstile) Locker { return getsInAlone{t} }, "readers get in together"),
-		brokenTurnstile("readers cannot be cancelled", true, 0, func(t *turnstile) Locker { return uncancellableReader{t} }, "cancelled among readers"),
 		brokenTurnstile("a cancelled writer keeps readers out", true, 0, func(t *turnstile) Locker { return keepsGate{t} }, "cancelled among readers"),
 		brokenTurnstile("readers pass writers of their process", false, 0, func(t *turnstile) Locker { return passes{t, true} }, "readers queue"),
 		brokenTurnstile("readers pass writers of other processes", false, 0, func(t *turnstile) Locker { return passes{t, false} }, "readers queue for others"),
 		brokenTurnstile("writers queue behind few readers only", true, 0, func(t *turnstile) Locker { return queuesBehindFew{t} }, "writers get in"),
 		brokenTurnstile("readers join their own past writers", true, 0, func(t *turnstile) Locker { return joinsOwn{t} }, "writers get in beside others"),
 		brokenTurnstile("a failed upgrade loses the lock", false, 0, func(t *turnstile) Locker { return losesOnUpgrade{t} }, "upgrade keeps the lock"),
-		brokenTurnstile("readers see writers", false, 0, func(t *turnstile) Locker { return &seesWriters{turnstile: t} }, "shared under contention"),
 	)
 }
 
@@ -172,12 +168,6 @@ func TestTurnstileIsWhatItClaims(t *testing.T) {
 	t.Parallel()
 	Run(t, Lib{Name: "turnstile", Claims: turnstileClaims, Open: func(path string) (Locker, error) { return openTurnstile(path) }})
 }
-
-// sharesNothing takes LOCK_SH for LOCK_EX.
-type sharesNothing struct{ *turnstile }
-
-func (l sharesNothing) LockShared(ctx context.Context) error { return l.Lock(ctx) }
-func (l sharesNothing) TryLockShared() (bool, error)         { return l.TryLock() }
 
 // sharesInProcess has its readers in a mutex, which writers lock, too.
 type sharesInProcess struct {
@@ -298,30 +288,6 @@ func (l *releasesForAll) Unlock() error {
 	return l.turnstile.Unlock()
 }
 
-// triesLong begins to wait when it has been busy for some time.
-type triesLong struct {
-	*turnstile
-	busy int
-}
-
-func (l *triesLong) TryLockShared() (bool, error) {
-	took, err := l.turnstile.TryLockShared()
-	if l.busy++; took || err != nil || l.busy < 15 {
-		return took, err
-	}
-	return true, l.LockShared(context.Background())
-}
-
-type wakesNoReader struct{ *turnstile }
-
-func (l wakesNoReader) LockShared(ctx context.Context) error {
-	if took, err := l.TryLockShared(); took || err != nil {
-		return err
-	}
-	<-ctx.Done()
-	return ctx.Err()
-}
-
 // countsReaders has a file for each reader, for which writers wait, too.
 type countsReaders struct {
 	*turnstile
@@ -376,25 +342,6 @@ func (l *countsReaders) Lock(ctx context.Context) error {
 		l.turnstile.Unlock()
 	}
 	return err
-}
-
-// getsInAlone holds the lock exclusively if it waited for it.
-type getsInAlone struct{ *turnstile }
-
-func (l getsInAlone) LockShared(ctx context.Context) error {
-	if took, err := l.TryLockShared(); took || err != nil {
-		return err
-	}
-	return l.Lock(ctx)
-}
-
-type uncancellableReader struct{ *turnstile }
-
-func (l uncancellableReader) LockShared(ctx context.Context) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	return l.turnstile.LockShared(context.Background())
 }
 
 // keepsGate keeps the gate for good if it was cancelled while it waited for readers.
@@ -487,24 +434,4 @@ func (l losesOnUpgrade) TryLock() (bool, error) {
 		return l.lock.try(unix.LOCK_EX)
 	}
 	return l.turnstile.TryLock()
-}
-
-// seesWriters shares the lock only so many times.
-type seesWriters struct {
-	*turnstile
-	locked int
-}
-
-func (l *seesWriters) LockShared(ctx context.Context) error {
-	if l.locked++; l.locked > 5 {
-		return nil
-	}
-	return l.turnstile.LockShared(ctx)
-}
-
-func (l *seesWriters) Unlock() error {
-	if l.locked > 5 && l.how == 0 {
-		return nil
-	}
-	return l.turnstile.Unlock()
 }

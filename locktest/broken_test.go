@@ -38,9 +38,9 @@ func broken(name string, hangs bool, not Claims, open func(*packLocker, string) 
 
 // flaws are those that every system has. See also systemFlaws.
 var flaws = []flaw{
-	broken("excludes nobody", false, 0, func(*packLocker, string) Locker { return excludesNobody{} }, "excludes", "excludes handles"),
+	broken("excludes nobody", false, Shares, func(*packLocker, string) Locker { return excludesNobody{} }, "excludes", "excludes handles"),
 	broken("excludes by the text of the path", false, NoticesLoss, byText, "one lock by any path"),
-	broken("wakes nobody", true, 0, func(l *packLocker, _ string) Locker { return wakesNobody{l} }, "blocks and wakes"),
+	broken("wakes nobody", true, ReadersQueue|WritersGetIn, func(l *packLocker, _ string) Locker { return wakesNobody{l} }, "blocks and wakes"),
 	broken("keeps it after Close", true, 0, func(l *packLocker, _ string) Locker { return keepsAfterClose{l} }, "released on close"),
 	broken("try waits", true, 0, func(l *packLocker, _ string) Locker { return &tryWaits{packLocker: l} }, "try never waits"),
 	broken("cannot be cancelled", true, CancelLeavesNothing, func(l *packLocker, _ string) Locker { return uncancellable{l} }, "cancelled returns"),
@@ -257,6 +257,9 @@ func (l unlocksForOthers) TryLock() (bool, error) {
 }
 
 func (l unlocksForOthers) Unlock() error {
+	if l.hold != nil && l.hold.Shared() {
+		return l.packLocker.Unlock()
+	}
 	h, ok := holders.LoadAndDelete(l.path)
 	if !ok {
 		return packlock.ErrReleased

@@ -16,7 +16,7 @@ import (
 // systemFlaws are those of things that there are not on Windows, and lockers of
 // flock(2), of which each lacks something that is claimed for it.
 var systemFlaws = []flaw{
-	broken("polls", false, FirstComeFirstServed, func(l *packLocker, _ string) Locker { return polling{l} }, "no polling"),
+	broken("polls", false, FirstComeFirstServed|ReadersQueue|WritersGetIn, func(l *packLocker, _ string) Locker { return polling{l} }, "no polling"),
 	broken("hands over nothing", false, 0, func(l *packLocker, _ string) Locker { return dupOfNothing{l} }, "handed to a child"),
 	{Lib: Lib{Name: "flock", Open: openFlock(unix.O_NOFOLLOW), Claims: flockClaims | NoticesLoss},
 		caught: []string{"notices loss while idle", "notices loss while held", "notices loss while it waits"}, hangs: true},

@@ -8,12 +8,11 @@ import (
 	"packlock"
 )
 
-// Packlock returns the library of this module. Check tests file systems with it.
+// Packlock returns the library of this module. It claims everything, except that readers of
+// different processes wait for a writer. Check tests file systems with it.
 func Packlock() Lib {
-	return Lib{Name: "packlock", Open: openPacklock, Claims: AllClaims &^ sharedClaims}
+	return Lib{Name: "packlock", Open: openPacklock, Claims: AllClaims &^ (ReadersQueueForOthers | WritersGetInBesideOthers)}
 }
-
-const sharedClaims = Shares | ReadersQueue | ReadersQueueForOthers | WritersGetIn | WritersGetInBesideOthers | KeepsOnUpgrade
 
 // packLocker is a Lock, and its hold if it has one.
 type packLocker struct {
@@ -34,8 +33,16 @@ func (l *packLocker) Lock(ctx context.Context) error {
 	return l.keep(h, err)
 }
 
-func (l *packLocker) TryLock() (bool, error) {
-	h, err := l.lock.TryAcquire()
+func (l *packLocker) LockShared(ctx context.Context) error {
+	h, err := l.lock.AcquireShared(ctx)
+	return l.keep(h, err)
+}
+
+func (l *packLocker) TryLock() (bool, error)       { return l.try(l.lock.TryAcquire) }
+func (l *packLocker) TryLockShared() (bool, error) { return l.try(l.lock.TryAcquireShared) }
+
+func (l *packLocker) try(acquire func() (*packlock.Hold, error)) (bool, error) {
+	h, err := acquire()
 	if errors.Is(err, packlock.ErrBusy) {
 		return false, nil
 	}

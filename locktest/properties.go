@@ -34,9 +34,11 @@ const (
 	nameLocks    = "locks"
 	nameExcludes = "excludes"
 	nameHandles  = "excludes handles"
+	nameTries    = "try never waits"
 	nameWakes    = "blocks and wakes"
 	nameKill     = "released on kill"
 	nameCancels  = "cancelled returns"
+	nameContends = "excludes under contention"
 
 	nameShares         = "shares"
 	nameSharedExcludes = "shared excludes"
@@ -51,7 +53,7 @@ var properties = []property{
 	{"identity is stable", 0, ofFileSystems, []string{nameLocks}, identity},
 	{nameExcludes, 0, ofFileSystems | ofLocks, []string{nameLocks}, excludes},
 	{nameHandles, ExcludesHandles, ofLocks, []string{nameLocks}, excludesHandles},
-	{"try never waits", TryNeverWaits, ofFileSystems | ofLocks, []string{nameExcludes}, tries},
+	{nameTries, TryNeverWaits, ofFileSystems | ofLocks, []string{nameExcludes}, tries},
 	{nameWakes, 0, ofFileSystems | ofLocks, []string{nameExcludes}, wakes},
 	{"no polling", NoPolling, ofLocks, []string{nameExcludes}, polls},
 	{"released on close", 0, ofFileSystems | ofLocks, []string{nameWakes}, releasedOnClose},
@@ -70,11 +72,11 @@ var properties = []property{
 	{"notices loss while held", NoticesLoss, ofLocks, []string{nameExcludes}, lossWhileHeld},
 	{"notices loss while it waits", NoticesLoss, ofLocks, []string{nameWakes}, lossWhileWaiting},
 	{"refuses odd files", RefusesOddFiles, ofLocks, []string{nameLocks}, refusesOddFiles},
-	{"excludes under contention", 0, ofLocks, []string{nameWakes}, contention},
+	{nameContends, 0, ofLocks, []string{nameWakes}, contention},
 	{nameShares, Shares, ofFileSystems | ofLocks | ofSharedLocks, []string{nameLocks}, shares},
 	{nameSharedExcludes, 0, ofFileSystems | ofLocks | ofSharedLocks, []string{nameExcludes, nameShares}, sharedExcludes},
 	{nameSharedHandles, ExcludesHandles, ofLocks | ofSharedLocks, []string{nameHandles, nameShares}, sharedHandles},
-	{"try shared never waits", TryNeverWaits, ofFileSystems | ofLocks | ofSharedLocks, []string{nameSharedExcludes, nameShares}, triesShared},
+	{"try shared never waits", TryNeverWaits, ofFileSystems | ofLocks | ofSharedLocks, []string{nameTries, nameSharedExcludes, nameShares}, triesShared},
 	{nameSharedWakes, 0, ofFileSystems | ofLocks | ofSharedLocks, []string{nameWakes, nameSharedExcludes, nameShares}, sharedWakes},
 	{"shared released on kill", 0, ofFileSystems | ofLocks | ofSharedLocks, []string{nameKill, nameSharedWakes, nameShares}, sharedReleasedOnKill},
 	{nameTogether, Shares, ofFileSystems | ofLocks | ofSharedLocks, []string{nameSharedWakes, nameShares}, together},
@@ -84,7 +86,7 @@ var properties = []property{
 	{"writers get in", WritersGetIn, ofLocks | ofSharedLocks, []string{nameSharedHandles}, writersGetIn},
 	{"writers get in beside others", WritersGetInBesideOthers, ofLocks | ofSharedLocks, []string{nameSharedWakes}, writersGetInBesideOthers},
 	{"upgrade keeps the lock", KeepsOnUpgrade, ofLocks | ofSharedLocks, []string{nameSharedExcludes}, upgrade},
-	{"shared under contention", 0, ofLocks | ofSharedLocks, []string{nameSharedWakes}, sharedContention},
+	{"shared under contention", 0, ofLocks | ofSharedLocks, []string{nameContends, nameSharedWakes}, sharedContention},
 }
 
 // What the properties are made of.
