@@ -6,7 +6,7 @@ func init() {
 	flaws = append(flaws,
 		broken("shares with nobody", false, 0, func(l *packLocker, _ string) Locker { return sharesNothing{l} }, "shares"),
 		broken("try shared waits", true, 0, func(l *packLocker, _ string) Locker { return &triesLong{SharedLocker: l} }, "try shared never waits"),
-		broken("wakes no reader", true, ReadersQueue, func(l *packLocker, _ string) Locker { return wakesNoReader{l} }, "shared blocks and wakes"),
+		broken("wakes no reader", true, ReadersQueue|WritersGetIn, func(l *packLocker, _ string) Locker { return wakesNoReader{l} }, "shared blocks and wakes"),
 		broken("readers get in alone", true, 0, func(l *packLocker, _ string) Locker { return getsInAlone{l} }, "readers get in together"),
 		broken("readers cannot be cancelled", true, 0, func(l *packLocker, _ string) Locker { return uncancellableReader{l} }, "cancelled among readers"),
 		broken("readers see writers", false, 0, func(l *packLocker, _ string) Locker { return &seesWriters{SharedLocker: l} }, "shared under contention"),

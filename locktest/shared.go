@@ -117,14 +117,15 @@ func sharedHandles(x *exam) (string, error) {
 	return sharedInTurns([]handleOf{first, second}, writer.writer())
 }
 
-// sharedInTurns tests the lock of readers, which share it, and then that of writer.
+// sharedInTurns tests the lock of two readers, which share it, and then that of writer.
 func sharedInTurns(readers []handleOf, writer handleOf) (string, error) {
-	_, err := writer.ask("trying the lock, which others share", order{Do: doTry})
-	if errors.Is(err, errors.ErrUnsupported) {
+	switch said, err := writer.ask("trying the lock, which others share", order{Do: doTry}); {
+	case errors.Is(err, errors.ErrUnsupported):
 		return "as far as waiting shows: there is no trying", besideReaders(writer.refused())
-	}
-	if err != nil {
+	case err != nil:
 		return "", err
+	case !said.Busy:
+		return "", besideReaders(errTaken)
 	}
 	for _, r := range readers {
 		if err := besideReaders(writer.refused()); err != nil {
@@ -145,17 +146,10 @@ func sharedInTurns(readers []handleOf, writer handleOf) (string, error) {
 	if _, err := writer.unlock(); err != nil {
 		return "", err
 	}
-	for i, r := range readers {
-		if i == 0 {
-			err = r.take()
-		} else {
-			err = r.join()
-		}
-		if err != nil {
-			return "", fmt.Errorf("shared, after a writer: %w", err)
-		}
+	if err := readers[0].take(); err != nil {
+		return "", fmt.Errorf("shared, after a writer: %w", err)
 	}
-	return "", nil
+	return "", readers[1].join()
 }
 
 // besideReaders and besideWriter return err with the kind of lock that others hold.
