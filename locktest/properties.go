@@ -38,6 +38,8 @@ const (
 	nameWakes    = "blocks and wakes"
 	nameKill     = "released on kill"
 	nameCancels  = "cancelled returns"
+	nameTakes    = "cancelled takes nothing"
+	nameLeaves   = "cancelled leaves nothing"
 	nameContends = "excludes under contention"
 
 	nameShares         = "shares"
@@ -64,8 +66,8 @@ var properties = []property{
 	{"second unlock is harmless", SecondUnlockIsHarmless, ofLocks, []string{nameExcludes}, secondUnlock},
 	{"one lock by any path", OneLockByAnyPath, ofFileSystems | ofLocks, []string{nameExcludes}, anyPath},
 	{nameCancels, Cancels, ofLocks, []string{nameExcludes}, cancelReturns},
-	{"cancelled takes nothing", Cancels, ofLocks, []string{nameCancels}, cancelTakesNothing},
-	{"cancelled leaves nothing", CancelLeavesNothing, ofLocks, []string{nameExcludes}, cancelLeavesNothing},
+	{nameTakes, Cancels, ofLocks, []string{nameCancels}, cancelTakesNothing},
+	{nameLeaves, CancelLeavesNothing, ofLocks, []string{nameExcludes}, cancelLeavesNothing},
 	{"no thread for each waiter", NoThreadPerWaiter, ofLocks, []string{nameExcludes}, noThreads},
 	{"first come, first served", FirstComeFirstServed, ofLocks, []string{nameHandles, nameWakes}, inOrder},
 	{"notices loss while idle", NoticesLoss, ofLocks, []string{nameExcludes}, lossWhileIdle},
@@ -80,7 +82,7 @@ var properties = []property{
 	{nameSharedWakes, 0, ofFileSystems | ofLocks | ofSharedLocks, []string{nameWakes, nameSharedExcludes, nameShares}, sharedWakes},
 	{"shared released on kill", 0, ofFileSystems | ofLocks | ofSharedLocks, []string{nameKill, nameSharedWakes, nameShares}, sharedReleasedOnKill},
 	{nameTogether, Shares, ofFileSystems | ofLocks | ofSharedLocks, []string{nameSharedWakes, nameShares}, together},
-	{"cancelled among readers", Cancels, ofLocks | ofSharedLocks, []string{nameCancels, nameTogether}, cancelAmongReaders},
+	{"cancelled among readers", Cancels, ofLocks | ofSharedLocks, []string{nameTakes, nameLeaves, nameTogether}, cancelAmongReaders},
 	{"readers queue", ReadersQueue, ofLocks | ofSharedLocks, []string{nameSharedHandles}, readersQueue},
 	{"readers queue for others", ReadersQueueForOthers, ofLocks | ofSharedLocks, []string{nameSharedWakes}, readersQueueForOthers},
 	{"writers get in", WritersGetIn, ofLocks | ofSharedLocks, []string{nameSharedHandles}, writersGetIn},

@@ -284,7 +284,7 @@ func (l *life) contend(s stress) (got strain, err error) {
 		}
 		got.Worst = max(got.Worst, time.Since(asked))
 		n, err := readCounter(s.Counter)
-		if got.Operations%8 < 2 {
+		if n := got.Operations % 8; n == 0 || reads && n == 1 {
 			time.Sleep(time.Millisecond) // another that is not kept out has time to come in between
 		}
 		switch {
