@@ -146,7 +146,7 @@ const (
 	ReadersQueueForOthers                       // the same for a Lock that waits in a different process
 	WritersGetIn                                // Lock acquires the lock although handles of its process always share it
 	WritersGetInBesideOthers                    // the same for handles of different processes
-	KeepsOnUpgrade                              // a handle that shares the lock, and cannot have it exclusively, still shares it
+	KeepsOnUpgrade                              // a handle that holds the lock shared, and fails to acquire it exclusively, still holds it
 
 	end
 )
