@@ -396,22 +396,31 @@ func cancelAmongReaders(x *exam) (string, error) {
 }
 
 // upgrade tests what becomes of a handle that shares the lock and tries it exclusively while
-// another one shares it, too.
+// another one shares it, too. It also reports whether the handle can share it once more.
 func upgrade(x *exam) (string, error) {
 	readers, err := x.startReaders(2)
 	if err != nil {
 		return "", err
 	}
-	said := "it is refused"
-	switch a, err := readers[0].writer().ask("trying the lock exclusively, which this handle and another share", order{Do: doTry}); {
-	case errors.Is(err, errors.ErrUnsupported):
-		return "", skip("there is no trying")
-	case errors.As(err, new(hang)), errors.Is(err, errEnded):
+	again := func(what string, h handleOf) (said string, err error) {
+		switch a, err := h.ask("trying the lock once more, "+what, order{Do: doTry}); {
+		case errors.Is(err, errors.ErrUnsupported):
+			return "", skip("there is no trying")
+		case errors.As(err, new(hang)), errors.Is(err, errEnded):
+			return "", err
+		case err != nil:
+			return what + " refused", nil
+		case a.Busy:
+			return what + " busy", nil
+		}
+		return what + " granted", nil
+	}
+	upgraded, err := again("exclusively", readers[0].writer())
+	if err != nil {
 		return "", err
-	case err == nil && !a.Busy:
+	}
+	if upgraded == "exclusively granted" {
 		return "", errors.New("a handle reports that it has the lock exclusively while another shares it")
-	case err == nil:
-		said = "it is busy"
 	}
 	if _, err := readers[1].unlock(); err != nil {
 		return "", err
@@ -421,5 +430,6 @@ func upgrade(x *exam) (string, error) {
 	} else if err != nil {
 		return "", err
 	}
-	return said, nil
+	shared, err := again("shared", readers[0])
+	return upgraded + ", " + shared, err
 }
