@@ -381,18 +381,21 @@ func cancelAmongReaders(x *exam) (string, error) {
 	if _, err := w.cancelled(); err != nil {
 		return "", fmt.Errorf("writer: %w", err)
 	}
+	cancelled, joined := time.Now(), time.Duration(0)
 	for name, process := range map[string]handleOf{"the holder": holder, "the writer": w.handleOf} {
 		for {
-			said, err := process.await(x.ctx, "waiting for the lock shared, which others share", behind[name], x.bounds.wake)
+			// Readers may make room for a writer of another process for some time.
+			said, err := process.await(x.ctx, "waiting for the lock shared, which others share", behind[name], 4*x.bounds.answer)
 			if err != nil {
 				return "", fmt.Errorf("a reader in the process of %s, after a writer's wait was cancelled: %w", name, err)
 			}
 			if !said.Waits {
+				joined = max(joined, said.At.Sub(cancelled))
 				break
 			}
 		}
 	}
-	return fmt.Sprintf("after %v", rounded(took)), nil
+	return fmt.Sprintf("a reader after %v; readers join %v after a writer", rounded(took), rounded(joined)), nil
 }
 
 // upgrade tests what becomes of a handle that shares the lock and tries it exclusively while
