@@ -73,7 +73,7 @@ func (x *exam) oneQueue(next func(x *exam, before handleOf) (handleOf, error)) e
 	case err != nil:
 		return err
 	case !said.Busy:
-		return errPassed
+		return fmt.Errorf("%w, by trying", errPassed)
 	}
 	r, err := late.park()
 	if err == nil {
