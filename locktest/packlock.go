@@ -8,8 +8,9 @@ import (
 	"packlock"
 )
 
-// Packlock returns the library of this module. It claims everything, except that readers of
-// different processes wait for a writer. Check tests file systems with it.
+// Packlock returns the library of this module. It claims everything except what only some
+// file systems of Linux give it: that readers of other processes make room for a writer.
+// Check tests file systems with it.
 func Packlock() Lib {
 	return Lib{Name: "packlock", Open: openPacklock, Claims: AllClaims &^ (ReadersQueueForOthers | WritersGetInBesideOthers)}
 }

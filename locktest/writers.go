@@ -25,8 +25,8 @@ func readersQueueForOthers(x *exam) (string, error) {
 func (x *exam) inQueue(claim Claims, next func(x *exam, before handleOf) (handleOf, error)) (string, error) {
 	// That the writer waits cannot be seen for certain from outside. So the claim is wrong
 	// if most of the attempts fail, and the property is found without a claim if none does.
-	const attempts = 3
-	enough := attempts/2 + 1
+	const attempts = 4
+	enough := attempts / 2
 	if x.claims&claim == 0 {
 		enough = attempts
 	}
@@ -64,6 +64,9 @@ func (x *exam) oneQueue(next func(x *exam, before handleOf) (handleOf, error)) e
 	}
 	late = late.reader()
 	w, err := writer.park()
+	if err == nil {
+		err = w.stays(20 * time.Millisecond) // it is in the queue by then, unless the machine is busy
+	}
 	if err != nil {
 		return besideReaders(err)
 	}
