@@ -410,8 +410,8 @@ What each library excludes, notices and leaves behind, found out by the same kit
 `+"```sh\ngo -C bench run . -peers -out ../docs\n```"+`
 
 on %s. A **no** in bold is of what a lock cannot do without, a dash is what could not be found out, for the reason below.
-packlock claims what is *yes* of it, so that the opposite would be a failure. The last column is no lock of a file,
-but what could be had within a process.
+packlock claims all of it, so that there a *no* would be a failure, except for what readers do for a writer of a different process:
+that depends on the file system. The last column is no lock of a file, but what is possible within a process.
 
 | |`, machine(dir))
 	for _, p := range peers {
