@@ -7,6 +7,7 @@ import (
 	"hash/fnv"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/alexflint/go-filemutex"
@@ -16,7 +17,6 @@ import (
 	"github.com/rogpeppe/go-internal/lockedfile"
 	"go.etcd.io/etcd/client/pkg/v3/fileutil"
 
-	"packlock/internal/contend"
 	"packlock/locktest"
 )
 
@@ -32,28 +32,29 @@ const peerPause = 10 * time.Millisecond
 // peers are those tested, packlock first, which alone claims something: what the
 // others have is found out.
 var peers = []peer{
-	{locktest.Packlock(), "`Acquire` and `TryAcquire` of a `Lock`"},
-	peerOf("raw flock", "flock(2) on a descriptor", newRawPeer),
-	peerOf(nameGofrs, "github.com/gofrs/flock: `Lock`, `TryLock`", func(path string) (locktest.Locker, error) {
+	{locktest.Packlock(), "`Acquire`, `TryAcquire`, `AcquireShared` and `TryAcquireShared` of a `Lock`"},
+	peerOf("raw flock", "flock(2) on a descriptor, as fd-lock of Rust has it", newRawPeer),
+	peerOf(nameGofrs, "github.com/gofrs/flock: `Lock`, `TryLock`, `RLock`, `TryRLock`", func(path string) (locktest.Locker, error) {
 		return gofrsPeer{flock.New(path)}, nil
 	}),
-	peerOf("gofrs/flock TryLockContext", "the same, waiting by `TryLockContext`, told to ask every 10 ms", func(path string) (locktest.Locker, error) {
+	peerOf("gofrs/flock TryLockContext", "the same, waiting by `TryLockContext` and `TryRLockContext`, told to ask every 10 ms", func(path string) (locktest.Locker, error) {
 		return gofrsAsking{gofrsPeer{flock.New(path)}}, nil
 	}),
-	peerOf(nameLockedfile, "github.com/rogpeppe/go-internal/lockedfile, a copy of the go command's: `Mutex`", func(path string) (locktest.Locker, error) {
-		return &closable{grasp: &lockedfilePeer{mutex: lockedfile.MutexAt(path)}}, nil
+	peerOf(nameLockedfile, "github.com/rogpeppe/go-internal/lockedfile, a copy of the go command's: `Mutex`; shared, `Open`", func(path string) (locktest.Locker, error) {
+		return newSharable(&lockedfilePeer{path: path}), nil
 	}),
-	peerOf("go-filemutex", "github.com/alexflint/go-filemutex: `Lock`, `TryLock`", func(path string) (locktest.Locker, error) {
+	peerOf("go-filemutex", "github.com/alexflint/go-filemutex: `Lock`, `TryLock`, `RLock`", func(path string) (locktest.Locker, error) {
 		m, err := filemutex.New(path)
 		return filemutexPeer{m}, err
 	}),
 	peerOf("juju/mutex", "github.com/juju/mutex/v2: `Acquire`, with a name made of the path, and `Cancel`. Its file is another, in the temporary directory: what becomes of the one at the path is nothing to it", newJujuPeer),
-	peerOf("gofslock", "github.com/danjacques/gofslock: `Lock`, and `LockBlocking`, told to ask every 10 ms", func(path string) (locktest.Locker, error) {
-		return &closable{grasp: &gofslockPeer{path: path}}, nil
+	peerOf("gofslock", "github.com/danjacques/gofslock: `Lock`, `LockShared`, and `LockBlocking`, `LockSharedBlocking`, told to ask every 10 ms", func(path string) (locktest.Locker, error) {
+		return newSharable(&gofslockPeer{path: path}), nil
 	}),
 	peerOf("etcd fileutil", "go.etcd.io/etcd/client/pkg/v3/fileutil: `LockFile`, `TryLockFile`", func(path string) (locktest.Locker, error) {
 		return &closable{grasp: &etcdPeer{path: path}}, nil
 	}),
+	peerOf("sync.RWMutex", "sync.RWMutex, one for each path: the ideal within a process. It locks no file and excludes no other process, so only what handles of one process show counts", newMutexPeer),
 }
 
 func peerOf(name, about string, open func(path string) (locktest.Locker, error)) peer {
@@ -105,45 +106,44 @@ func (c *closable) Close() error {
 	return nil
 }
 
+// A sharedGrasp is a grasp that has shared locks, too.
+type sharedGrasp interface {
+	grasp
+	LockShared(ctx context.Context) error
+	TryLockShared() (bool, error)
+}
+
+// sharable is closable of one.
+type sharable struct {
+	*closable
+	shared sharedGrasp
+}
+
+func newSharable(g sharedGrasp) sharable { return sharable{&closable{grasp: g}, g} }
+
+func (s sharable) LockShared(ctx context.Context) error {
+	err := s.shared.LockShared(ctx)
+	s.locked = err == nil
+	return err
+}
+
+func (s sharable) TryLockShared() (bool, error) {
+	took, err := s.shared.TryLockShared()
+	s.locked = s.locked || took
+	return took, err
+}
+
 // errNotHeld is what an adapter says to an Unlock without a lock, which the
 // library behind it could not be asked for.
 var errNotHeld = errors.New("not locked")
 
-// rawPeer is the kernel's bare lock.
-type rawPeer struct {
-	contend.Locker
-	held contend.Held
-}
-
-func newRawPeer(path string) (locktest.Locker, error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o666) // it opens only what is there
-	if err != nil {
-		return nil, err
-	}
-	f.Close()
-	l, err := contend.Flock.Open(path)
-	return &closable{grasp: &rawPeer{Locker: l}}, err
-}
-
-func (p *rawPeer) Lock(ctx context.Context) (err error) {
-	p.held, err = p.Locker.Lock(ctx)
-	return err
-}
-
-func (p *rawPeer) TryLock() (bool, error) { return false, errors.ErrUnsupported }
-
-func (p *rawPeer) Unlock() error {
-	if p.held == nil {
-		return errNotHeld
-	}
-	return p.held.Release()
-}
-
 type gofrsPeer struct{ *flock.Flock }
 
-func (p gofrsPeer) Lock(context.Context) error { return p.Flock.Lock() }
+func (p gofrsPeer) Lock(context.Context) error       { return p.Flock.Lock() }
+func (p gofrsPeer) LockShared(context.Context) error { return p.RLock() }
+func (p gofrsPeer) TryLockShared() (bool, error)     { return p.TryRLock() }
 
-// gofrsAsking waits by TryLockContext.
+// gofrsAsking waits by TryLockContext and TryRLockContext.
 type gofrsAsking struct{ gofrsPeer }
 
 func (p gofrsAsking) Lock(ctx context.Context) error {
@@ -151,15 +151,30 @@ func (p gofrsAsking) Lock(ctx context.Context) error {
 	return err
 }
 
+func (p gofrsAsking) LockShared(ctx context.Context) error {
+	_, err := p.TryRLockContext(ctx, peerPause)
+	return err
+}
+
 type lockedfilePeer struct {
-	mutex  *lockedfile.Mutex
+	path   string
 	unlock func()
 }
 
 func (p *lockedfilePeer) Lock(context.Context) (err error) {
-	p.unlock, err = p.mutex.Lock()
+	p.unlock, err = lockedfile.MutexAt(p.path).Lock()
 	return err
 }
+
+func (p *lockedfilePeer) LockShared(context.Context) error {
+	f, err := lockedfile.Open(p.path)
+	if err == nil {
+		p.unlock = func() { f.Close() }
+	}
+	return err
+}
+
+func (p *lockedfilePeer) TryLockShared() (bool, error) { return false, errors.ErrUnsupported }
 
 func (p *lockedfilePeer) TryLock() (bool, error) { return false, errors.ErrUnsupported }
 
@@ -173,7 +188,9 @@ func (p *lockedfilePeer) Unlock() error {
 
 type filemutexPeer struct{ *filemutex.FileMutex }
 
-func (p filemutexPeer) Lock(context.Context) error { return p.FileMutex.Lock() }
+func (p filemutexPeer) Lock(context.Context) error       { return p.FileMutex.Lock() }
+func (p filemutexPeer) LockShared(context.Context) error { return p.RLock() }
+func (p filemutexPeer) TryLockShared() (bool, error)     { return false, errors.ErrUnsupported }
 
 func (p filemutexPeer) TryLock() (bool, error) {
 	err := p.FileMutex.TryLock()
@@ -224,11 +241,19 @@ type gofslockPeer struct {
 	held fslock.Handle
 }
 
-func (p *gofslockPeer) Lock(ctx context.Context) (err error) {
+func (p *gofslockPeer) Lock(ctx context.Context) error {
+	return p.wait(ctx, fslock.LockBlocking)
+}
+
+func (p *gofslockPeer) LockShared(ctx context.Context) error {
+	return p.wait(ctx, fslock.LockSharedBlocking)
+}
+
+func (p *gofslockPeer) wait(ctx context.Context, lock func(string, fslock.Blocker) (fslock.Handle, error)) (err error) {
 	if err := ctx.Err(); err != nil {
 		return err // it asks nobody before it has to wait
 	}
-	p.held, err = fslock.LockBlocking(p.path, func() error {
+	p.held, err = lock(p.path, func() error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -239,8 +264,11 @@ func (p *gofslockPeer) Lock(ctx context.Context) (err error) {
 	return err
 }
 
-func (p *gofslockPeer) TryLock() (bool, error) {
-	h, err := fslock.Lock(p.path)
+func (p *gofslockPeer) TryLock() (bool, error)       { return p.try(fslock.Lock) }
+func (p *gofslockPeer) TryLockShared() (bool, error) { return p.try(fslock.LockShared) }
+
+func (p *gofslockPeer) try(lock func(string) (fslock.Handle, error)) (bool, error) {
+	h, err := lock(p.path)
 	if err == fslock.ErrLockHeld {
 		return false, nil
 	}
@@ -285,6 +313,63 @@ func (p *etcdPeer) Unlock() error {
 	return p.held.Close()
 }
 
+// mutexPeer is a handle on the sync.RWMutex of a path.
+type mutexPeer struct {
+	*sync.RWMutex
+	unlock func()
+}
+
+var mutexes sync.Map // path -> *sync.RWMutex
+
+func newMutexPeer(path string) (locktest.Locker, error) {
+	m, _ := mutexes.LoadOrStore(path, new(sync.RWMutex))
+	return &mutexPeer{RWMutex: m.(*sync.RWMutex)}, nil
+}
+
+func (p *mutexPeer) Lock(context.Context) error {
+	p.RWMutex.Lock()
+	p.unlock = p.RWMutex.Unlock
+	return nil
+}
+
+func (p *mutexPeer) LockShared(context.Context) error {
+	p.RLock()
+	p.unlock = p.RUnlock
+	return nil
+}
+
+func (p *mutexPeer) TryLock() (bool, error) {
+	took := p.RWMutex.TryLock()
+	if took {
+		p.unlock = p.RWMutex.Unlock
+	}
+	return took, nil
+}
+
+func (p *mutexPeer) TryLockShared() (bool, error) {
+	took := p.TryRLock()
+	if took {
+		p.unlock = p.RUnlock
+	}
+	return took, nil
+}
+
+func (p *mutexPeer) Unlock() error {
+	if p.unlock == nil {
+		return errNotHeld
+	}
+	p.unlock()
+	p.unlock = nil
+	return nil
+}
+
+func (p *mutexPeer) Close() error {
+	if p.unlock != nil {
+		return p.Unlock()
+	}
+	return nil
+}
+
 // makePeers makes peers.md.
 func makePeers(ctx context.Context, own string, _ bool) (string, drawing, error) {
 	text, err := testPeers(ctx, own, func(p peer, r locktest.Report) { fmt.Fprintf(os.Stderr, "%s: %s\n", p.Name, r.Verdict) })
@@ -325,7 +410,8 @@ What each library excludes, notices and leaves behind, found out by the same kit
 `+"```sh\ngo -C bench run . -peers -out ../docs\n```"+`
 
 on %s. A **no** in bold is of what a lock cannot do without, a dash is what could not be found out, for the reason below.
-packlock claims all of it, so that there a *no* would be a failure.
+packlock claims all of it, so that there a *no* would be a failure, except for what readers do for a writer of a different process:
+that depends on the file system. The last column is no lock of a file, but what is possible within a process.
 
 | |`, machine(dir))
 	for _, p := range peers {

@@ -16,7 +16,7 @@ import (
 // systemFlaws are those of things that there are not on Windows, and lockers of
 // flock(2), of which each lacks something that is claimed for it.
 var systemFlaws = []flaw{
-	broken("polls", false, FirstComeFirstServed, func(l *packLocker, _ string) Locker { return polling{l} }, "no polling"),
+	broken("polls", false, FirstComeFirstServed|ReadersQueue|WritersGetIn, func(l *packLocker, _ string) Locker { return polling{l} }, "no polling"),
 	broken("hands over nothing", false, 0, func(l *packLocker, _ string) Locker { return dupOfNothing{l} }, "handed to a child"),
 	{Lib: Lib{Name: "flock", Open: openFlock(unix.O_NOFOLLOW), Claims: flockClaims | NoticesLoss},
 		caught: []string{"notices loss while idle", "notices loss while held", "notices loss while it waits"}, hangs: true},
@@ -26,11 +26,13 @@ var systemFlaws = []flaw{
 		caught: []string{"no thread for each waiter"}},
 	{Lib: Lib{Name: "flock that is inherited", Open: openInherited, Claims: flockClaims | NotInherited},
 		caught: []string{"not inherited"}, hangs: true},
+	{Lib: Lib{Name: "flock whose writers starve", Open: openFlock(0), Claims: flockClaims | sharedClaims}, caught: []string{
+		"readers queue", "readers queue for others", "writers get in", "writers get in beside others", "upgrade keeps the lock"}, hangs: true},
 	{Lib: Lib{Name: "a file that exists", Open: openExisting, Claims: TryNeverWaits | ExcludesHandles | Cancels | CancelLeavesNothing},
 		caught: []string{"released on exit", "released on kill"}, hangs: true},
 }
 
-const flockClaims = ExcludesHandles | OneLockByAnyPath | TryNeverWaits | NoPolling | SecondUnlockIsHarmless
+const flockClaims = ExcludesHandles | OneLockByAnyPath | TryNeverWaits | NoPolling | SecondUnlockIsHarmless | Shares
 
 // flock is a descriptor.
 type flock struct{ fd int }
@@ -57,8 +59,14 @@ func (f flock) call(how int) error {
 
 func (f flock) Lock(context.Context) error { return f.call(unix.LOCK_EX) }
 
-func (f flock) TryLock() (bool, error) {
-	err := f.call(unix.LOCK_EX | unix.LOCK_NB)
+func (f flock) TryLock() (bool, error) { return f.try(unix.LOCK_EX) }
+
+func (f flock) LockShared(context.Context) error { return f.call(unix.LOCK_SH) }
+
+func (f flock) TryLockShared() (bool, error) { return f.try(unix.LOCK_SH) }
+
+func (f flock) try(how int) (bool, error) {
+	err := f.call(how | unix.LOCK_NB)
 	if err == unix.EWOULDBLOCK {
 		return false, nil
 	}

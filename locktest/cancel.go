@@ -139,7 +139,7 @@ func (x *exam) census(script string, asked waits) (more census, err error) {
 		return more, err
 	}
 	x.processes = append(x.processes, p)
-	said, err := handleOf{p, x, 0}.script(script, asked, 4*x.bounds.answer)
+	said, err := handleOf{p, x, 0, false}.script(script, asked, 4*x.bounds.answer)
 	if err != nil {
 		return more, err
 	}

@@ -23,6 +23,7 @@ type order struct {
 	ID     int
 	Do     string
 	Handle int
+	Shared bool // of doTry, doLock and doEnded
 	Path   string
 	Script json.RawMessage // of doScript
 }
@@ -76,6 +77,38 @@ type life struct {
 type handle struct {
 	Locker
 	cancel context.CancelFunc // of the lock under way
+}
+
+// try and lock acquire the lock of either kind.
+
+func (h *handle) try(shared bool) (bool, error) {
+	if !shared {
+		return h.TryLock()
+	}
+	s, err := h.sharing()
+	if err != nil {
+		return false, err
+	}
+	return s.TryLockShared()
+}
+
+func (h *handle) lock(ctx context.Context, shared bool) error {
+	if !shared {
+		return h.Lock(ctx)
+	}
+	s, err := h.sharing()
+	if err != nil {
+		return err
+	}
+	return s.LockShared(ctx)
+}
+
+func (h *handle) sharing() (SharedLocker, error) {
+	s, ok := h.Locker.(SharedLocker)
+	if !ok {
+		return nil, fmt.Errorf("the library has no shared locks: %w", errors.ErrUnsupported)
+	}
+	return s, nil
 }
 
 // live does what it is told on standard input until that ends. Orders that are
@@ -142,7 +175,7 @@ func (l *life) do(o order) (said answer, err error) {
 		l.handles[o.Handle] = &handle{Locker: locker}
 		l.mu.Unlock()
 	case doTry:
-		took, err := h.TryLock()
+		took, err := h.try(o.Shared)
 		return answer{Busy: err == nil && !took}, err
 	case doLock:
 		ctx, cancel := context.WithCancel(context.Background())
@@ -154,7 +187,7 @@ func (l *life) do(o order) (said answer, err error) {
 				l.say(answer{ID: o.ID, Waits: true})
 			}
 		}()
-		err = h.Lock(ctx)
+		err = h.lock(ctx, o.Shared)
 		said.At = time.Now()
 		close(taken)
 		return said, err
@@ -164,7 +197,7 @@ func (l *life) do(o order) (said answer, err error) {
 	case doEnded:
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
-		err = h.Lock(ctx)
+		err = h.lock(ctx, o.Shared)
 	case doCheck:
 		if c, ok := h.Locker.(Checker); ok {
 			err = c.Check()

@@ -14,18 +14,25 @@ type stress struct {
 	Path    string
 	Counter string // a file with a number
 	For     time.Duration
+	Readers bool // three times of four it only reads, by a shared lock
 }
 
 // strain is what it replies.
 type strain struct {
 	Operations int
+	Writes     int           // of them
 	Worst      time.Duration // wait
 }
 
 // contention has processes add one to a number in a file, over and over. None of
 // it is lost if they exclude each other.
-func contention(x *exam) (string, error) {
-	s := stress{x.scratch, filepath.Join(filepath.Dir(x.scratch), "counter"), 100 * time.Millisecond}
+func contention(x *exam) (string, error) { return contend(x, false) }
+
+// sharedContention has them read it most of the time. None sees it change while it reads.
+func sharedContention(x *exam) (string, error) { return contend(x, true) }
+
+func contend(x *exam, readers bool) (string, error) {
+	s := stress{x.scratch, filepath.Join(filepath.Dir(x.scratch), "counter"), 100 * time.Millisecond, readers}
 	if err := os.WriteFile(s.Counter, []byte(counterText(0)), 0o666); err != nil {
 		return "", err
 	}
@@ -41,7 +48,7 @@ func contention(x *exam) (string, error) {
 			return "", err
 		}
 		x.processes = append(x.processes, p)
-		all = append(all, handleOf{p, x, 0})
+		all = append(all, handleOf{p, x, 0, false})
 	}
 	var ends []<-chan answer
 	for _, h := range all {
@@ -51,7 +58,7 @@ func contention(x *exam) (string, error) {
 		}
 		ends = append(ends, c)
 	}
-	sum, least, most := 0, 0, 0
+	sum, writes, least, most := 0, 0, 0, 0
 	var worst time.Duration
 	for i, h := range all {
 		said, err := h.await(x.ctx, "contending for the lock", ends[i], x.bounds.wake)
@@ -65,14 +72,15 @@ func contention(x *exam) (string, error) {
 		if sum += got.Operations; i == 0 {
 			least = got.Operations
 		}
+		writes += got.Writes
 		least, most, worst = min(least, got.Operations), max(most, got.Operations), max(worst, got.Worst)
 	}
 	counted, err := readCounter(s.Counter)
 	if err != nil {
 		return "", err
 	}
-	if counted != sum {
-		return "", fmt.Errorf("%d processes counted to %d, and %d is written", n, sum, counted)
+	if counted != writes {
+		return "", fmt.Errorf("%d processes counted to %d, and %d is written", n, writes, counted)
 	}
 	return fmt.Sprintf("%d processes, %d times, the least %d and the most %d of one; the worst wait %v", n, sum, least, most, rounded(worst)), nil
 }

@@ -52,6 +52,7 @@ package locktest
 //	report.go       Report
 //	properties.go   the table of properties
 //	exclusion.go, waking.go, release.go, cancel.go, order.go, loss.go, odd.go, contention.go   the properties
+//	shared.go, writers.go   those of shared locks; a reader holds or waits for one, a writer for the exclusive one
 //	process.go      a child process, as the parent sees it
 //	child.go        the life of a child
 //	scripts.go      what a child does by itself
@@ -79,6 +80,20 @@ type Locker interface {
 
 	// Close closes the handle. It releases the lock if the handle holds it.
 	Close() error
+}
+
+// A SharedLocker is a Locker that can acquire its lock shared: any number of handles hold
+// it at a time, or one holds it exclusively. Unlock and Close release either. Without it, a
+// library has no properties of shared locks.
+type SharedLocker interface {
+	Locker
+
+	// LockShared waits until it holds the lock shared, as Lock does for the exclusive one.
+	LockShared(ctx context.Context) error
+
+	// TryLockShared acquires the lock shared and returns true, or returns false if it
+	// would have to wait. As TryLock, it may return an errors.ErrUnsupported.
+	TryLockShared() (bool, error)
 }
 
 // A Dupper is a Locker that can hand its lock to a child process.
@@ -109,23 +124,29 @@ type Lib struct {
 //
 // Some properties cannot be claimed, because every lock must have them. It excludes other
 // processes. A waiter acquires it when it is free. Close, the end of the process and
-// SIGKILL release it.
+// SIGKILL release it. If it can be shared, the same holds between shared and exclusive.
 type Claims uint
 
 const (
-	ExcludesHandles        Claims = 1 << iota // two handles of one process exclude each other
-	OneLockByAnyPath                          // also by "..", symbolic links to the directory, and hard links
-	TryNeverWaits                             // TryLock
-	NotInherited                              // a process that the holder starts does not hold the lock
-	HandsOver                                 // unless it gets the file of Dup
-	Cancels                                   // Lock returns an error of its ctx when that ends, and does not acquire the lock
-	CancelLeavesNothing                       // no threads, files or goroutines remain for each cancelled Lock
-	NoThreadPerWaiter                         // waiting goroutines need no thread each
-	FirstComeFirstServed                      // among the handles of a process
-	NoPolling                                 // a waiter does not try again and again
-	NoticesLoss                               // of the lock file: deleted, replaced, renamed
-	RefusesOddFiles                           // files that are not regular
-	SecondUnlockIsHarmless                    // to other holders
+	ExcludesHandles          Claims = 1 << iota // two handles of one process exclude each other
+	OneLockByAnyPath                            // also by "..", symbolic links to the directory, and hard links
+	TryNeverWaits                               // TryLock and TryLockShared
+	NotInherited                                // a process that the holder starts does not hold the lock
+	HandsOver                                   // unless it gets the file of Dup
+	Cancels                                     // Lock and LockShared return an error of their ctx when that ends, and do not acquire the lock
+	CancelLeavesNothing                         // no threads, files or goroutines remain for each cancelled Lock
+	NoThreadPerWaiter                           // waiting goroutines need no thread each
+	FirstComeFirstServed                        // among the handles of a process
+	NoPolling                                   // a waiter does not try again and again
+	NoticesLoss                                 // of the lock file: deleted, replaced, renamed
+	RefusesOddFiles                             // files that are not regular
+	SecondUnlockIsHarmless                      // to other holders
+	Shares                                      // any number of handles and processes hold the lock at a time, by LockShared
+	ReadersQueue                                // no handle acquires the lock shared past a Lock that waits in its process
+	ReadersQueueForOthers                       // the same for a Lock that waits in a different process
+	WritersGetIn                                // Lock acquires the lock although handles of its process always share it
+	WritersGetInBesideOthers                    // the same for handles of different processes
+	KeepsOnUpgrade                              // a handle that holds the lock shared, and fails to acquire it exclusively, still holds it
 
 	end
 )

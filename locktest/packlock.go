@@ -8,10 +8,11 @@ import (
 	"packlock"
 )
 
-// Packlock returns the library of this module, which claims everything. Check tests file
-// systems with it.
+// Packlock returns the library of this module. It claims everything except what only some
+// file systems of Linux give it: that readers of other processes make room for a writer.
+// Check tests file systems with it.
 func Packlock() Lib {
-	return Lib{Name: "packlock", Open: openPacklock, Claims: AllClaims}
+	return Lib{Name: "packlock", Open: openPacklock, Claims: AllClaims &^ (ReadersQueueForOthers | WritersGetInBesideOthers)}
 }
 
 // packLocker is a Lock, and its hold if it has one.
@@ -33,8 +34,16 @@ func (l *packLocker) Lock(ctx context.Context) error {
 	return l.keep(h, err)
 }
 
-func (l *packLocker) TryLock() (bool, error) {
-	h, err := l.lock.TryAcquire()
+func (l *packLocker) LockShared(ctx context.Context) error {
+	h, err := l.lock.AcquireShared(ctx)
+	return l.keep(h, err)
+}
+
+func (l *packLocker) TryLock() (bool, error)       { return l.try(l.lock.TryAcquire) }
+func (l *packLocker) TryLockShared() (bool, error) { return l.try(l.lock.TryAcquireShared) }
+
+func (l *packLocker) try(acquire func() (*packlock.Hold, error)) (bool, error) {
+	h, err := acquire()
 	if errors.Is(err, packlock.ErrBusy) {
 		return false, nil
 	}

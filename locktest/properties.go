@@ -26,6 +26,7 @@ type kind int
 const (
 	ofFileSystems kind = 1 << iota // by Check
 	ofLocks                        // by Run and Test
+	ofSharedLocks                  // a lock that is never acquired shared does without
 )
 
 // The names of those that others need.
@@ -33,9 +34,19 @@ const (
 	nameLocks    = "locks"
 	nameExcludes = "excludes"
 	nameHandles  = "excludes handles"
+	nameTries    = "try never waits"
 	nameWakes    = "blocks and wakes"
 	nameKill     = "released on kill"
 	nameCancels  = "cancelled returns"
+	nameTakes    = "cancelled takes nothing"
+	nameLeaves   = "cancelled leaves nothing"
+	nameContends = "excludes under contention"
+
+	nameShares         = "shares"
+	nameSharedExcludes = "shared excludes"
+	nameSharedHandles  = "shared excludes handles"
+	nameSharedWakes    = "shared blocks and wakes"
+	nameTogether       = "readers get in together"
 )
 
 // properties are all there are, in the order in which they are examined.
@@ -43,8 +54,8 @@ var properties = []property{
 	{nameLocks, 0, ofFileSystems | ofLocks, nil, locks},
 	{"identity is stable", 0, ofFileSystems, []string{nameLocks}, identity},
 	{nameExcludes, 0, ofFileSystems | ofLocks, []string{nameLocks}, excludes},
-	{nameHandles, ExcludesHandles, ofLocks, []string{nameExcludes}, excludesHandles},
-	{"try never waits", TryNeverWaits, ofFileSystems | ofLocks, []string{nameExcludes}, tries},
+	{nameHandles, ExcludesHandles, ofLocks, []string{nameLocks}, excludesHandles},
+	{nameTries, TryNeverWaits, ofFileSystems | ofLocks, []string{nameExcludes}, tries},
 	{nameWakes, 0, ofFileSystems | ofLocks, []string{nameExcludes}, wakes},
 	{"no polling", NoPolling, ofLocks, []string{nameExcludes}, polls},
 	{"released on close", 0, ofFileSystems | ofLocks, []string{nameWakes}, releasedOnClose},
@@ -55,24 +66,52 @@ var properties = []property{
 	{"second unlock is harmless", SecondUnlockIsHarmless, ofLocks, []string{nameExcludes}, secondUnlock},
 	{"one lock by any path", OneLockByAnyPath, ofFileSystems | ofLocks, []string{nameExcludes}, anyPath},
 	{nameCancels, Cancels, ofLocks, []string{nameExcludes}, cancelReturns},
-	{"cancelled takes nothing", Cancels, ofLocks, []string{nameCancels}, cancelTakesNothing},
-	{"cancelled leaves nothing", CancelLeavesNothing, ofLocks, []string{nameExcludes}, cancelLeavesNothing},
+	{nameTakes, Cancels, ofLocks, []string{nameCancels}, cancelTakesNothing},
+	{nameLeaves, CancelLeavesNothing, ofLocks, []string{nameExcludes}, cancelLeavesNothing},
 	{"no thread for each waiter", NoThreadPerWaiter, ofLocks, []string{nameExcludes}, noThreads},
 	{"first come, first served", FirstComeFirstServed, ofLocks, []string{nameHandles, nameWakes}, inOrder},
 	{"notices loss while idle", NoticesLoss, ofLocks, []string{nameExcludes}, lossWhileIdle},
 	{"notices loss while held", NoticesLoss, ofLocks, []string{nameExcludes}, lossWhileHeld},
 	{"notices loss while it waits", NoticesLoss, ofLocks, []string{nameWakes}, lossWhileWaiting},
 	{"refuses odd files", RefusesOddFiles, ofLocks, []string{nameLocks}, refusesOddFiles},
-	{"excludes under contention", 0, ofLocks, []string{nameWakes}, contention},
+	{nameContends, 0, ofLocks, []string{nameWakes}, contention},
+	{nameShares, Shares, ofFileSystems | ofLocks | ofSharedLocks, []string{nameLocks}, shares},
+	{nameSharedExcludes, 0, ofFileSystems | ofLocks | ofSharedLocks, []string{nameExcludes, nameShares}, sharedExcludes},
+	{nameSharedHandles, ExcludesHandles, ofLocks | ofSharedLocks, []string{nameHandles, nameShares}, sharedHandles},
+	{"try shared never waits", TryNeverWaits, ofFileSystems | ofLocks | ofSharedLocks, []string{nameTries, nameSharedExcludes, nameShares}, triesShared},
+	{nameSharedWakes, 0, ofFileSystems | ofLocks | ofSharedLocks, []string{nameWakes, nameSharedExcludes, nameShares}, sharedWakes},
+	{"shared released on kill", 0, ofFileSystems | ofLocks | ofSharedLocks, []string{nameKill, nameSharedWakes, nameShares}, sharedReleasedOnKill},
+	{nameTogether, Shares, ofFileSystems | ofLocks | ofSharedLocks, []string{nameSharedWakes, nameShares}, together},
+	{"cancelled among readers", Cancels, ofLocks | ofSharedLocks, []string{nameTakes, nameLeaves, nameTogether}, cancelAmongReaders},
+	{"readers queue", ReadersQueue, ofLocks | ofSharedLocks, []string{nameSharedHandles}, readersQueue},
+	{"readers queue for others", ReadersQueueForOthers, ofLocks | ofSharedLocks, []string{nameSharedWakes}, readersQueueForOthers},
+	{"writers get in", WritersGetIn, ofLocks | ofSharedLocks, []string{nameSharedHandles}, writersGetIn},
+	{"writers get in beside others", WritersGetInBesideOthers, ofLocks | ofSharedLocks, []string{nameSharedWakes}, writersGetInBesideOthers},
+	{"upgrade keeps the lock", KeepsOnUpgrade, ofLocks | ofSharedLocks, []string{nameSharedExcludes}, upgrade},
+	{"shared under contention", 0, ofLocks | ofSharedLocks, []string{nameContends, nameSharedWakes}, sharedContention},
 }
 
 // What the properties are made of.
 
-// A handleOf is one Locker in a process.
+// A handleOf is one Locker in a process, and how it is going to lock.
 type handleOf struct {
 	*process
-	x *exam
-	n int // its number there
+	x      *exam
+	n      int // its number there
+	shared bool
+}
+
+// reader returns the same handle, which is going to lock shared, and writer one that is
+// going to lock exclusively.
+
+func (h handleOf) reader() handleOf {
+	h.shared = true
+	return h
+}
+
+func (h handleOf) writer() handleOf {
+	h.shared = false
+	return h
 }
 
 // start starts a process that opens the lock file at path.
@@ -82,7 +121,7 @@ func (x *exam) start(path string) (handleOf, error) {
 		return handleOf{}, err
 	}
 	x.processes = append(x.processes, p)
-	return handleOf{p, x, 0}.another(path)
+	return handleOf{p, x, 0, false}.another(path)
 }
 
 // another opens one more in the same process.
@@ -94,7 +133,7 @@ func (h handleOf) another(path string) (handleOf, error) {
 
 // ask gives an order and waits for the answer.
 func (h handleOf) ask(what string, o order) (answer, error) {
-	o.Handle = h.n
+	o.Handle, o.Shared = h.n, h.shared
 	c, err := h.tell(o)
 	if err != nil {
 		return answer{}, h.ended(what)
@@ -138,12 +177,16 @@ func (h handleOf) take() error {
 // lockFree takes the lock by waiting for it if need be, which somebody may be
 // about to let go.
 func (h handleOf) lockFree(bound time.Duration) error {
-	c, err := h.tell(order{Do: doLock, Handle: h.n})
+	return h.lock("waiting for the lock, which nobody has", bound)
+}
+
+func (h handleOf) lock(what string, bound time.Duration) error {
+	c, err := h.tell(order{Do: doLock, Handle: h.n, Shared: h.shared})
 	if err != nil {
 		return h.ended("lock")
 	}
 	for {
-		said, err := h.await(h.x.ctx, "waiting for the lock, which nobody has", c, bound)
+		said, err := h.await(h.x.ctx, what, c, bound)
 		if err != nil || !said.Waits {
 			return err
 		}
@@ -177,7 +220,7 @@ type waiter struct {
 
 // park has h wait for the lock, which another has.
 func (h handleOf) park() (waiter, error) {
-	c, err := h.tell(order{Do: doLock, Handle: h.n})
+	c, err := h.tell(order{Do: doLock, Handle: h.n, Shared: h.shared})
 	if err != nil {
 		return waiter{}, h.ended("lock")
 	}

@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"packlock/internal/goid"
@@ -20,6 +22,7 @@ const (
 	scriptWaits   = "waiting with many goroutines"
 	scriptOrder   = "waiting in order"
 	scriptContend = "contending"
+	scriptRead    = "sharing the lock again and again"
 )
 
 func (l *life) script(o order) (json.RawMessage, error) {
@@ -28,7 +31,8 @@ func (l *life) script(o order) (json.RawMessage, error) {
 	var w waits
 	var s stress
 	var enough int64
-	asked := map[string]any{scriptSleeps: &enough, scriptContend: &s}[o.Path]
+	var r reading
+	asked := map[string]any{scriptSleeps: &enough, scriptContend: &s, scriptRead: &r}[o.Path]
 	if asked == nil {
 		asked = &w
 	}
@@ -46,6 +50,8 @@ func (l *life) script(o order) (json.RawMessage, error) {
 		reply, err = l.queue(w)
 	case scriptContend:
 		reply, err = l.contend(s)
+	case scriptRead:
+		return l.read(o.ID, r)
 	default:
 		err = fmt.Errorf("no script %q", o.Path)
 	}
@@ -259,10 +265,11 @@ const contendAtLeast = 100
 
 // contend counts for that long.
 func (l *life) contend(s stress) (got strain, err error) {
-	h, err := l.lib.Open(s.Path)
+	locker, err := l.lib.Open(s.Path)
 	if err != nil {
 		return got, err
 	}
+	h := &handle{Locker: locker}
 	defer h.Close()
 	f, err := os.OpenFile(s.Counter, os.O_WRONLY, 0)
 	if err != nil {
@@ -270,16 +277,25 @@ func (l *life) contend(s stress) (got strain, err error) {
 	}
 	defer f.Close()
 	for end := time.Now().Add(s.For); got.Operations < contendAtLeast || time.Now().Before(end); got.Operations++ {
+		reads := s.Readers && got.Operations%4 != 0
 		asked := time.Now()
-		if err := h.Lock(context.Background()); err != nil {
+		if err := h.lock(context.Background(), reads); err != nil {
 			return got, err
 		}
 		got.Worst = max(got.Worst, time.Since(asked))
 		n, err := readCounter(s.Counter)
-		if got.Operations%8 == 0 {
+		if n := got.Operations % 8; n == 0 || reads && n == 1 {
 			time.Sleep(time.Millisecond) // another that is not kept out has time to come in between
 		}
-		if err == nil {
+		switch {
+		case err != nil:
+		case reads:
+			var again int
+			if again, err = readCounter(s.Counter); err == nil && again != n {
+				err = fmt.Errorf("a reader saw %d change to %d", n, again)
+			}
+		default:
+			got.Writes++
 			_, err = f.WriteAt([]byte(counterText(n+1)), 0)
 		}
 		if err = errors.Join(err, h.Unlock()); err != nil {
@@ -287,4 +303,61 @@ func (l *life) contend(s stress) (got strain, err error) {
 		}
 	}
 	return got, nil
+}
+
+// reading is how many goroutines share the lock, over and over, for as long as this process
+// lives.
+type reading struct {
+	Path    string
+	Readers int
+}
+
+// read answers once when each of them has held the lock, and does not return.
+func (l *life) read(id int, r reading) (json.RawMessage, error) {
+	var holding atomic.Int32
+	failed := make(chan error)
+	var began sync.WaitGroup
+	for range r.Readers {
+		locker, err := l.lib.Open(r.Path)
+		if err != nil {
+			return nil, err
+		}
+		h := &handle{Locker: locker}
+		began.Add(1)
+		go func() {
+			for i := 0; ; i++ {
+				err := h.lock(context.Background(), true)
+				if err == nil {
+					if i == 0 {
+						began.Done()
+					}
+					overlap(&holding)
+					err = h.Unlock()
+				}
+				if err != nil {
+					failed <- err
+				}
+			}
+		}()
+	}
+	go func() {
+		began.Wait()
+		l.say(answer{ID: id, Waits: true})
+	}()
+	return nil, <-failed
+}
+
+// overlap returns when a reader has held the lock for a while, and holding counts another
+// one. If none comes, it returns nevertheless. That is counted in sleeps and not in time,
+// as a busy machine may stop all readers at once.
+func overlap(holding *atomic.Int32) {
+	holding.Add(1)
+	time.Sleep(10*time.Millisecond + rand.N(20*time.Millisecond))
+	for range 20 {
+		if n := holding.Load(); n > 1 && holding.CompareAndSwap(n, n-1) {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+	holding.Add(-1)
 }

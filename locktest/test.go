@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -110,6 +112,9 @@ func Check(ctx context.Context, dir string) (Report, error) {
 	switch {
 	case x.outcomes[nameLocks] != OK:
 		r.Verdict = r.Directory + " cannot be locked."
+	case len(bad) > 0 && allShared(bad):
+		r.Verdict = fmt.Sprintf("An exclusive lock in %s can be trusted among the processes of this machine,\n"+
+			"but a shared one cannot be trusted. What failed: %s.", r.Directory, strings.Join(bad, ", "))
 	case len(bad) > 0:
 		r.conclude("A lock in "+r.Directory, "can be trusted", "cannot be trusted")
 	case across.Outcome == Failed:
@@ -123,6 +128,17 @@ func Check(ctx context.Context, dir string) (Report, error) {
 		r.conclude("A lock in "+r.Directory, "can be trusted", "cannot be trusted")
 	}
 	return r, nil
+}
+
+// allShared reports whether a lock that is never acquired shared does without all of the
+// properties of those names.
+func allShared(names []string) bool {
+	for _, p := range properties {
+		if p.of&ofSharedLocks == 0 && slices.Contains(names, p.name) {
+			return false
+		}
+	}
+	return true
 }
 
 // acrossMachines is what is known of the file system without a second machine.
@@ -258,7 +274,8 @@ func (x *exam) lackOf(p property) error {
 		return skip("there is no lock to check")
 	}
 	for _, needed := range p.needs {
-		if outcome, examined := x.outcomes[needed]; examined && outcome != OK && !x.each {
+		each := x.each && needed != nameShares
+		if outcome, examined := x.outcomes[needed]; examined && outcome != OK && !each {
 			return skip(fmt.Sprintf("says nothing without %q", needed))
 		}
 	}

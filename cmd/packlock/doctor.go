@@ -46,9 +46,11 @@ func newDoctor() *verb {
 the lock excludes, that waiting for it blocks and wakes, that it is let go when
 its holder closes it, exits or is killed, that a child process has it only if it
 was handed over, that trying never waits, that every path to the file leads to
-the same lock, and that the file keeps its identity. It names the file system
-and says what is known about its locks across machines. The scratch file is in a
-temporary directory made in DIR: the pack DIR itself is not locked.
+the same lock, and that the file keeps its identity. Of shared locks it checks
+that processes hold one at the same time, and that it excludes an exclusive one.
+It names the file system and says what is known about its locks across machines.
+The scratch file is in a temporary directory made in DIR: the pack DIR itself is
+not locked.
 
 With -peer it proves or refutes that the lock excludes across machines: run
 
@@ -66,7 +68,8 @@ there is no "verdict", and "error" is why.
 
 Exit status: 0 if DIR can be trusted with a lock as far as was checked, 1 if not
 or on trouble, 2 if the command line makes no sense, 128+N if signal N ended it:
-130 after Ctrl-C, 143 after SIGTERM.
+130 after Ctrl-C, 143 after SIGTERM. It is 1 also if only shared locks cannot be
+trusted, and the verdict is then that an exclusive one can.
 
 A doctor that was killed leaves .packlock-doctor-* or .packlock-peer-* in DIR,
 which can be deleted.
@@ -186,7 +189,7 @@ func (d *doctor) show(r locktest.Result) {
 // say prints a line of the report that is for people.
 func (d *doctor) say(name, what string) {
 	if !d.json {
-		fmt.Fprintf(&stdout, "%-22s  %s\n", name, what)
+		fmt.Fprintf(&stdout, "%-23s  %s\n", name, what)
 	}
 }
 

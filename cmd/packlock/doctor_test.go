@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -21,6 +22,10 @@ import (
 // asunderVariable has every process of doctor lock a file of its own: that is a
 // file system whose locks exclude nobody.
 const asunderVariable = "PACKLOCK_TEST_ASUNDER"
+
+// oneKindVariable has the processes that doctor starts acquire every lock exclusively: that
+// is a file system that takes LOCK_SH for LOCK_EX.
+const oneKindVariable = "PACKLOCK_TEST_ONE_KIND"
 
 // stuckVariable has the processes that doctor starts say so and wait forever:
 // that is a file system that does not answer.
@@ -91,10 +96,19 @@ func scratchLibs() []locktest.Lib {
 		if beforeOpen != nil {
 			beforeOpen()
 		}
-		return open(scratchPath(path))
+		locker, err := open(scratchPath(path))
+		if err == nil && os.Getenv(oneKindVariable) != "" {
+			locker = oneKind{locker}
+		}
+		return locker, err
 	}
 	return []locktest.Lib{lib}
 }
+
+type oneKind struct{ locktest.Locker }
+
+func (l oneKind) LockShared(ctx context.Context) error { return l.Lock(ctx) }
+func (l oneKind) TryLockShared() (bool, error)         { return l.TryLock() }
 
 // beforeOpen is called by a process of doctor that opens a lock.
 var beforeOpen func()
@@ -103,6 +117,7 @@ var beforeOpen func()
 var checkNames = []string{
 	"locks", "identity is stable", "excludes", "try never waits", "blocks and wakes", "released on close", "released on exit",
 	"released on kill", "not inherited", "handed to a child", "one lock by any path",
+	"shares", "shared excludes", "try shared never waits", "shared blocks and wakes", "shared released on kill", "readers get in together",
 }
 
 // checkLine returns what doctor printed about a check.
@@ -147,12 +162,29 @@ func TestDoctorDistrustsLocksThatExcludeNobody(t *testing.T) {
 	if status != 1 || stderr != "" {
 		t.Errorf("status %d, stderr: %s", status, stderr)
 	}
-	for _, name := range []string{"excludes", "try never waits", "blocks and wakes", "one lock by any path"} {
+	for _, name := range []string{"excludes", "try never waits", "blocks and wakes", "one lock by any path", "shared excludes", "shared blocks and wakes"} {
 		if said := checkLine(t, stdout, name); !strings.HasPrefix(said, "FAILED: ") || !strings.Contains(said, errTaken.Error()) {
 			t.Errorf("%s: %s", name, said)
 		}
 	}
 	if !strings.Contains(stdout, "\nA lock in "+dir+" cannot be trusted") {
+		t.Errorf("no verdict in:\n%s", stdout)
+	}
+	checkEmpty(t, dir)
+}
+
+func TestDoctorNoticesThatSharedLocksAreExclusive(t *testing.T) {
+	dir := t.TempDir()
+	c := command(t, "doctor", dir)
+	c.cmd.Env = append(c.cmd.Env, oneKindVariable+"=1")
+	status, stdout, stderr := c.output()
+	if status != 1 || stderr != "" {
+		t.Errorf("status %d, stderr: %s", status, stderr)
+	}
+	if said := checkLine(t, stdout, "shares"); !strings.HasPrefix(said, "FAILED: ") {
+		t.Errorf("shares: %s", said)
+	}
+	if !strings.Contains(stdout, "\nAn exclusive lock in "+dir+" can be trusted") || !strings.HasSuffix(stdout, "a shared one cannot be trusted. What failed: shares.\n") {
 		t.Errorf("no verdict in:\n%s", stdout)
 	}
 	checkEmpty(t, dir)
