@@ -97,12 +97,12 @@ func (s *packState) look(tables *proclocks.Tables) error {
 	// that nobody waits, only if nobody is left out.
 	complete := err == nil && proclocks.SeesAll() && fsinfo.ReachAt(path) == fsinfo.Local
 	switch held := err == nil && tables.Held(file); {
-	case held && proclocks.Shared(file) && !tables.Seen(file):
+	case held && proclocks.Ambiguous(file) && !tables.Seen(file):
 		return s.try(path) // it may be another file by its name that is held
 	case held:
 		s.isHeld(listedHolders(tables, file), path)
-		for _, pid := range tables.Waiters(file) {
-			s.Waiters = append(s.Waiters, newPackProcess(packlock.Process(proclocks.Describe(pid))))
+		for _, p := range tables.Waiters(file) {
+			s.Waiters = append(s.Waiters, newPackProcess(packlock.Process(p)))
 		}
 		if complete {
 			s.Waiting = new(len(s.Waiters))
