@@ -58,8 +58,10 @@ func TestTableIsByFile(t *testing.T) {
 		{"fe:01:1234", nil, nil, true}, // not by flock
 		{"fe:02:1234", nil, nil, false},
 	} {
-		takers := tables.Takers(test.file)
-		var waiters []int
+		var takers, waiters []int
+		for _, l := range tables.Takers(test.file) {
+			takers = append(takers, l.PID)
+		}
 		for _, p := range tables.Waiters(test.file) {
 			waiters = append(waiters, p.PID)
 		}

@@ -69,18 +69,10 @@ func (t *Tables) Held(file string) bool {
 // It shows that nothing, such as a mount over the table, has emptied it.
 func (t *Tables) ListsDevice(file string) bool { return t.devices[device(listed(file))] }
 
-// Takers returns the pids by which the table lists file as locked, one for each lock, of
-// which there are several if they are shared. It leaves out those that have a different
-// file by its name instead.
-func (t *Tables) Takers(file string) (pids []int) {
-	for _, l := range t.takers(file) {
-		pids = append(pids, l.PID)
-	}
-	return pids
-}
-
-// takers returns the lines of Takers.
-func (t *Tables) takers(file string) []Lock {
+// Takers returns the lines by which the table lists file as locked, one for each lock, of
+// which there are several if they are shared. It leaves out those of a process that has a
+// different file by its name instead.
+func (t *Tables) Takers(file string) []Lock {
 	return slices.DeleteFunc(t.lines(file, false), func(l Lock) bool {
 		if !Ambiguous(file) {
 			return false
@@ -156,7 +148,7 @@ func SeesAll() bool {
 // but cannot be named: in another pid namespace, or an heir that belongs to another user.
 func (t *Tables) Holders(file string) (holders []Process) {
 	pids := t.holders(file)
-	takers := t.takers(file)
+	takers := t.Takers(file)
 	for _, pid := range pids {
 		p := Describe(pid)
 		p.Shared = t.shares(pid, file, takers)
@@ -210,9 +202,10 @@ func (t *Tables) passedOn(l Lock) bool {
 
 // holders returns the pids of Holders.
 func (t *Tables) holders(file string) (pids []int) {
-	for _, pid := range t.Takers(file) {
+	for _, l := range t.Takers(file) {
 		// The taker may have ended and its pid be another's by now. Where its
 		// descriptors are not shown, that it lives has to do.
+		pid := l.PID
 		open, err := t.openOf(pid)
 		if pid > 0 && !slices.Contains(pids, pid) && (has(pid, open, file) || err != nil && alive(pid)) {
 			pids = append(pids, pid)
@@ -229,11 +222,17 @@ func (t *Tables) holders(file string) (pids []int) {
 // Seen reports whether a process can be seen to have the locked file open.
 func (t *Tables) Seen(file string) bool { return len(t.having(file)) > 0 }
 
-// OwnHas reports whether this process has the locked file open, without a look at
-// any other, of which there may be thousands.
-func OwnHas(file string) bool {
-	open, _ := openOf(os.Getpid())
-	return has(os.Getpid(), open, file)
+// OwnHas reports whether this process has the locked file open, and whether shared,
+// without a look at any other, of which there may be thousands.
+func OwnHas(file string) (has, shared bool) {
+	pid := os.Getpid()
+	open, _ := openOf(pid)
+	for _, d := range open {
+		if opens(pid, d, file) {
+			return true, d.shared
+		}
+	}
+	return false, false
 }
 
 // having returns the pids, in their order, of the processes that can be seen to
