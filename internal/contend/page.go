@@ -18,11 +18,20 @@ type page struct {
 	arrived atomic.Int64
 	_       [7]uint64
 
+	// shared counts, for each process, its goroutines that are in a shared section.
+	shared [maxSharing]struct {
+		atomic.Int64
+		_ [7]uint64
+	}
+
 	// What two processes tell each other in WakeUp: the number of the round
 	// that is held, asked for and done; and when it was released, by
 	// sharedNow.
 	held, asked, done, released atomic.Int64
 }
+
+// maxSharing is the most processes of a run in which some share the lock.
+const maxSharing = 512
 
 // newPage makes a file to be mapped as a page, and returns its name. In
 // /dev/shm, where there is one, it is memory: a mapping of a file on a disk
@@ -66,6 +75,35 @@ func until(condition func() bool) {
 }
 
 // enter and exit surround a section. If somebody else is in one, enter or exit
-// reports it.
-func (p *page) enter(id uint64) bool { return p.owner.CompareAndSwap(0, id) }
-func (p *page) exit(id uint64) bool  { return p.owner.CompareAndSwap(id, 0) }
+// reports it. Of processes, which are the first so many, some share the lock.
+func (p *page) enter(id uint64, processes int) bool {
+	return p.owner.CompareAndSwap(0, id) && p.unshared(processes)
+}
+
+func (p *page) exit(id uint64, processes int) bool {
+	unshared := p.unshared(processes)
+	return p.owner.CompareAndSwap(id, 0) && unshared
+}
+
+// unshared reports whether none of the first processes is in a shared section.
+func (p *page) unshared(processes int) bool {
+	for i := range processes {
+		if p.shared[i].Load() != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// enterShared and exitShared surround a shared section of a process. If somebody is in
+// an exclusive one, they report it.
+func (p *page) enterShared(process int) bool {
+	p.shared[process].Add(1)
+	return p.owner.Load() == 0
+}
+
+func (p *page) exitShared(process int) bool {
+	alone := p.owner.Load() == 0
+	p.shared[process].Add(-1)
+	return alone
+}
