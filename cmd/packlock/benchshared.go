@@ -155,7 +155,7 @@ func (b *bencher) benchShared(ctx context.Context, c contend.Comparison) error {
 }
 
 func newVisitTable(percentiles []float64) benchTable {
-	t := benchTable{{"", -36}, {"", -10}, {"ops/s", 8}, {"to raw", 6}, {"got in", 6}, {"gave up", 7}}
+	t := benchTable{{"", -44}, {"", -10}, {"ops/s", 8}, {"to raw", 6}, {"got in", 6}, {"gave up", 7}}
 	for _, p := range percentiles {
 		t = t.withWait(p)
 	}

@@ -20,7 +20,7 @@ func holdShared(t *testing.T, dir string) (*child, int) {
 	return c, c.ready()
 }
 
-// waitFor starts a run with args that waits, as it says.
+// thatWaits starts a run, which says that it waits.
 func (c *child) thatWaits() *child {
 	c.t.Helper()
 	c.start()
@@ -52,7 +52,7 @@ func TestEachDirIsLockedAsTheFlagBeforeItSays(t *testing.T) {
 		line   string // 1 to 3 are the packs, f is the file
 		shared string // which of them are
 	}{
-		{"1 2 f", ""},
+		{"1 2 -f f", ""},
 		{"-s 1 2", "1 2"},
 		{"1 -s 2 3", "2 3"},
 		{"-s 1 -x 2", "1"},

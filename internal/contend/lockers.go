@@ -66,6 +66,14 @@ func (l statLock) Lock(ctx context.Context) (Held, error) {
 	return held, l.stat()
 }
 
+func (l statLock) LockShared(ctx context.Context) (Held, error) {
+	held, err := l.rawLock.LockShared(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return held, l.stat()
+}
+
 // OFD is the kernel's other lock, that of fcntl(2) which belongs to an open file
 // as flock's does (F_OFD_SETLKW). Where there is none, Open fails with
 // errors.ErrUnsupported.

@@ -35,15 +35,14 @@ func Visited(processes, goroutines int, section time.Duration, v Visit) Scenario
 	}
 	visitor := Contender{Goroutines: 1, Empty: true, Shared: v.Exclusively, Pause: v.Pause, GiveUp: v.GiveUp, Library: v.Library, Poll: v.Poll}
 	s.Processes = append(s.Processes, visitor, Contender{Goroutines: 1, Sleep: sleeping})
-	s.Name += " shared"
-	if v.Exclusively {
-		s.Name = s.Name[:len(s.Name)-len(" shared")] + " exclusive"
+	if !v.Exclusively {
+		s.Name += ", shared"
 	}
 	switch {
 	case v.Poll > 0:
-		s.Name += fmt.Sprintf(", visitor tries every %v", v.Poll)
+		s.Name += fmt.Sprintf(", %v tries", v.Poll)
 	case v.Library != "":
-		s.Name += ", visitor by " + v.Library
+		s.Name += ", " + v.Library
 	}
 	return s
 }
