@@ -126,9 +126,11 @@ func (p *Program) workRun(ask json.RawMessage) (any, error) {
 		if !ok {
 			return nil, errNotShared
 		}
-		if _, err := sharer.LockShared(context.Background()); err != nil {
+		joined, err := sharer.LockShared(context.Background())
+		if err != nil {
 			return nil, err
 		}
+		defer runtime.KeepAlive(joined) // lockedfile panics if what is locked is collected
 		lockers = lockers[:contender.Goroutines]
 	}
 
