@@ -10,9 +10,9 @@ import (
 	"packlock"
 )
 
-// tryAll gets all of the locks without waiting, or returns those that are busy.
-func tryAll(targets []target) (got packlock.Holds, busy []target, err error) {
-	for _, t := range targets {
+// tryAll gets all of the locks without waiting, or returns which are busy.
+func tryAll(targets []target) (got packlock.Holds, busy []int, err error) {
+	for i, t := range targets {
 		try := t.lock.TryAcquire
 		if t.shared {
 			try = t.lock.TryAcquireShared
@@ -22,7 +22,7 @@ func tryAll(targets []target) (got packlock.Holds, busy []target, err error) {
 		case err == nil:
 			got = append(got, hold)
 		case errors.Is(err, packlock.ErrBusy):
-			busy = append(busy, t)
+			busy = append(busy, i)
 		default:
 			return nil, nil, errors.Join(got.Release(), err)
 		}
@@ -40,21 +40,36 @@ func (r *runner) acquire(targets []target, signals <-chan os.Signal) (packlock.H
 	if err != nil || len(busy) == 0 {
 		return got, err
 	}
-	for _, t := range busy {
+	passes := false
+	for _, i := range busy {
+		t := &targets[i]
 		switch who, shared := heldAbove(t.lock); {
-		case who == "" || shared && t.shared:
+		case who == "":
+		case shared && t.shared:
+			// What it is busy with is a writer, which waits for the run above, and that
+			// for this one.
+			if err := t.passWriters(); err != nil {
+				return nil, err
+			}
+			passes = true
 		case shared:
 			return nil, r.busy("%s is already held shared by %s", legible(t.name), who)
 		default:
 			return nil, r.busy("%s is already held by %s", legible(t.name), who)
 		}
 	}
+	if passes {
+		if got, busy, err = tryAll(targets); err != nil || len(busy) == 0 {
+			return got, err
+		}
+	}
+	first := targets[busy[0]]
 	// To find who has it takes a look at every process, so not before the wait.
 	switch {
 	case r.timeout == 0 && r.quiet:
 		return nil, exit{status: r.busyStatus}
 	case r.timeout == 0:
-		return nil, r.busy("%s is busy: held %s", legible(busy[0].name), findHolders(busy[0].lock).by())
+		return nil, r.busy("%s is busy: held %s", legible(first.name), findHolders(first.lock).by())
 	}
 
 	ctx, cancel := context.WithCancel(context.Background())
@@ -86,10 +101,10 @@ func (r *runner) acquire(targets []target, signals <-chan os.Signal) (packlock.H
 			return nil, r.busy("%s is still busy after %v: held %s", legible(t.name), r.timeout, who.by())
 		}
 	}
-	if t := busy[0]; len(findHolders(t.lock)) == 0 {
-		return nil, r.busy("%s is still busy after %v: held %s", legible(t.name), r.timeout, holders(nil).by())
+	if len(findHolders(first.lock)) == 0 {
+		return nil, r.busy("%s is still busy after %v: held %s", legible(first.name), r.timeout, holders(nil).by())
 	}
-	return nil, r.busy("%s was still busy after %v", legible(busy[0].name), r.timeout)
+	return nil, r.busy("%s was still busy after %v", legible(first.name), r.timeout)
 }
 
 // busy returns the error for a lock that is not to be had.

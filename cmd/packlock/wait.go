@@ -17,6 +17,18 @@ type target struct {
 	shared bool
 }
 
+// passWriters has t not make room for writers of other processes that wait for the lock.
+// With WithAnyFile a Lock does not: the kernel alone decides.
+func (t *target) passWriters() error {
+	lock, err := packlock.OpenFile(t.lock.Path(), packlock.WithAnyFile())
+	if err != nil {
+		return err
+	}
+	defer t.lock.Close()
+	t.lock = lock
+	return nil
+}
+
 // quotedNames returns the names of targets as they fit into a sentence.
 func quotedNames(targets []target) string {
 	var names []string
