@@ -112,7 +112,7 @@ func printVisits(b *strings.Builder, all []visits) {
 ## %s
 
 A crowd of processes × goroutines locks in a tight loop and holds the lock for so long. The visitor comes every %v and gives up after %v. *In* is how
-often it got in; *median* and *worst* are its waits, those included that it gave up or that the end cut short; *crowd* is the operations a second of the others,
+often it got in; *median* and *worst* are its waits, those included that it gave up, and one that the end cut short if it is the longest; *crowd* is the operations a second of the others,
 those of packlock for one of raw flock; *woken* is the longest that a process which only sleeps was late meanwhile, in the run of packlock.
 
 | | in | gave up | median | p99 | worst | raw: in | gave up | median | worst | crowd | of raw's | woken |

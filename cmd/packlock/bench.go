@@ -76,16 +76,19 @@ section is spent spinning on the clock. Those scenarios of the set with one
 process and an empty section leave out the waits, because they cost less than a
 clock that measures them. What is measured, and how, stands in docs/bench-method.md.
 
-With -shared the processes lock shared, in a tight loop, and one more process, the
-visitor, comes every -every and locks exclusively. It gives up after 2 seconds. For
-the crowd there are operations a second; for the visitor, how often it got in and
-gave up, and how long it waited, those waits included that it gave up or that the
-end of a round cut short. Last comes the longest that a process which does nothing
-but sleep was woken late meanwhile: no lock wakes its waiters sooner. Shared locks
-are held asleep from a millisecond on. A cell with more busy goroutines than
-processors shows the scheduler more than the lock. -processes, -goroutines and
--section are 1,2,4,16, then 1,8, then 0,20us,1ms,100ms, a round is 3s, and there is
-one, if not given otherwise. One cell in a second:
+With -shared the processes lock shared, in a tight loop. They are the crowd. One more
+process, the visitor, locks exclusively, releases at once, pauses for -every, and
+comes again. It gives up a wait after 2 seconds. For the crowd there are operations a
+second; for the visitor, how often it got in and gave up, and how long it waited,
+those waits included that it gave up, and one that the end of a round cut short if it
+is the longest. "crowd" is the longest wait of the crowd, "woken" how late a process
+was woken, at worst, that only sleeps meanwhile: no lock wakes its waiters sooner.
+With several rounds, the waits are those of all rounds together. Shared locks are held
+asleep from a millisecond on. A cell with more goroutines that are busy all the time
+than there are processors shows the scheduler more than the lock.
+
+With -shared, -processes is 1,2,4,16, -goroutines 1,8, -section 0,20us,1ms,100ms,
+-duration 3s and -rounds 1 if not given otherwise. One cell takes a second or two:
 
 	packlock bench -shared -processes 2 -goroutines 1 -section 1ms -duration 1s DIR
 

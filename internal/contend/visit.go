@@ -53,7 +53,7 @@ type VisitFigures struct {
 	Visits uint64  // times that the visitor got in
 	GaveUp uint64  // times that it gave up
 
-	Waits Histogram // the visitor's, those given up or cut short by the end included
+	Waits Histogram // the visitor's, with those given up, and one cut short by the end if it is the longest
 	Crowd Histogram // the crowd's waits
 	Wakes Histogram // how late the process was woken that only sleeps
 }
