@@ -14,9 +14,9 @@ type page struct {
 	owner atomic.Uint64
 	_     [7]uint64
 
-	// arrived counts who is ready to start.
-	arrived atomic.Int64
-	_       [7]uint64
+	// arrived counts who is ready to start. The last one sets began, by sharedNow.
+	arrived, began atomic.Int64
+	_              [6]uint64
 
 	// shared counts, for each process, its goroutines that are in a shared section.
 	shared [maxSharing]struct {
@@ -60,10 +60,14 @@ func mapPage(name string) (*page, error) {
 	return (*page)(memory), err
 }
 
-// start waits until n have called it.
-func (p *page) start(n int) {
-	p.arrived.Add(1)
-	until(func() bool { return p.arrived.Load() >= int64(n) })
+// start waits until n have called it, and returns when the last one did, on the clock of
+// now. So all end at the same time, and none gets in after the others have ended.
+func (p *page) start(n int) int64 {
+	if p.arrived.Add(1) == int64(n) {
+		p.began.Store(sharedNow())
+	}
+	until(func() bool { return p.began.Load() != 0 })
+	return now() - (sharedNow() - p.began.Load())
 }
 
 // until waits for another process. It asks now and then, because there is no

@@ -151,9 +151,9 @@ func (p *Program) workRun(ask json.RawMessage) (any, error) {
 	ready.Wait()
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	r.page.start(len(r.Spec.Scenario.Processes))
+	began := r.page.start(len(r.Spec.Scenario.Processes))
 
-	r.from = now() + int64(r.Spec.warmUp())
+	r.from = began + int64(r.Spec.warmUp())
 	r.to = r.from + int64(r.Spec.Duration)
 	close(begin)
 	if r.Spec.Scenario.Unclocked {
