@@ -107,12 +107,39 @@ func lockOnce(ctx context.Context, l *Lock) {
 	must(h.Release())
 }
 
-// statOnce is rawOnce with a check whether the locked file was deleted meanwhile.
-func statOnce(fd int) {
-	must(ignoringEINTR(func() error { return unix.Flock(fd, unix.LOCK_EX) }))
+// statOnce is rawOnce with a check whether the locked file was deleted meanwhile. It locks
+// as how says.
+func statOnce(fd, how int) {
+	must(ignoringEINTR(func() error { return unix.Flock(fd, how) }))
 	var st unix.Stat_t
 	must(unix.Fstat(fd, &st))
 	must(unix.Flock(fd, unix.LOCK_UN))
+}
+
+// rawShareOnce is rawOnce for a shared lock.
+func rawShareOnce(fd int) {
+	must(ignoringEINTR(func() error { return unix.Flock(fd, unix.LOCK_SH) }))
+	must(unix.Flock(fd, unix.LOCK_UN))
+}
+
+func shareOnce(ctx context.Context, l *Lock) {
+	h, err := l.AcquireShared(ctx)
+	must(err)
+	must(h.Release())
+}
+
+// spread has goroutines do n operations together. It passes the number of the goroutine
+// and of its operation, from 1.
+func spread(goroutines, n int, once func(goroutine, operation int)) {
+	var wg sync.WaitGroup
+	for i := range goroutines {
+		wg.Go(func() {
+			for k := range n / goroutines {
+				once(i, k+1)
+			}
+		})
+	}
+	wg.Wait()
 }
 
 // One goroutine acquires and releases. The limit is two flock and one fstat.
@@ -132,7 +159,7 @@ func BenchmarkAlone(b *testing.B) {
 			compareWithLimit(b, size,
 				repeat(func() { once(l) }),
 				repeat(func() { rawOnce(fd) }),
-				repeat(func() { statOnce(fd) }))
+				repeat(func() { statOnce(fd, unix.LOCK_EX) }))
 		})
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -180,20 +207,89 @@ func BenchmarkGoroutines(b *testing.B) {
 			}
 			ctx, cancel := context.WithCancel(context.Background())
 			defer cancel()
-			share := func(n int, once func(i int)) {
-				var wg sync.WaitGroup
-				for i := range goroutines {
-					wg.Go(func() {
-						for range n / goroutines {
-							once(i)
+			compare(b, 500*goroutines,
+				func(n int) { spread(goroutines, n, func(_, _ int) { lockOnce(ctx, l) }) },
+				func(n int) { spread(goroutines, n, func(i, _ int) { rawOnce(fds[i]) }) })
+		})
+	}
+}
+
+// One goroutine acquires shared and releases, where no other holds the lock. The limit is
+// two flock and one fstat.
+func BenchmarkSharedAlone(b *testing.B) {
+	dir := b.TempDir()
+	l, fd := benchLock(b, dir), rawOpen(b, dir)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	compareWithLimit(b, 1000,
+		func(n int) { spread(1, n, func(_, _ int) { shareOnce(ctx, l) }) },
+		func(n int) { spread(1, n, func(_, _ int) { rawShareOnce(fd) }) },
+		func(n int) { spread(1, n, func(_, _ int) { statOnce(fd, unix.LOCK_SH) }) })
+}
+
+// Goroutines acquire shared and release while another one holds the lock shared: one, and
+// as many as there are processors. With raw flock, each has a descriptor of its own. The
+// limit is a sync.RWMutex, which locks no file and whose waits cannot be cancelled.
+func BenchmarkSharedJoin(b *testing.B) {
+	for _, c := range []struct {
+		name       string
+		goroutines int
+	}{{"Alone", 1}, {"Parallel", runtime.GOMAXPROCS(0)}} {
+		b.Run(c.name, func(b *testing.B) {
+			dir := b.TempDir()
+			l := benchLock(b, dir)
+			h, err := l.AcquireShared(context.Background())
+			must(err)
+			defer h.Release()
+			h.Detach() // or each acquire would be a second one of its goroutine
+			must(unix.Flock(rawOpen(b, dir), unix.LOCK_SH))
+			fds := make([]int, c.goroutines)
+			for i := range fds {
+				fds[i] = rawOpen(b, dir)
+			}
+			var mutex sync.RWMutex
+			mutex.RLock()
+			defer mutex.RUnlock()
+			ctx, cancel := context.WithCancel(context.Background())
+			defer cancel()
+			compareWithLimit(b, 5000*c.goroutines,
+				func(n int) { spread(c.goroutines, n, func(_, _ int) { shareOnce(ctx, l) }) },
+				func(n int) { spread(c.goroutines, n, func(i, _ int) { rawShareOnce(fds[i]) }) },
+				func(n int) { spread(c.goroutines, n, func(_, _ int) { mutex.RLock(); mutex.RUnlock() }) })
+		})
+	}
+}
+
+// 64 goroutines of one process acquire and release in a tight loop, one in so many times
+// exclusively and otherwise shared. The limit is a sync.RWMutex.
+func BenchmarkSharedMix(b *testing.B) {
+	const goroutines = 64
+	for _, in := range []int{2, 10, 100} {
+		b.Run(fmt.Sprintf("OneIn%d", in), func(b *testing.B) {
+			dir := b.TempDir()
+			l := benchLock(b, dir)
+			fds := make([]int, goroutines)
+			for i := range fds {
+				fds[i] = rawOpen(b, dir)
+			}
+			var mutex sync.RWMutex
+			ctx, cancel := context.WithCancel(context.Background())
+			defer cancel()
+			mix := func(exclusive, shared func(i int)) func(n int) {
+				return func(n int) {
+					spread(goroutines, n, func(i, k int) {
+						if k%in == 0 {
+							exclusive(i)
+						} else {
+							shared(i)
 						}
 					})
 				}
-				wg.Wait()
 			}
-			compare(b, 500*goroutines,
-				func(n int) { share(n, func(int) { lockOnce(ctx, l) }) },
-				func(n int) { share(n, func(i int) { rawOnce(fds[i]) }) })
+			compareWithLimit(b, 200*goroutines,
+				mix(func(int) { lockOnce(ctx, l) }, func(int) { shareOnce(ctx, l) }),
+				mix(func(i int) { rawOnce(fds[i]) }, func(i int) { rawShareOnce(fds[i]) }),
+				mix(func(int) { mutex.Lock(); mutex.Unlock() }, func(int) { mutex.RLock(); mutex.RUnlock() }))
 		})
 	}
 }
@@ -245,20 +341,23 @@ func BenchmarkCancel(b *testing.B) {
 	b.ReportMetric(float64(waited.Nanoseconds())/float64(b.N), "cancel-ns")
 }
 
-// The memory of 1,000 goroutines that wait for the lock of another process, and the number of
-// threads that the process has then. The threads of raw flock stay for the rest of its life, so
-// raw flock comes last. B/waiter counts stack and heap in the round that needs most, because
-// later rounds reuse the memory of earlier ones.
+// The memory of 1,000 goroutines that wait for the lock of another process, exclusively and
+// shared, or that hold the lock shared, and the number of threads that the process has then.
+// The threads of raw flock stay for the rest of its life, so its waiters come last. The
+// metric counts stack and heap in the round that needs most, because later rounds reuse the
+// memory of earlier ones.
 func BenchmarkWaiters(b *testing.B) {
-	const waiters = 1000
-	measure := func(b *testing.B, wait func(), ready func() bool, release func()) (bytes int64) {
+	const goroutines = 1000
+	// measure has the goroutines begin, waits until they are ready and reports what they
+	// use. Then release ends them.
+	measure := func(b *testing.B, begin func(), ready func() bool, release func()) (bytes int64) {
 		var before, after runtime.MemStats
 		// There is no collection before, because it would set the initial size of new
 		// stacks by the few stacks that exist.
 		runtime.ReadMemStats(&before)
 		var wg sync.WaitGroup
-		for range waiters {
-			wg.Go(wait)
+		for range goroutines {
+			wg.Go(begin)
 		}
 		for !ready() {
 			runtime.Gosched()
@@ -270,41 +369,82 @@ func BenchmarkWaiters(b *testing.B) {
 		inUse := func(m *runtime.MemStats) int64 { return int64(m.HeapInuse + m.StackInuse) }
 		return inUse(&after) - inUse(&before)
 	}
-	b.Run("packlock", func(b *testing.B) {
-		var most int64
-		for range b.N {
-			dir := b.TempDir()
+	run := func(name, metric string, once func(b *testing.B, dir string) (bytes int64)) {
+		b.Run(name, func(b *testing.B) {
+			var most int64
+			for range b.N {
+				most = max(most, once(b, b.TempDir()))
+			}
+			b.ReportMetric(float64(most)/goroutines, metric)
+		})
+	}
+	// holding acquires, waits until end is closed and releases.
+	holding := func(b *testing.B, acquire func() (release func())) (bytes int64) {
+		var held atomic.Int32
+		end := make(chan struct{})
+		return measure(b,
+			func() { release := acquire(); held.Add(1); <-end; release() },
+			func() bool { return held.Load() == goroutines },
+			func() { close(end) })
+	}
+	rawDescriptors := func(b *testing.B, dir string) <-chan int {
+		fds := make(chan int, goroutines)
+		for range goroutines {
+			fds <- rawOpen(b, dir)
+		}
+		return fds
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+
+	for _, kind := range []struct {
+		name string
+		once func(context.Context, *Lock)
+	}{{"packlock", lockOnce}, {"packlockShared", shareOnce}} {
+		run(kind.name, "B/waiter", func(b *testing.B, dir string) int64 {
 			l := benchLock(b, dir)
 			holder, err := unix.Open(l.Path(), unix.O_RDWR|unix.O_CLOEXEC, 0)
 			must(err)
 			must(unix.Flock(holder, unix.LOCK_EX))
-			ctx, cancel := context.WithCancel(context.Background())
-			most = max(most, measure(b,
-				func() { lockOnce(ctx, l) },
-				func() bool { return l.Stats().Waiting == waiters },
-				func() { unix.Close(holder) }))
-			cancel()
-		}
-		b.ReportMetric(float64(most)/waiters, "B/waiter")
+			return measure(b,
+				func() { kind.once(ctx, l) },
+				func() bool { return l.Stats().Waiting == goroutines },
+				func() { unix.Close(holder) })
+		})
+	}
+	run("packlockHolds", "B/hold", func(b *testing.B, dir string) int64 {
+		l := benchLock(b, dir)
+		return holding(b, func() func() {
+			h, err := l.AcquireShared(ctx)
+			must(err)
+			return func() { must(h.Release()) }
+		})
 	})
-	b.Run("raw", func(b *testing.B) {
-		var most int64
-		for range b.N {
-			dir := b.TempDir()
+	run("rawHolds", "B/hold", func(b *testing.B, dir string) int64 {
+		fds := rawDescriptors(b, dir)
+		return holding(b, func() func() {
+			fd := <-fds
+			must(unix.Flock(fd, unix.LOCK_SH))
+			return func() { must(unix.Flock(fd, unix.LOCK_UN)) }
+		})
+	})
+	for _, kind := range []struct {
+		name string
+		once func(fd int)
+	}{{"raw", rawOnce}, {"rawShared", rawShareOnce}} {
+		run(kind.name, "B/waiter", func(b *testing.B, dir string) int64 {
 			holder := rawOpen(b, dir)
 			must(unix.Flock(holder, unix.LOCK_EX))
-			fds := make(chan int, waiters)
-			for range waiters {
-				fds <- rawOpen(b, dir)
-			}
+			fds := rawDescriptors(b, dir)
 			var waiting atomic.Int32
-			most = max(most, measure(b,
-				func() { fd := <-fds; waiting.Add(1); rawOnce(fd) },
-				func() bool { return waiting.Load() == waiters && (countThreads() < 0 || countThreads() >= waiters) },
-				func() { must(unix.Flock(holder, unix.LOCK_UN)) }))
-		}
-		b.ReportMetric(float64(most)/waiters, "B/waiter")
-	})
+			return measure(b,
+				func() { fd := <-fds; waiting.Add(1); kind.once(fd) },
+				func() bool {
+					return waiting.Load() == goroutines && (countThreads() < 0 || countThreads() >= goroutines)
+				},
+				func() { must(unix.Flock(holder, unix.LOCK_UN)) })
+		})
+	}
 }
 
 // countThreads returns how many threads this process has, or -1 if it cannot find out.

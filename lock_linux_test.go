@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"reflect"
@@ -545,8 +546,8 @@ func checkHolders(t testing.TB, l *Lock, pids ...int) []Process {
 	var got []int
 	for _, p := range holders {
 		got = append(got, p.PID)
-		if p.Self != (p.PID == os.Getpid()) {
-			t.Errorf("pid %d: Self is %v", p.PID, p.Self)
+		if p.Self != (p.PID == os.Getpid()) || p.Shared {
+			t.Errorf("pid %d: Self is %v, Shared is %v", p.PID, p.Self, p.Shared)
 		}
 	}
 	if !slices.Equal(got, pids) {
@@ -642,24 +643,48 @@ func childShare(args []string) error {
 	return err
 }
 
-// Holders returns all processes that hold a shared lock.
+// Holders returns all processes that hold a shared lock, and that they have it shared. It
+// does not return an exclusive waiter.
 func TestSharedLockHasSeveralHolders(t *testing.T) {
 	l := openReal(t, t.TempDir())
 	var pids []int
-	for range 2 {
-		c := childStart(t, "share", l.Path())
+	holding := func(c *child) *child {
+		t.Helper()
 		c.expect("shared")
 		pids = append(pids, c.cmd.Process.Pid)
+		return c
 	}
-	var got []int
-	for _, p := range holdersOf(t, l) {
-		got = append(got, p.PID)
+	check := func() {
+		t.Helper()
+		var got []int
+		for _, p := range holdersOf(t, l) {
+			if !p.Shared {
+				t.Errorf("pid %d does not have it shared", p.PID)
+			}
+			got = append(got, p.PID)
+		}
+		slices.Sort(got)
+		slices.Sort(pids)
+		if !slices.Equal(got, pids) {
+			t.Errorf("held by %v, want %v", got, pids)
+		}
 	}
-	slices.Sort(got)
-	slices.Sort(pids)
-	if !slices.Equal(got, pids) {
-		t.Fatalf("held by %v, want %v", got, pids)
+	holding(childStart(t, "share", l.Path()))
+	last := holding(childStart(t, "share", l.Path()))
+	check()
+	if flock, err := exec.LookPath("flock"); err == nil {
+		holding(childStartCommand(t, exec.CommandContext(bounded(t), flock, "-s", "-o", l.Path(), "sh", "-c", "echo shared; cat")))
+		check()
 	}
+	gone := queueUpToFail(bounded(t), t, l, 1, fs.ErrClosed)
+	until(t, "this process to wait", func() bool { return l.Stats().Parked })
+	check()
+	l.Close()
+	gone.Wait()
+	l = openReal(t, filepath.Dir(l.Path()))
+	last.kill()
+	pids = slices.DeleteFunc(pids, func(pid int) bool { return pid == last.cmd.Process.Pid })
+	check()
 }
 
 // Holders returns the holders of the file that is at the path now.

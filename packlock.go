@@ -255,8 +255,9 @@ func (l *Lock) WaitDrained(ctx context.Context) error {
 func (l *Lock) Stats() Stats { return l.opened().stats() }
 
 // Holders returns the processes that hold the lock of the file that is at the Lock's
-// path now, according to the kernel's tables: first the process that acquired it, then
-// those that inherited its descriptor. If nothing is at the path, there are none.
+// path now, according to the kernel's tables: first the process that acquired it, several
+// if they share it, then those that inherited a descriptor of it. Without a file there
+// are none.
 //
 // Holders acquires no lock, waits for none and starts no process. What it returns may
 // have changed by then. It reads the descriptors of every process on the machine, so

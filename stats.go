@@ -112,6 +112,7 @@ type Process struct {
 	Started time.Time // on the clock of time.Now, to hundredths of a second; zero if not known
 	Self    bool      // it is this process
 	Stopped bool      // by a signal, as after Ctrl-Z: it releases nothing until it is continued
+	Shared  bool      // it has the lock shared
 }
 
 // holders is Lock.Holders.

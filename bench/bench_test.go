@@ -108,6 +108,55 @@ func TestWaitsAndCancelsOfEveryLibrary(t *testing.T) {
 	}
 }
 
+func TestSharedLocksOfEverything(t *testing.T) {
+	r, err := measureShared(t.Context(), lockFile(t), sharedEffort{
+		rounds: 1, inside: 20 * time.Millisecond, waits: 100, visits: 30 * time.Millisecond,
+		processes: []int{1, 2}, goroutines: []int{2}, sections: []time.Duration{0, time.Millisecond}, polls: []time.Duration{time.Millisecond},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range insideShared {
+		if got, want := len(r.inside[s.Name]), len(sharers)+2; got != want {
+			t.Errorf("%s: %d libraries and limits, want %d", s.Name, got, want)
+		}
+	}
+	if r.noUsage == nil {
+		// Raw flock has a descriptor for each hold, and a thread for each wait.
+		for i, want := range []struct{ files, threads int }{{0, 1}, {100, 100}} {
+			if h, w := r.holds[i], r.waits[i]; h.Files < want.files || h.Files > want.files+5 || w.Threads < want.threads-5 || w.Threads > want.threads+10 {
+				t.Errorf("%s: holds %+v, waits %+v; want %+v", sharers[i].Name, h, w, want)
+			}
+		}
+	}
+	page := r.page()
+	for _, want := range []string{
+		"\n| join |", "\n| " + joinParallel.Name + " |", "\n| 64 goroutines, 1 in 100 exclusive |", "\n## A writer among readers\n",
+		"\n## A reader among writers\n", "tries every 1ms,", "\n| 2 × 2, 1 ms |", "| 2 × 2, 1 ms: median wait of a writer | want ≤ 6.0 ms, got ",
+	} {
+		if !strings.Contains(page, want) {
+			t.Errorf("no %q in\n%s", want, page)
+		}
+	}
+}
+
+func TestSharedTargetsAreNotForStrangersAndSpinners(t *testing.T) {
+	for _, test := range []struct {
+		visits
+		want int
+	}{
+		{visits{own: true, processes: 1, goroutines: 1}, 5},
+		{visits{own: true, processes: 1, goroutines: 1, exclusively: true}, 1},
+		{visits{own: true, processes: 10 * runtime.NumCPU(), goroutines: 1, section: time.Millisecond}, 5},
+		{visits{own: true, processes: 10 * runtime.NumCPU(), goroutines: 1, section: time.Microsecond}, 0},
+		{visits{processes: 1, goroutines: 1}, 0},
+	} {
+		if got := len(test.targets()); got != test.want {
+			t.Errorf("%+v: %d targets, want %d", test.visits, got, test.want)
+		}
+	}
+}
+
 // made returns results in which library i has i+1 times the figures of the
 // first; a limit has those of the first.
 func made() *results {

@@ -14,7 +14,8 @@
 //
 // With -short all three take less than 10 minutes, and without it some 45. What each
 // of the libraries excludes, notices and leaves behind is tested only when it is
-// asked for, with -peers, which writes peers.md.
+// asked for, with -peers, which writes peers.md. So is what shared locks cost and how a
+// writer gets in among readers, with -shared, which writes shared.md.
 //
 //	main.go       this overview; the command
 //	libraries.go  the libraries
@@ -28,6 +29,8 @@
 //	chart.go      their tables and pictures
 //	beside.go     other programs beside a busy one
 //	peers.go      what they exclude, notice and leave behind
+//	shared.go     shared locks, in a process
+//	visits.go     a writer among readers, a reader among writers
 //	machine.go    where it was measured
 package main
 
@@ -51,7 +54,7 @@ const workerArg = "-worker"
 var program = contend.Program{
 	Args: []string{workerArg},
 	Tasks: map[string]contend.Task{
-		taskWait: costOfWaits, taskCancel: costOfCancels,
+		taskWait: costOfWaits, taskCancel: costOfCancels, taskShare: costOfSharing,
 		taskServe: growingWaits, taskPacks: growingPacks, taskLate: waitingForPacks, taskParallel: parallel,
 	},
 }
@@ -60,7 +63,7 @@ func init() {
 	for _, l := range libraries {
 		program.Libraries = append(program.Libraries, l.Library)
 	}
-	program.Libraries = append(program.Libraries, contend.PacklockEach, contend.FlockAndStat, semaphoreLimit)
+	program.Libraries = append(program.Libraries, contend.PacklockEach, contend.FlockAndStat, semaphoreLimit, mutexLimit, sharedSemaphoreLimit)
 }
 
 func main() {
@@ -111,6 +114,7 @@ var pages = []page{
 	{"benchmarks", "measure what there is to compare", false, makeBenchmarks},
 	{"beside", "measure how other programs get in beside a busy one", false, makeBeside},
 	{"growth", "measure how the cost grows", false, makeGrowth},
+	{"shared", "measure shared locks", true, makeShared},
 	{"peers", "test what the libraries exclude, notice and leave behind", true, makePeers},
 }
 

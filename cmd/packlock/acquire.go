@@ -10,18 +10,19 @@ import (
 	"packlock"
 )
 
-// tryAll gets all of the locks without waiting, or returns those that are busy.
-func tryAll(targets []target) (got packlock.Holds, busy []target, err error) {
-	for _, t := range targets {
-		hold, err := t.lock.TryAcquire()
+// tryAll gets all of the locks without waiting, or returns which are busy.
+func tryAll(targets []target) (got packlock.Holds, busy []int, err error) {
+	for i, t := range targets {
+		try := t.lock.TryAcquire
+		if t.shared {
+			try = t.lock.TryAcquireShared
+		}
+		hold, err := try()
 		switch {
 		case err == nil:
 			got = append(got, hold)
-		case errors.Is(err, packlock.ErrReentrant):
-			err = usageError("%s is locked by another argument already; type it once", legible(t.name))
-			return nil, nil, errors.Join(got.Release(), err)
 		case errors.Is(err, packlock.ErrBusy):
-			busy = append(busy, t)
+			busy = append(busy, i)
 		default:
 			return nil, nil, errors.Join(got.Release(), err)
 		}
@@ -39,17 +40,36 @@ func (r *runner) acquire(targets []target, signals <-chan os.Signal) (packlock.H
 	if err != nil || len(busy) == 0 {
 		return got, err
 	}
-	for _, t := range busy {
-		if who := heldAbove(t.lock); who != "" {
+	passes := false
+	for _, i := range busy {
+		t := &targets[i]
+		switch who, shared := heldAbove(t.lock); {
+		case who == "":
+		case shared && t.shared:
+			// What it is busy with is a writer, which waits for the run above, and that
+			// for this one.
+			if err := t.passWriters(); err != nil {
+				return nil, err
+			}
+			passes = true
+		case shared:
+			return nil, r.busy("%s is already held shared by %s", legible(t.name), who)
+		default:
 			return nil, r.busy("%s is already held by %s", legible(t.name), who)
 		}
 	}
+	if passes {
+		if got, busy, err = tryAll(targets); err != nil || len(busy) == 0 {
+			return got, err
+		}
+	}
+	first := targets[busy[0]]
 	// To find who has it takes a look at every process, so not before the wait.
 	switch {
 	case r.timeout == 0 && r.quiet:
 		return nil, exit{status: r.busyStatus}
 	case r.timeout == 0:
-		return nil, r.busy("%s is busy: held by %v", legible(busy[0].name), findHolders(busy[0].lock))
+		return nil, r.busy("%s is busy: held %s", legible(first.name), findHolders(first.lock).by())
 	}
 
 	ctx, cancel := context.WithCancel(context.Background())
@@ -58,12 +78,16 @@ func (r *runner) acquire(targets []target, signals <-chan os.Signal) (packlock.H
 		ctx, cancel = context.WithDeadline(ctx, started.Add(r.timeout))
 		defer cancel()
 	}
-	var locks []*packlock.Lock
+	var exclusive, shared []*packlock.Lock
 	for _, t := range targets {
-		locks = append(locks, t.lock)
+		if t.shared {
+			shared = append(shared, t.lock)
+		} else {
+			exclusive = append(exclusive, t.lock)
+		}
 	}
 	err = await("run", r.quiet, targets, signals, func() (err error) {
-		got, err = packlock.AcquireAll(ctx, locks...)
+		got, err = packlock.AcquireSets(ctx, exclusive, shared)
 		return err
 	})
 	switch {
@@ -74,13 +98,13 @@ func (r *runner) acquire(targets []target, signals <-chan os.Signal) (packlock.H
 	}
 	for _, t := range targets {
 		if who := findHolders(t.lock); len(who) > 0 && !who.self() {
-			return nil, r.busy("%s is still busy after %v: held by %v", legible(t.name), r.timeout, who)
+			return nil, r.busy("%s is still busy after %v: held %s", legible(t.name), r.timeout, who.by())
 		}
 	}
-	if t := busy[0]; len(findHolders(t.lock)) == 0 {
-		return nil, r.busy("%s is still busy after %v: held by %v", legible(t.name), r.timeout, holders(nil))
+	if len(findHolders(first.lock)) == 0 {
+		return nil, r.busy("%s is still busy after %v: held %s", legible(first.name), r.timeout, holders(nil).by())
 	}
-	return nil, r.busy("%s was still busy after %v", legible(busy[0].name), r.timeout)
+	return nil, r.busy("%s was still busy after %v", legible(first.name), r.timeout)
 }
 
 // busy returns the error for a lock that is not to be had.

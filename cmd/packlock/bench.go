@@ -35,6 +35,10 @@ type bencher struct {
 	duration    time.Duration
 	rounds      int
 	json, csv   bool
+
+	shared, swap bool
+	visitors     list[visitor]
+	every        time.Duration
 }
 
 func newBench() *verb {
@@ -43,6 +47,8 @@ func newBench() *verb {
 	b.goroutines = list[int]{parseNumber, []int{8}}
 	b.section = list[time.Duration]{parseDuration, []time.Duration{0}}
 	b.percentiles = list[float64]{parsePercentile, []float64{50, 99}}
+	b.visitors = list[visitor]{parseVisitor, []visitor{ownVisitor}}
+	b.every = 50 * time.Millisecond
 	v := &verb{
 		name:    "bench",
 		args:    "[flags] DIR [flags]",
@@ -70,6 +76,30 @@ section is spent spinning on the clock. Those scenarios of the set with one
 process and an empty section leave out the waits, because they cost less than a
 clock that measures them. What is measured, and how, stands in docs/bench-method.md.
 
+With -shared the processes lock shared, in a tight loop. They are the crowd. One more
+process, the visitor, locks exclusively, releases at once, pauses for -every, and
+comes again. It gives up a wait after 2 seconds. For the crowd there are operations a
+second; for the visitor, how often it got in and gave up, and how long it waited,
+those waits included that it gave up, and one that the end of a round cut short if it
+is the longest. "crowd" is the longest wait of the crowd, "woken" how late a process
+was woken, at worst, that only sleeps meanwhile: no lock wakes its waiters sooner.
+With several rounds, the waits are those of all rounds together. Shared locks are held
+asleep from a millisecond on. A cell with more goroutines that are busy all the time
+than there are processors shows the scheduler more than the lock.
+
+With -shared, -processes is 1,2,4,16, -goroutines 1,8, -section 0,20us,1ms,100ms,
+-duration 3s and -rounds 1 if not given otherwise. One cell takes a second or two:
+
+	packlock bench -shared -processes 2 -goroutines 1 -section 1ms -duration 1s DIR
+
+The visitor locks as the crowd does, or by flock(2), as flock(1) does, or it tries
+flock(2) every so often without waiting in the kernel, as many programs do. To have
+it each way:
+
+	packlock bench -shared -visitor own,flock,2ms,10ms,100ms DIR
+
+With -swap the crowd locks exclusively and the visitor shared.
+
 With -csv there is a line for the medians of each row, and then one for each of
 its rounds. A figure that means nothing there is left empty.
 
@@ -88,6 +118,10 @@ A bench that was killed leaves .packlock-bench-* in DIR, which can be deleted.
 	v.flags.Var(&b.percentiles, "percentiles", "`numbers` of the percentiles of the waits to print")
 	v.flags.Var((*duration)(&b.duration), "duration", "`time` that a round measures")
 	v.flags.Var((*number)(&b.rounds), "rounds", "`number` of rounds of each of the locks")
+	v.flags.BoolVar(&b.shared, "shared", false, "measure shared locks and one exclusive visitor")
+	v.flags.BoolVar(&b.swap, "swap", false, "with -shared: exclusive locks and one shared visitor")
+	v.flags.Var(&b.visitors, "visitor", "with -shared: `how` the visitor locks: own, flock or the time\nbetween two tries, such as 10ms, or several")
+	v.flags.Var((*duration)(&b.every), "every", "with -shared: `time` that the visitor pauses between two visits")
 	v.flags.BoolVar(&b.json, "json", false, "print JSON, times in nanoseconds")
 	v.flags.BoolVar(&b.csv, "csv", false, "print CSV, times in nanoseconds")
 	return v
@@ -123,7 +157,14 @@ func (b *bencher) parse(args []string) (dir string, err error) {
 		shortest        = 10 * time.Millisecond
 		longest         = 24 * time.Hour
 	)
+	given := make(map[string]bool)
+	b.verb.flags.Visit(func(f *flag.Flag) { given[f.Name] = true })
+	if b.shared {
+		b.setSharedDefaults(given)
+	}
 	switch {
+	case !b.shared && (given["swap"] || given["visitor"] || given["every"]):
+		return "", usageError("-swap, -visitor and -every are for -shared; type: packlock bench -shared DIR")
 	case b.json && b.csv:
 		return "", usageError("-json or -csv, not both")
 	case slices.Min(b.processes.values) < 1 || slices.Max(b.processes.values) > mostProcesses:
@@ -196,35 +237,21 @@ func (b *bencher) bench(ctx context.Context, dir string) error {
 			return fmt.Errorf("%s: %w", needed.Name, errors.ErrUnsupported)
 		}
 	}
+	if b.shared {
+		c.Libraries = c.Libraries[:2]
+		return b.benchShared(ctx, c)
+	}
 	set := b.scenarios()
-	clear := func() {}
-	if isTerminal(os.Stderr) {
-		n, total := 0, len(set)*b.rounds*len(c.Libraries)
-		c.Before = func(s contend.Scenario, library string, round int) {
-			n++
-			fmt.Fprintf(os.Stderr, "\r\x1b[K%d of %d: %s, %s", n, total, s.Name, library)
-		}
-		clear = func() { fmt.Fprint(os.Stderr, "\r\x1b[K") }
-		defer clear()
-	}
+	clear := b.showProgress(&c, len(set))
+	defer clear()
 
-	report := benchReport{
-		System:     runtime.GOOS + "/" + runtime.GOARCH,
-		Go:         runtime.Version(),
-		Processors: runtime.NumCPU(),
-		Rounds:     b.rounds,
-		Duration:   b.duration,
-	}
+	report := b.newReport()
 	table := newBenchTable(b.percentiles.values)
 	switch {
 	case b.csv:
-		printCSVHeader(&stdout, b.percentiles.values)
+		printCSVHeader(&stdout, csvFigures(b.percentiles.values))
 	case !b.json:
-		of := fmt.Sprintf("medians of %d rounds", b.rounds)
-		if b.rounds == 1 {
-			of = "1 round"
-		}
-		fmt.Fprintf(&stdout, "%s, %s, %d processors; %s of %v\n\n", report.System, report.Go, report.Processors, of, b.duration)
+		report.printHeading(&stdout)
 		table.printHeader(&stdout)
 	}
 	for _, s := range set {
@@ -237,7 +264,7 @@ func (b *bencher) bench(ctx context.Context, dir string) error {
 		report.Scenarios = append(report.Scenarios, row)
 		switch {
 		case b.csv:
-			printCSV(&stdout, row, b.percentiles.values)
+			printCSV(&stdout, row, csvFigures(b.percentiles.values))
 		case !b.json:
 			table.printRow(&stdout, row)
 		}
@@ -249,4 +276,29 @@ func (b *bencher) bench(ctx context.Context, dir string) error {
 		return printJSON(report)
 	}
 	return nil
+}
+
+// newReport returns the report without what is measured.
+func (b *bencher) newReport() benchReport {
+	return benchReport{
+		System:     runtime.GOOS + "/" + runtime.GOARCH,
+		Go:         runtime.Version(),
+		Processors: runtime.NumCPU(),
+		Rounds:     b.rounds,
+		Duration:   b.duration,
+	}
+}
+
+// showProgress has c show on a terminal which round of that many scenarios it runs, and
+// returns what clears the line.
+func (b *bencher) showProgress(c *contend.Comparison, scenarios int) (clear func()) {
+	if !isTerminal(os.Stderr) {
+		return func() {}
+	}
+	n, total := 0, scenarios*b.rounds*len(c.Libraries)
+	c.Before = func(s contend.Scenario, library string, round int) {
+		n++
+		fmt.Fprintf(os.Stderr, "\r\x1b[K%d of %d: %s, %s", n, total, s.Name, library)
+	}
+	return func() { fmt.Fprint(os.Stderr, "\r\x1b[K") }
 }

@@ -150,6 +150,69 @@ func TestBenchPrintsThePercentilesAskedFor(t *testing.T) {
 	t.Errorf("no head of the table in\n%s", stdout)
 }
 
+func TestBenchOfSharedLocks(t *testing.T) {
+	dir := t.TempDir()
+	args := []string{"bench", "-shared", "-processes", "1", "-goroutines", "1,2", "-section", "0", "-duration", "20ms", "-every", "1ms", "-percentiles", "50,99.9", dir}
+	status, stdout, stderr := command(t, args...).output()
+	if status != 0 || stderr != "" {
+		t.Fatalf("status %d, stderr: %s", status, stderr)
+	}
+	for _, want := range []string{"1 round of 20ms\n", "ops/s to raw got in gave up   median    p99.9    worst    crowd    woken\n", "1 × 1, empty section, shared ", "1 × 2, empty section, shared "} {
+		if !strings.Contains(stdout, want) {
+			t.Errorf("no %q in:\n%s", want, stdout)
+		}
+	}
+
+	status, stdout, stderr = command(t, append(args, "-csv", "-swap", "-visitor", "own,flock,2ms", "-rounds", "2")...).output()
+	if status != 0 || stderr != "" {
+		t.Fatalf("status %d, stderr: %s", status, stderr)
+	}
+	lines, err := csv.NewReader(strings.NewReader(stdout)).ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const head = "scenario processes goroutines section_ns lock round operations_per_second visits visits_given_up " +
+		"wait_median_ns wait_p99.9_ns wait_worst_ns crowd_wait_worst_ns wake_worst_ns"
+	if got := strings.Join(lines[0], " "); got != head {
+		t.Errorf("head: %s", got)
+	}
+	seen := make(map[string]bool)
+	for _, line := range lines[1:] {
+		seen[strings.Join(line[:6], ";")] = true
+		for i, cell := range line[6:] {
+			if _, err := strconv.ParseFloat(cell, 64); err != nil {
+				t.Errorf("%s of %q: %q", lines[0][6+i], line[:6], cell)
+			}
+		}
+	}
+	if want := 3 * 2 * 2 * 3; len(seen) != want || len(lines) != 1+want {
+		t.Errorf("%d lines, %d different ones, want %d: visitors, goroutines, locks, rounds\n%s", len(lines)-1, len(seen), want, stdout)
+	}
+
+	status, stdout, stderr = command(t, append(args, "-json")...).output()
+	var report benchReport
+	if err := json.Unmarshal([]byte(stdout), &report); err != nil || status != 0 {
+		t.Fatalf("status %d, %v, stderr: %s", status, err, stderr)
+	}
+	if report.Rounds != 1 || len(report.Scenarios) != 2 || report.Scenarios[1].Visitor != "own" || report.Scenarios[1].Goroutines != 2 || len(report.Scenarios[1].Results) != 2 {
+		t.Errorf("%s", stdout)
+	}
+	checkEmpty(t, dir)
+}
+
+func TestBenchOfSharedLocksHasACellForEach(t *testing.T) {
+	v := newBench()
+	dir := t.TempDir()
+	if _, _, stderr := command(t, "bench", "-shared", "-processes", "1", dir, "-section", "4s").output(); !strings.Contains(stderr, "-section must not be longer than -duration, which is 3s") {
+		t.Errorf("%q", stderr)
+	}
+	b := bencher{verb: v}
+	b.setSharedDefaults(map[string]bool{"goroutines": true})
+	if b.goroutines.values != nil || len(b.processes.values) != 4 || len(b.section.values) != 4 || b.rounds != 1 {
+		t.Errorf("%+v", b)
+	}
+}
+
 func TestSetOfScenariosHasEachOnce(t *testing.T) {
 	b := newBench()
 	if _, err := b.parse([]string{"-processes", "2,3"}); err != nil {
@@ -252,6 +315,12 @@ func TestBenchSaysWhatIsWrongWithTheCommandLine(t *testing.T) {
 		{[]string{"-rounds"}, 2, "flag needs an argument: -rounds"},
 		{[]string{"-json=maybe", dir}, 2, "packlock help bench"},
 		{[]string{"-frob", dir}, 2, "packlock help bench"},
+		{[]string{"-swap", dir}, 2, "-swap, -visitor and -every are for -shared; type: packlock bench -shared DIR"},
+		{[]string{"-visitor", "own", dir}, 2, "are for -shared"},
+		{[]string{"-every", "1s", dir}, 2, "are for -shared"},
+		{[]string{"-shared", "-visitor", "frob", dir}, 2, "-visitor: a visitor is own, flock, or the time between two tries, as in 10ms"},
+		{[]string{"-shared", "-visitor", "own,0s", dir}, 2, "-visitor: a visitor is"},
+		{[]string{"-shared", "-every", "10", dir}, 2, "-every: a time has a unit"},
 		{[]string{filepath.Join(dir, "missing")}, 1, "there is no directory"},
 	} {
 		status, _, stderr := command(t, append([]string{"bench"}, test.args...)...).output()

@@ -21,13 +21,23 @@ type benchReport struct {
 	Scenarios  []benchRow    `json:"scenarios"`
 }
 
+// printHeading prints where and how long it is measured.
+func (r benchReport) printHeading(w io.Writer) {
+	of := fmt.Sprintf("medians of %d rounds", r.Rounds)
+	if r.Rounds == 1 {
+		of = "1 round"
+	}
+	fmt.Fprintf(w, "%s, %s, %d processors; %s of %v\n\n", r.System, r.Go, r.Processors, of, r.Duration)
+}
+
 // benchRow is what was measured of one scenario.
 type benchRow struct {
 	Name       string        `json:"name"`
 	Processes  int           `json:"processes"`
 	Goroutines int           `json:"goroutines"` // of each process, or of that in a tight loop
 	Section    time.Duration `json:"section_ns"`
-	Results    []benchResult `json:"results"` // packlock first, raw flock second
+	Visitor    string        `json:"visitor,omitempty"` // of -shared, and how it locks
+	Results    []benchResult `json:"results"`           // packlock first, raw flock second
 
 	scenario contend.Scenario
 }
@@ -107,15 +117,15 @@ func csvFigures(percentiles []float64) []string {
 	return append(names, "wait_worst_ns", "least_to_most_share")
 }
 
-func printCSVHeader(w io.Writer, percentiles []float64) {
+func printCSVHeader(w io.Writer, names []string) {
 	c := csv.NewWriter(w)
-	c.Write(append([]string{"scenario", "processes", "goroutines", "section_ns", "lock", "round"}, csvFigures(percentiles)...))
+	c.Write(append([]string{"scenario", "processes", "goroutines", "section_ns", "lock", "round"}, names...))
 	c.Flush()
 }
 
 // printCSV prints, for each library, a line of the medians and one of each round,
-// which count from 1.
-func printCSV(w io.Writer, row benchRow, percentiles []float64) {
+// which count from 1. It has the figures of those names.
+func printCSV(w io.Writer, row benchRow, names []string) {
 	c := csv.NewWriter(w)
 	for _, result := range row.Results {
 		for i, figures := range append([]benchFigures{result.Median}, result.Rounds...) {
@@ -127,13 +137,15 @@ func printCSV(w io.Writer, row benchRow, percentiles []float64) {
 				row.Name, strconv.Itoa(row.Processes), strconv.Itoa(row.Goroutines),
 				strconv.FormatInt(int64(row.Section), 10), result.Library, round,
 			}
-			for _, name := range csvFigures(percentiles) {
+			for _, name := range names {
 				cell := ""
 				switch x := figures[name].(type) {
 				case float64:
 					cell = strconv.FormatFloat(x, 'f', -1, 64)
 				case time.Duration:
 					cell = strconv.FormatInt(int64(x), 10)
+				case uint64:
+					cell = strconv.FormatUint(x, 10)
 				}
 				cells = append(cells, cell)
 			}
@@ -153,13 +165,18 @@ type benchTable []struct {
 func newBenchTable(percentiles []float64) benchTable {
 	t := benchTable{{"", -36}, {"", -10}, {"ops/s", 8}, {"to raw", 6}}
 	for _, p := range percentiles {
-		title := percentile(p)
-		if p == 50 {
-			title = "median"
-		}
-		t = append(t, benchTable{{title, max(8, len(title))}}...)
+		t = t.withWait(p)
 	}
 	return append(t, benchTable{{"worst", 8}, {"worst to raw", 12}, {"share", 6}}...)
+}
+
+// withWait returns t with a column for the percentile p of the waits.
+func (t benchTable) withWait(p float64) benchTable {
+	title := percentile(p)
+	if p == 50 {
+		title = "median"
+	}
+	return append(t, benchTable{{title, max(8, len(title))}}...)
 }
 
 func (t benchTable) printHeader(w io.Writer) {

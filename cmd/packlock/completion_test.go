@@ -71,7 +71,7 @@ func TestBashCompletes(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(dir, "new\nline"), 0o777); err != nil {
 		t.Fatal(err)
 	}
-	runFlags := []string{"-E", "-c", "-f", "-n", "-o", "-q", "-timeout", "--"}
+	runFlags := []string{"-E", "-c", "-f", "-n", "-o", "-q", "-s", "-timeout", "-x", "--"}
 	for _, test := range []struct {
 		line []string // the last word is being typed
 		want []string
@@ -116,6 +116,8 @@ func TestBashCompletes(t *testing.T) {
 		{[]string{"run", "-c", ""}, nil},
 		{[]string{"run", "-c", "true", "pack", ""}, directories},
 		{[]string{"run", "pack", "two words", "--", "comm"}, []string{"command"}},
+		{[]string{"run", "-s", "pa"}, []string{"pack"}},
+		{[]string{"run", "-s", "pack", "-x", "pack", "--", "comm"}, []string{"command"}},
 		{[]string{"status", "new"}, []string{"new\nline"}},
 	} {
 		// Without PATH, so that only what is built in completes a command.
@@ -172,7 +174,7 @@ func TestZshCompletes(t *testing.T) {
 	t.Parallel() // a new zsh takes a second until it can complete anything
 	script, exe := completionScript(t, "zsh")
 	dir := somePlace(t)
-	runFlags := []string{"-E", "-c", "-f", "-n", "-o", "-q", "-timeout"}
+	runFlags := []string{"-E", "-c", "-f", "-n", "-o", "-q", "-s", "-timeout", "-x"}
 	for _, test := range []struct {
 		line     string
 		want     []string // are offered
@@ -198,6 +200,8 @@ func TestZshCompletes(t *testing.T) {
 		{"run pack sub -- ech", []string{"echo"}, nil},
 		{"run -f fi", []string{"file"}, nil},
 		{"run -f file ech", []string{"echo"}, nil},
+		{"run -s pa", []string{"pack"}, nil},
+		{"run -s pack -x pack -- ech", []string{"echo"}, nil},
 		{"run -c true pack tw", []string{`two\ words`}, nil},
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -252,6 +256,8 @@ func TestFishCompletes(t *testing.T) {
 		{"run -- -dash -- ech", []string{"echo"}},
 		{"run -f fi", []string{"file"}},
 		{"run -f file ech", []string{"echo"}},
+		{"run -s pa", []string{"pack/"}},
+		{"run -s pack -x pack -- ech", []string{"echo"}},
 		{"run -c true pack tw", []string{"two words/"}},
 		{"status -- -d", []string{"-dash/"}},
 		{"status ne", nil}, // fish has no way to offer that

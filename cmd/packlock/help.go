@@ -37,7 +37,8 @@ func newHelp() *verb {
 
 func printOverview(w io.Writer) {
 	fmt.Fprint(w, `packlock guards a pack, that is, a directory, with an advisory lock on the file
-.grex-lock in it. At any time at most one of those who take the lock has it.
+.grex-lock in it. At any time one process holds the lock exclusively, or any
+number of processes hold it shared.
 
 usage: packlock VERB ...
 

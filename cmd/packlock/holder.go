@@ -48,6 +48,17 @@ func (h holders) self() bool {
 	return false
 }
 
+// shared reports whether they hold the lock shared.
+func (h holders) shared() bool { return len(h) > 0 && h[0].Shared }
+
+// by returns what fits after "held".
+func (h holders) by() string {
+	if h.shared() {
+		return "shared by " + h.String()
+	}
+	return "by " + h.String()
+}
+
 // String returns what fits after "held by".
 func (h holders) String() string {
 	var others holders
@@ -67,23 +78,20 @@ func (h holders) String() string {
 	if name := userOf(first.PID); name != "" {
 		s += " of " + printable(name)
 	}
-	var more []string
+	var about []string
 	if !first.Started.IsZero() {
-		more = append(more, "started "+roughly(time.Since(first.Started))+" ago")
+		about = append(about, "started "+roughly(time.Since(first.Started))+" ago")
 	}
 	if first.Stopped {
-		more = append(more, "is stopped")
+		about = append(about, "is stopped")
 	}
-	if len(others) > 1 {
-		more = append(more, fmt.Sprintf("shares the lock with %d more", len(others)-1))
+	if len(about) > 0 {
+		s += ", which " + strings.Join(about, " and ") + ","
 	}
-	if n := len(more); n > 0 {
-		if n > 2 {
-			more = []string{strings.Join(more[:n-1], ", "), more[n-1]}
-		}
-		s += ", which " + strings.Join(more, " and ")
+	if n := len(others) - 1; n > 0 {
+		return fmt.Sprintf("%s and %d more", s, n)
 	}
-	return s
+	return strings.TrimSuffix(s, ",")
 }
 
 // called returns the pid of a process and its command line.

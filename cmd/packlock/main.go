@@ -27,7 +27,8 @@
 //	holder.go     who has a lock, in words
 //	status.go     status: its flags and its output, waiting until all are free
 //	pack.go       status: the state of a pack
-//	bench.go, benchtable.go   bench, on internal/contend
+//	bench.go, benchtable.go, benchlist.go   bench, on internal/contend
+//	benchshared.go   bench -shared
 //	doctor.go     doctor, on the package locktest
 //	doctor_peer.go   doctor -peer
 //	completion.go, completion_bash.go, completion_zsh.go, completion_fish.go   completion

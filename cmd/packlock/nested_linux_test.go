@@ -132,3 +132,42 @@ func TestRunThatHasEndedIsNotConfusedWithAProcessOfItsPid(t *testing.T) {
 		t.Errorf("%q, want %q", got, want)
 	}
 }
+
+func TestNestedRunOfBothKindsWithoutTheVariable(t *testing.T) {
+	if os.Getenv("TEST_EXEC") != "" {
+		t.Skip("the command line of a process under an emulator is that of the emulator")
+	}
+	dir := packs(t, "pack")[0]
+	skipUnlessListedWhenHeld(t, dir)
+	for _, test := range []struct {
+		outer, inner []string
+		status       int
+		said         string
+	}{
+		{[]string{"-s", dir}, []string{"-n", "-s", dir}, 4, ""},
+		{[]string{"-o", "-s", dir}, []string{"-n", "-s", dir}, 4, ""},
+		{[]string{"-s", dir}, []string{dir}, 75, " is already held shared by pid "},
+		{[]string{"-o", "-s", dir}, []string{dir}, 75, " is already held shared by pid "},
+		{[]string{dir}, []string{"-s", dir}, 75, " is already held by pid "},
+	} {
+		inner := bare(self(t, runs(t, 4, test.inner...)...)...)
+		// The command of the inner run has the role, too.
+		args := append(append(append([]string{"run"}, test.outer...), "--"), inner...)
+		expect(t, test.status, args, test.said)
+	}
+}
+
+func TestStatusListsWhichWaitersAreShared(t *testing.T) {
+	dir := packs(t, "pack")[0]
+	hold(t, dir)
+	skipUnlessListed(t, dir)
+	for i, flag := range []string{"-x", "-s"} {
+		c := command(t, runs(t, 0, flag, dir)...).start()
+		states := statusUntil(t, func(states []packState) bool { return len(states[0].Waiters) > i }, dir)
+		for _, w := range states[0].Waiters {
+			if w.PID == c.cmd.Process.Pid && w.Shared != (flag == "-s") {
+				t.Errorf("run %s: %+v", flag, w)
+			}
+		}
+	}
+}

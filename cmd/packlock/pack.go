@@ -19,7 +19,9 @@ type packState struct {
 	Dir       string        `json:"dir"`
 	State     string        `json:"state"`
 	HeldBy    string        `json:"held_by,omitempty"`
-	Holders   []packProcess `json:"holders"` // none if unknown
+	Shared    bool          `json:"shared,omitempty"`
+	SharedBy  int           `json:"shared_by,omitempty"` // locks that are listed
+	Holders   []packProcess `json:"holders"`             // none if unknown
 	HeldSince time.Time     `json:"held_since,omitzero"`
 	Waiting   *int          `json:"waiting"` // nil if unknown
 	Waiters   []packProcess `json:"waiters"`
@@ -45,6 +47,7 @@ type packProcess struct {
 	Age     float64   `json:"age_seconds,omitempty"`
 	Self    bool      `json:"self,omitempty"`
 	Stopped bool      `json:"stopped,omitempty"`
+	Shared  bool      `json:"shared,omitempty"`
 
 	process packlock.Process
 }
@@ -57,7 +60,7 @@ type packLink struct {
 }
 
 func newPackProcess(p packlock.Process) packProcess {
-	in := packProcess{p.PID, p.Name, p.Args, commandOf(p), userOf(p.PID), p.Started, 0, p.Self, p.Stopped, p}
+	in := packProcess{p.PID, p.Name, p.Args, commandOf(p), userOf(p.PID), p.Started, 0, p.Self, p.Stopped, p.Shared, p}
 	if !p.Started.IsZero() {
 		const hundredths = 100 // as precise as the kernel is
 		in.Age = math.Round(time.Since(p.Started).Seconds()*hundredths) / hundredths
@@ -97,12 +100,15 @@ func (s *packState) look(tables *proclocks.Tables) error {
 	// that nobody waits, only if nobody is left out.
 	complete := err == nil && proclocks.SeesAll() && fsinfo.ReachAt(path) == fsinfo.Local
 	switch held := err == nil && tables.Held(file); {
-	case held && proclocks.Shared(file) && !tables.Seen(file):
+	case held && proclocks.Ambiguous(file) && !tables.Seen(file):
 		return s.try(path) // it may be another file by its name that is held
 	case held:
 		s.isHeld(listedHolders(tables, file), path)
-		for _, pid := range tables.Waiters(file) {
-			s.Waiters = append(s.Waiters, newPackProcess(packlock.Process(proclocks.Describe(pid))))
+		if s.Shared {
+			s.SharedBy = len(tables.Takers(file))
+		}
+		for _, p := range tables.Waiters(file) {
+			s.Waiters = append(s.Waiters, newPackProcess(packlock.Process(p)))
 		}
 		if complete {
 			s.Waiting = new(len(s.Waiters))
@@ -136,7 +142,15 @@ func (s *packState) try(path string) error {
 	switch {
 	case errors.Is(err, packlock.ErrBusy):
 		s.isHeld(findHolders(lock), path)
-		return nil
+		if len(s.Holders) > 0 {
+			return nil
+		}
+		hold, err := lock.TryAcquireShared()
+		if err != nil {
+			return nil // it is held exclusively, or about to be
+		}
+		s.Shared = true
+		return hold.Release()
 	case err != nil:
 		return err
 	}
@@ -147,7 +161,7 @@ func (s *packState) try(path string) error {
 func (s *packState) isFree() { s.State, s.Waiting = packFree, new(0) }
 
 func (s *packState) isHeld(who holders, path string) {
-	s.State, s.HeldBy = packHeld, who.String()
+	s.State, s.HeldBy, s.Shared = packHeld, who.String(), who.shared()
 	for _, p := range who {
 		s.Holders = append(s.Holders, newPackProcess(p))
 	}

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"os/signal"
+	"slices"
 	"strconv"
 	"time"
 
@@ -21,9 +22,18 @@ type runner struct {
 	close      bool    // keep the descriptors from the command
 	shell      *string // the command of -c, nil if there is none
 
-	dirs    []string
-	files   []string // of -f
+	shared bool   // what follows is locked shared
+	unused string // the -s or -x that nothing has followed
+
+	dirs    []operand
+	files   []operand // of -f
 	command []string
+}
+
+// An operand is what a command line names to be locked.
+type operand struct {
+	name   string
+	shared bool
 }
 
 func newRun() *verb {
@@ -41,13 +51,19 @@ With several DIRs it gets all of their locks or none. It takes them in one order
 whatever the order of the DIRs, so that runs that want the same packs do not
 wait for each other in a circle. Of several, each has to exist.
 
+With -s the lock is shared: any number of runs may hold it so at the same time,
+while none holds it exclusively. -s is for all DIRs and FILEs that follow it, and
+-x ends that:
+
+	packlock run -s SOURCE LIBRARY -x TARGET -- COMMAND ARGS...
+
 `,
 		notes: `
 Exit status:
   that of COMMAND, or 128+N if signal N killed it
   75, or that of -E, if the lock could not be acquired and COMMAND was not run,
       because of -n or -timeout, or because an outer run (or flock) of the same
-      lock started this one
+      lock started this one, unless both are shared
   128+N if signal N ended the wait: 130 after Ctrl-C, 143 after SIGTERM
   127 if COMMAND was not found, 126 if it could not be executed
   1   on trouble with the lock
@@ -102,9 +118,18 @@ is looked for in /bin and /usr/bin.
 	})
 	v.flags.BoolVar(&r.quiet, "q", false, "do not say that somebody else has the lock, or that DIR was created")
 	v.flags.Func("f", "lock `FILE` itself, as flock(1) does; may be repeated, and DIR left out.\nOf a directory, that is not the lock of run DIR", func(s string) error {
-		r.files = append(r.files, s)
+		r.files = append(r.files, r.operand(s))
 		return nil
 	})
+	kind := func(name string, shared bool) func(string) error {
+		return func(s string) error {
+			on, err := strconv.ParseBool(s)
+			r.shared, r.unused = on == shared, name
+			return err
+		}
+	}
+	v.flags.BoolFunc("s", "lock what follows shared", kind("s", true))
+	v.flags.BoolFunc("x", "lock what follows exclusively, as without -s", kind("x", false))
 	v.flags.Func("c", "run `line` by the shell instead of COMMAND ($SHELL, or sh)", func(s string) error {
 		r.shell = &s
 		return nil
@@ -146,10 +171,12 @@ func (r *runner) run(args []string) error {
 	return exit{status, err}
 }
 
-// open opens what is to be locked. A single DIR it creates, and says so. Of
-// several, one that is missing is more likely part of a command.
+// open opens what is to be locked, and returns what is to be locked shared last. A single
+// DIR it creates, and says so. Of several, one that is missing is more likely part of a
+// command.
 func (r *runner) open() (targets []target, err error) {
-	for _, dir := range r.dirs {
+	for _, o := range r.dirs {
+		dir := o.name
 		missing := func() bool { _, err := os.Stat(dir); return errors.Is(err, fs.ErrNotExist) }()
 		if missing && len(r.dirs) > 1 {
 			return nil, usageError(`%w; of several, each has to exist; put "--" before COMMAND: %s`, noDirectory(dir), synopsis)
@@ -163,16 +190,38 @@ func (r *runner) open() (targets []target, err error) {
 		case missing && !r.quiet:
 			say("run", "created the directory %s", legible(dir))
 		}
-		targets = append(targets, target{dir, lock})
+		targets = append(targets, target{dir, lock, o.shared})
 	}
-	for _, file := range r.files {
-		lock, err := packlock.OpenFile(file, packlock.WithAnyFile())
+	for _, o := range r.files {
+		lock, err := packlock.OpenFile(o.name, packlock.WithAnyFile())
 		if err != nil {
 			return nil, err
 		}
-		targets = append(targets, target{file, lock})
+		targets = append(targets, target{o.name, lock, o.shared})
 	}
+	for i, t := range targets {
+		if slices.ContainsFunc(targets[:i], func(before target) bool { return sameFile(before.lock, t.lock) }) {
+			return nil, usageError("%s is locked by another argument already; type it once", legible(t.name))
+		}
+	}
+	rank := func(t target) int {
+		if t.shared {
+			return 1
+		}
+		return 0
+	}
+	slices.SortStableFunc(targets, func(a, b target) int { return rank(a) - rank(b) })
 	return targets, nil
+}
+
+// sameFile reports whether two locks are of one file.
+func sameFile(a, b *packlock.Lock) bool {
+	one, err := os.Stat(a.Path())
+	if err != nil {
+		return false
+	}
+	other, err := os.Stat(b.Path())
+	return err == nil && os.SameFile(one, other)
 }
 
 // signalBuffer is room for more signals than come while a process starts.
@@ -183,7 +232,7 @@ const signalBuffer = 64
 func (r *runner) runCommand(holds packlock.Holds, early chan os.Signal) (status int, err error) {
 	w := startWitness() // before there are locked descriptors to inherit
 	defer w.end()
-	var paths []string
+	var held []heldLine
 	var dups []*os.File
 	closeDups := func() {
 		for _, dup := range dups {
@@ -192,7 +241,7 @@ func (r *runner) runCommand(holds packlock.Holds, early chan os.Signal) (status 
 	}
 	defer closeDups()
 	for _, h := range holds {
-		paths = append(paths, h.Path())
+		held = append(held, heldLine{os.Getpid(), h.Path(), time.Now(), h.Shared()})
 		if !r.close {
 			dup, err := inheritable(h)
 			if err != nil {
@@ -201,7 +250,7 @@ func (r *runner) runCommand(holds packlock.Holds, early chan os.Signal) (status 
 			dups = append(dups, dup)
 		}
 	}
-	env := append(os.Environ(), heldAlso(paths...))
+	env := append(os.Environ(), heldAlso(held...))
 
 	select {
 	case s := <-early: // the wait ended, and that was before

@@ -378,7 +378,7 @@ func TestHeldVariableIsNotBelievedAgainstTheHolder(t *testing.T) {
 	args := append([]string{"run", "-n", dir, "--"}, self(t, "test:exit", "0")...)
 	c := command(t, args...)
 	// As inherited from a run, with the pid of this test, that has let go since.
-	c.cmd.Env = append(c.cmd.Env, heldAlso(filepath.Join(dir, packlock.FileName)))
+	c.cmd.Env = append(c.cmd.Env, heldAlso(heldLine{pid: os.Getpid(), path: filepath.Join(dir, packlock.FileName), since: time.Now()}))
 	status, _, stderr := c.output()
 	want := fmt.Sprintf("is busy: held by pid %d (", holder.cmd.Process.Pid)
 	if status != 75 || !strings.Contains(stderr, want) {

@@ -273,19 +273,24 @@ func TestRunBelowAnotherRunNamesTheOneThatHoldsTheLock(t *testing.T) {
 func TestHeldVariableIsNotBelievedWhileTheLockIsFree(t *testing.T) {
 	dir := t.TempDir()
 	c := command(t, underLock(t, dir, "test:exit", "5")...)
-	c.cmd.Env = append(c.cmd.Env, heldAlso(filepath.Join(dir, packlock.FileName)))
+	c.cmd.Env = append(c.cmd.Env, heldAlso(heldLine{pid: os.Getpid(), path: filepath.Join(dir, packlock.FileName), since: time.Now()}))
 	if status, _, stderr := c.output(); status != 5 {
 		t.Errorf("exit status %d, %q", status, stderr)
 	}
 }
 
 func TestLinesOfTheHeldVariable(t *testing.T) {
-	const value = `10 "/a" 1700000000123` + "\n" + `20 "/b c\n\""` + "\n" + `x "/d" 1` + "\n30\n\n" + `40 /e 1`
+	const value = `10 "/a" 1700000000123` + "\n" + `20 "/b c\n\""` + "\n" + `x "/d" 1` + "\n30\n\n" + `40 /e 1` +
+		"\n" + `50 "/f" 1700000000123 shared` + "\n" + `60 "/g" 1700000000123 frob` + "\n"
 	var got []string
 	for _, l := range heldLines(value) {
-		got = append(got, fmt.Sprintf("%d %s %v", l.pid, l.path, l.since.IsZero()))
+		got = append(got, fmt.Sprintf("%d %s %v %v", l.pid, l.path, l.since.IsZero(), l.shared))
 	}
-	if want := []string{"10 /a false", "20 /b c\n\" true"}; !slices.Equal(got, want) {
+	if want := []string{"10 /a false false", "20 /b c\n\" true false", "50 /f false true", "60 /g false false"}; !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
+	}
+	line := heldLine{70, "/h \"i\"", time.UnixMilli(1700000000123), true}
+	if got := heldLines(strings.TrimPrefix(heldAlso(line), heldVariable+"=")); len(got) != 1 || got[0] != line {
+		t.Errorf("%+v, want %+v", got, line)
 	}
 }

@@ -38,7 +38,14 @@ Nested runs: run learns from PACKLOCK_HELD in its environment that it is part of
 COMMAND under the same lock. Where that is not handed on (sudo, env -i), it learns it
 on Linux from a locked descriptor that it inherited, and from the locks of its
 ancestors, if one of them is a packlock run or a flock(1) of this file. run waits for
-any other ancestor, which may release the lock at any time.
+any other ancestor, which may release the lock at any time. A run -s as part of the
+COMMAND of a run -s gets the lock at once, also while another process waits for it
+exclusively. An exclusive run within a shared one is refused, and so is a shared one
+within an exclusive one.
+
+PACKLOCK_HELD has a line for each lock: the pid of the run, the path of the lock file
+in quotes, the milliseconds since 1970 at which it was acquired, and the word shared
+if it is.
 
 When to lock a file next to DIR instead: clone, initdb, "rsync --delete", "git clean
 -fdx", "rm -rf" and systemd-tmpfiles delete the lock file inside DIR, and then a second

@@ -18,13 +18,16 @@ func (r *runner) parse(args []string) error {
 	default:
 		err = r.parsePlain(args)
 	}
+	empty := func(o operand) bool { return o.name == "" }
 	switch {
 	case err != nil:
 		return err
-	case slices.Contains(r.dirs, ""):
+	case slices.ContainsFunc(r.dirs, empty):
 		return emptyDir("run . -- COMMAND ARGS...")
-	case slices.Contains(r.files, ""):
+	case slices.ContainsFunc(r.files, empty):
 		return usageError("FILE is empty; type: packlock run -f FILE -- COMMAND ARGS...")
+	case r.unused != "" && len(r.dirs)+len(r.files) > 0:
+		return usageError("-%s is for the DIRs after it, and there is none; type: packlock run -%[1]s DIR -- COMMAND ARGS...", r.unused)
 	case len(r.dirs) == 0 && len(r.files) == 0:
 		return usageError("no DIR; type: %s", synopsis)
 	case r.shell != nil && len(r.command) > 0:
@@ -54,7 +57,8 @@ func (r *runner) parseDashed(before, after []string) (err error) {
 			return err
 		}
 		if len(before) > 0 {
-			r.dirs, before = append(r.dirs, before[0]), before[1:]
+			r.addDirs(before[0])
+			before = before[1:]
 		}
 	}
 	if len(r.dirs) > 0 || len(r.files) > 0 || len(after) == 0 {
@@ -70,8 +74,21 @@ func (r *runner) parseDashed(before, after []string) (err error) {
 	} else {
 		r.command = after[1:]
 	}
-	r.dirs = after[:dirs]
+	r.addDirs(after[:dirs]...)
 	return nil
+}
+
+// addDirs adds DIRs, which are locked as the last -s or -x before them says.
+func (r *runner) addDirs(names ...string) {
+	for _, name := range names {
+		r.dirs = append(r.dirs, r.operand(name))
+	}
+}
+
+// operand returns the operand of that name.
+func (r *runner) operand(name string) operand {
+	r.unused = ""
+	return operand{name, r.shared}
 }
 
 // parsePlain parses a command line without "--": COMMAND follows the first DIR,
@@ -88,6 +105,7 @@ func (r *runner) parsePlain(args []string) (err error) {
 			r.command = args
 			return nil
 		}
-		r.dirs, args = append(r.dirs, args[0]), args[1:]
+		r.addDirs(args[0])
+		args = args[1:]
 	}
 }

@@ -35,14 +35,17 @@ is free, use run -n.
 `,
 		notes: `
 It prints a line for each DIR: "free" or "held", DIR, and the rest for people,
-or says on standard error what is wrong. If processes wait for each other in a
+or says on standard error what is wrong. Of a pack that is held shared it says how
+many locks the system lists: one for each process that has acquired it, not one
+for each that has inherited it or for each goroutine. If processes wait for each other in a
 circle, a line that begins with "circle" says who has what and waits for what.
 Unless one of them has another thread that lets go, they wait for ever.
 
 Only Linux tells who holds a lock, in /proc, and that only of processes in this
 pid namespace or one inside it: not of other containers, nor of other machines.
-Where nothing is told, status tries to take the lock, once, without waiting, and
-lets it go at once, which keeps out whoever tries it at that very moment. Where
+Where nothing is told, status tries to take the lock, once or, if it may be held
+shared, twice, without waiting, and releases it at once, which keeps out another
+process that tries it at that very moment. Where
 a held lock is listed, and also a free one on a local file system outside
 containers if /proc/locks has some other lock there to show that it lists them,
 it takes no lock and does not even open the lock file. How many wait is known on
@@ -64,6 +67,9 @@ command line:
                text: tell such a DIR by its place
   state        "free", "held", or "trouble" if it is not to be had
   held_by      who has the lock, a phrase; only if held
+  shared       true if it is held shared; left out otherwise
+  shared_by    how many locks that are, of those that the system lists; left out if
+               none is seen
   holders      the processes that have it: first those that took it, then those
                that inherited it; none if they cannot be seen
   held_since   when it was acquired, as in "2006-01-02T15:04:05.006Z"; only if
@@ -88,6 +94,7 @@ A process is an object:
   age_seconds  how long ago that was
   self         true if it is this very status, which inherited the lock
   stopped      true if a signal has stopped it, as after Ctrl-Z
+  shared       true if what it has, or waits for, is shared
 
 Exit status: 0 if all are free, 1 if some are held, 2 on trouble with any, or if
 the command line makes no sense; with -wait also 128+N if signal N ended it.
@@ -152,8 +159,22 @@ func (s packState) print(width int) {
 	case packFree:
 		fmt.Fprintf(&stdout, "%s  %s\n", paint(green, packFree), legible(s.Dir))
 	case packHeld:
-		fmt.Fprintf(&stdout, "%s  %-*s  by %s; %s\n", paint(yellow, packHeld), width, legible(s.Dir), s.HeldBy, s.waits())
+		fmt.Fprintf(&stdout, "%s  %-*s  by %s%s; %s\n", paint(yellow, packHeld), width, legible(s.Dir), s.sharedHolds(), s.HeldBy, s.waits())
 	}
+}
+
+// sharedHolds returns how many hold the pack shared, as words before who they are, ""
+// if it is held exclusively.
+func (s packState) sharedHolds() string {
+	switch {
+	case !s.Shared:
+		return ""
+	case s.SharedBy == 0:
+		return "shared holds: "
+	case s.SharedBy == 1:
+		return "1 shared hold: "
+	}
+	return fmt.Sprintf("%d shared holds: ", s.SharedBy)
 }
 
 // waits returns what there is to say about waiters.
@@ -281,7 +302,7 @@ func refuseHeldAbove(dir string) error {
 		return nil // waitFor returns it
 	}
 	defer lock.Close()
-	if who := heldAbove(lock); who != "" {
+	if who, _ := heldAbove(lock); who != "" {
 		return fmt.Errorf("%s is held by %s", legible(dir), who)
 	}
 	return nil
@@ -297,7 +318,7 @@ func waitFor(ctx context.Context, dir string) error {
 		return err
 	}
 	defer lock.Close()
-	return await("status", false, []target{{dir, lock}}, nil, func() error {
+	return await("status", false, []target{{name: dir, lock: lock}}, nil, func() error {
 		hold, err := lock.Acquire(ctx)
 		if err != nil {
 			return err

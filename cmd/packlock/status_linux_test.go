@@ -301,7 +301,7 @@ func TestStoppedHolderIsCalledThat(t *testing.T) {
 	if _, err := unix.Wait4(holder.cmd.Process.Pid, &ws, unix.WUNTRACED, nil); err != nil || !ws.Stopped() {
 		t.Fatalf("%#x, %v", ws, err)
 	}
-	const says = " ago, is stopped and shares the lock with 1 more"
+	const says = " ago and is stopped, and 1 more"
 	if _, stdout, _ := command(t, "status", dir).output(); !strings.Contains(stdout, says) {
 		t.Errorf("%q lacks %q", stdout, says)
 	}

@@ -12,8 +12,21 @@ import (
 
 // A target is a lock as a command line names it.
 type target struct {
-	name string // of the pack, or of the file
-	lock *packlock.Lock
+	name   string // of the pack, or of the file
+	lock   *packlock.Lock
+	shared bool
+}
+
+// passWriters has t not make room for writers of other processes that wait for the lock.
+// With WithAnyFile a Lock does not: the kernel alone decides.
+func (t *target) passWriters() error {
+	lock, err := packlock.OpenFile(t.lock.Path(), packlock.WithAnyFile())
+	if err != nil {
+		return err
+	}
+	defer t.lock.Close()
+	t.lock = lock
+	return nil
 }
 
 // quotedNames returns the names of targets as they fit into a sentence.
@@ -53,7 +66,7 @@ func await(verb string, quiet bool, targets []target, signals <-chan os.Signal, 
 		files[t.lock], _ = proclocks.Name(t.lock.Path())
 		// If this process has the lock before it waits, it is the heir of
 		// somebody who took it. Later, it has just been granted it.
-		inherited[t.lock] = inheritedLock(t.lock.Path())
+		inherited[t.lock], _ = inheritedLock(t.lock.Path())
 	}
 	results := make(chan error, 1)
 	go func() { results <- acquire() }()
@@ -92,12 +105,12 @@ func await(verb string, quiet bool, targets []target, signals <-chan os.Signal, 
 				case who.self() && !inherited[t.lock]:
 					// It is not this one that is waited for.
 				case len(results) == 0:
-					say(verb, "waiting for %s%s, held by %v", legible(t.name), since, who)
+					say(verb, "waiting for %s%s, held %s", legible(t.name), since, who.by())
 					told = true
 				}
 			}
 			if !told && len(unknown) > 0 && len(results) == 0 {
-				say(verb, "waiting for %s%s, held by %v", quotedNames(unknown), since, holders(nil))
+				say(verb, "waiting for %s%s, held %s", quotedNames(unknown), since, holders(nil).by())
 				told = true
 			}
 			said = said || told
@@ -115,7 +128,7 @@ func lockedBefore(targets []target, files map[*packlock.Lock]string) string {
 			continue
 		}
 		if tables, err := proclocks.Read(before); err == nil && tables.Held(before) {
-			return fmt.Sprintf("the lock file of %s was deleted or replaced, and the old one is still held by %v", legible(t.name), listedHolders(tables, before))
+			return fmt.Sprintf("the lock file of %s was deleted or replaced, and the old one is still held %s", legible(t.name), listedHolders(tables, before).by())
 		}
 	}
 	return ""

@@ -23,13 +23,17 @@ type Comparison struct {
 // Compare measures scenario and returns, for each library, the figures of the
 // rounds.
 func (p *Program) Compare(ctx context.Context, c Comparison, scenario Scenario) ([][]Figures, error) {
-	rounds := make([][]Figures, len(c.Libraries))
+	return compare(c, scenario, func(spec Spec) (Figures, error) { return p.measure(ctx, spec) })
+}
+
+func compare[F any](c Comparison, scenario Scenario, measure func(Spec) (F, error)) ([][]F, error) {
+	rounds := make([][]F, len(c.Libraries))
 	for round := range c.Rounds {
 		for i, library := range c.Libraries {
 			if c.Before != nil {
 				c.Before(scenario, library, round)
 			}
-			f, err := p.measure(ctx, Spec{Library: library, Path: c.Path, Scenario: scenario, Duration: c.Duration})
+			f, err := measure(Spec{Library: library, Path: c.Path, Scenario: scenario, Duration: c.Duration})
 			if err != nil {
 				return nil, fmt.Errorf("%s, %s: %w", library, scenario.Name, err)
 			}

@@ -8,6 +8,7 @@
 //
 //	contend.go    this overview; Library, Locker, Held; Result and Figures
 //	scenario.go   who contends with whom, and the set that shows what matters
+//	visit.go      a crowd that shares the lock, or does not, and one visitor of the other kind
 //	program.go    the processes: starting, asking, ending them
 //	run.go        one run: the parent's side and the worker's
 //	wakeup.go     the time from a release in one process to the hold in another
@@ -35,6 +36,9 @@ type Library struct {
 	// PerGoroutine says that a Locker serves one goroutine at a time: each
 	// gets its own, where otherwise those of a process share one.
 	PerGoroutine bool
+
+	// Cancels says that Lock gives up when its ctx ends.
+	Cancels bool
 }
 
 // A Locker is one lock file, open. One that is an io.Closer can be closed.
@@ -44,6 +48,14 @@ type Locker interface {
 	Lock(ctx context.Context) (Held, error)
 }
 
+// A SharedLocker is a Locker that also locks shared.
+type SharedLocker interface {
+	Locker
+
+	// LockShared is Lock for a shared lock.
+	LockShared(ctx context.Context) (Held, error)
+}
+
 // Held is a lock that was taken. It is an interface, and not a function, so
 // that a library whose holds have such a method is measured without an
 // allocation that is not its own.
@@ -51,7 +63,8 @@ type Held interface {
 	Release() error
 }
 
-// ErrOverlap is why a run fails in which two held the lock at the same time.
+// ErrOverlap is why a run fails in which two held the lock at the same time, of whom not
+// both did so shared.
 var ErrOverlap = errors.New("no exclusion: sections overlapped")
 
 // A Spec says what one run does.
@@ -79,6 +92,7 @@ type Process struct {
 	Waits      Histogram     // the times from asking to having, but none if the scenario is Unclocked
 	Mallocs    uint64        // allocations in the process from warm-up to end
 	Locks      uint64        // locks taken in that time
+	GaveUp     uint64        // waits given up in the time measured; they are in Waits, too
 }
 
 // Figures are what a run comes down to.

@@ -52,8 +52,9 @@ func TestMain(m *testing.M) {
 // nothing excludes nobody.
 type nothing struct{}
 
-func (nothing) Lock(context.Context) (Held, error) { return nothing{}, nil }
-func (nothing) Release() error                     { return nil }
+func (nothing) Lock(context.Context) (Held, error)       { return nothing{}, nil }
+func (nothing) LockShared(context.Context) (Held, error) { return nothing{}, nil }
+func (nothing) Release() error                           { return nil }
 
 // failing cannot lock.
 type failing struct{}
@@ -198,6 +199,157 @@ func TestRunMeasures(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// visit is a short one.
+var visit = Visit{Pause: time.Millisecond, GiveUp: time.Second}
+
+func TestVisitMeasures(t *testing.T) {
+	exclusively, byFlock, polling := visit, visit, visit
+	exclusively.Exclusively = true
+	byFlock.Library = Flock.Name
+	polling.Library, polling.Poll = Flock.Name, time.Millisecond
+	for _, library := range []string{Packlock.Name, Flock.Name} {
+		for _, s := range []Scenario{
+			Visited(1, 1, 0, visit),
+			Visited(1, 2, 100*time.Microsecond, exclusively),
+			Visited(1, 1, 0, byFlock),
+			Visited(1, 1, time.Millisecond, polling),
+		} {
+			t.Run(library+"/"+s.Name, func(t *testing.T) {
+				r, err := run(t, library, s)
+				if err != nil {
+					t.Fatal(err)
+				}
+				f := r.VisitFigures()
+				// The visitor gets in when the crowd has ended, if not before.
+				if f.Waits.Max() == 0 || f.Crowd.Max() == 0 || f.Wakes.Quantile(0) <= 0 && f.Wakes.Max() == 0 {
+					t.Errorf("visitor %v, crowd %v, woken %v", f.Waits.Max(), f.Crowd.Max(), f.Wakes.Max())
+				}
+				if crowd := len(r.Processes) - 2; len(r.Processes) != len(s.Processes) || r.Processes[crowd+1].Locks != 0 {
+					t.Errorf("%d processes, of which the last took %d locks", len(r.Processes), r.Processes[crowd+1].Locks)
+				}
+			})
+		}
+	}
+}
+
+func TestSharedSectionsMayOverlap(t *testing.T) {
+	s := Even(2, 2, 0)
+	for i := range s.Processes {
+		s.Processes[i].Shared = true
+	}
+	if _, err := run(t, "nothing", s); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestRunNoticesASharedSectionThatOverlapsAnExclusiveOne(t *testing.T) {
+	mixed := Even(1, 4, 100*time.Microsecond)
+	mixed.Processes[0].Shared, mixed.Processes[0].OneIn = true, 2
+	apart := Even(2, 1, 100*time.Microsecond)
+	apart.Processes[0].Shared = true
+	for _, s := range []Scenario{mixed, apart} {
+		if _, err := run(t, "nothing", s); !errors.Is(err, ErrOverlap) {
+			t.Errorf("%s: %v, want %v", s.Name, err, ErrOverlap)
+		}
+	}
+}
+
+func TestOneInSoManyIsExclusive(t *testing.T) {
+	for _, library := range []string{Packlock.Name, Flock.Name} {
+		s := Even(1, 4, 0)
+		s.Processes[0].Shared, s.Processes[0].OneIn = true, 3
+		if _, err := run(t, library, s); err != nil {
+			t.Errorf("%s: %v", library, err)
+		}
+	}
+}
+
+func TestSharedLockIsKeptByOneThatJoins(t *testing.T) {
+	for _, library := range []string{Packlock.Name, Flock.Name} {
+		s := Inside(2)
+		s.Processes[0].Shared, s.Processes[0].Joins = true, true
+		r, err := run(t, library, s)
+		if err != nil || r.Processes[0].Operations == 0 {
+			t.Errorf("%s: %+v, %v", library, r, err)
+		}
+		// An exclusive one never gets in beside it, and gives up.
+		s = Visited(1, 1, 0, Visit{Pause: time.Millisecond, GiveUp: 5 * time.Millisecond})
+		s.Processes[0].Joins = true
+		r, err = run(t, library, s)
+		if f := r.VisitFigures(); err != nil || f.Visits != 0 || f.GaveUp == 0 || f.Waits.Max() < 5*time.Millisecond {
+			t.Errorf("%s: %d visits, %d given up, %v", library, f.Visits, f.GaveUp, err)
+		}
+	}
+}
+
+func TestLibraryWithoutSharedLocksIsRefused(t *testing.T) {
+	s := Even(1, 1, 0)
+	s.Processes[0].Shared = true
+	if _, err := run(t, FlockAndStat.Name, s); err != nil {
+		t.Error(err)
+	}
+	if !hasOFD(t) {
+		return
+	}
+	if _, err := run(t, OFD.Name, s); err == nil || !strings.Contains(err.Error(), errNotShared.Error()) {
+		t.Errorf("%v, want %v", err, errNotShared)
+	}
+}
+
+// held is what a test grants.
+type held chan struct{}
+
+func (h held) Release() error { close(h); return nil }
+
+func TestWaitThatWasGivenUpReleasesOrIsTakenOver(t *testing.T) {
+	granted := make(chan held)
+	l := &impatient{lock: func() (Held, error) { return <-granted, nil }}
+	ended, end := context.WithCancel(t.Context())
+	end()
+	for range 2 {
+		if _, err := l.Lock(ended); !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+	}
+	late := make(held)
+	granted <- late // to the one wait that both have left
+	<-late
+
+	if _, err := l.Lock(ended); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	got := make(chan error)
+	go func() {
+		h, err := l.LockShared(t.Context())
+		if err == nil {
+			err = h.Release()
+		}
+		got <- err
+	}()
+	for given := true; given; {
+		l.mu.Lock()
+		given = l.given
+		l.mu.Unlock()
+	}
+	granted <- make(held)
+	if err := <-got; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestFiguresOfVisits(t *testing.T) {
+	var first, second VisitFigures
+	first.Rate, first.Visits, first.GaveUp = 1, 10, 1
+	first.Waits.Add(10)
+	second.Rate, second.Visits = 3, 20
+	second.Waits.Add(30)
+	second.Wakes.Add(7)
+	f := MergeVisits([]VisitFigures{first, second})
+	if f.Rate != 2 || f.Visits != 30 || f.GaveUp != 1 || f.Waits.Max() != 30 || f.Waits.Quantile(0.5) != 10 || f.Wakes.Max() != 7 {
+		t.Errorf("%+v", f)
 	}
 }
 

@@ -4,6 +4,7 @@ package contend
 
 import (
 	"context"
+	"errors"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -40,6 +41,22 @@ func (l *rawLock) Lock(context.Context) (Held, error) {
 		return nil, err
 	}
 	return l, nil
+}
+
+func (l *rawLock) LockShared(context.Context) (Held, error) {
+	if err := l.flock(unix.LOCK_SH); err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+// try takes the lock if that needs no waiting.
+func (l *rawLock) try() (bool, error) {
+	err := l.flock(unix.LOCK_EX | unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 func (l *rawLock) Release() error { return l.flock(unix.LOCK_UN) }

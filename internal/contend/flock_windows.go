@@ -2,6 +2,7 @@ package contend
 
 import (
 	"context"
+	"errors"
 	"os"
 
 	"golang.org/x/sys/windows"
@@ -24,11 +25,22 @@ func openRaw(path string) (Locker, error) {
 }
 
 func (l *rawLock) Lock(context.Context) (Held, error) {
-	err := windows.LockFileEx(l.handle, windows.LOCKFILE_EXCLUSIVE_LOCK, 0, 1, 0, new(windows.Overlapped))
-	if err != nil {
-		return nil, os.NewSyscallError("LockFileEx", err)
+	return l, l.lock(windows.LOCKFILE_EXCLUSIVE_LOCK)
+}
+
+func (l *rawLock) LockShared(context.Context) (Held, error) { return l, l.lock(0) }
+
+// try takes the lock if that needs no waiting.
+func (l *rawLock) try() (bool, error) {
+	err := l.lock(windows.LOCKFILE_EXCLUSIVE_LOCK | windows.LOCKFILE_FAIL_IMMEDIATELY)
+	if errors.Is(err, windows.ERROR_LOCK_VIOLATION) || errors.Is(err, windows.ERROR_IO_PENDING) {
+		return false, nil
 	}
-	return l, nil
+	return err == nil, err
+}
+
+func (l *rawLock) lock(flags uint32) error {
+	return os.NewSyscallError("LockFileEx", windows.LockFileEx(l.handle, flags, 0, 1, 0, new(windows.Overlapped)))
 }
 
 func (l *rawLock) Close() error { return windows.CloseHandle(l.handle) }

@@ -16,18 +16,21 @@ var Packlock = Library{
 		}
 		return packLocker{l}, nil
 	},
+	Cancels: true,
 }
 
 type packLocker struct{ lock *packlock.Lock }
 
-func (l packLocker) Lock(ctx context.Context) (Held, error) { return l.lock.Acquire(ctx) }
-func (l packLocker) Close() error                           { return l.lock.Close() }
+func (l packLocker) Lock(ctx context.Context) (Held, error)       { return l.lock.Acquire(ctx) }
+func (l packLocker) LockShared(ctx context.Context) (Held, error) { return l.lock.AcquireShared(ctx) }
+func (l packLocker) Close() error                                 { return l.lock.Close() }
 
 // PacklockEach is the same with a Lock for each goroutine.
 var PacklockEach = Library{
 	Name:         "packlock, a Lock each",
 	Open:         Packlock.Open,
 	PerGoroutine: true,
+	Cancels:      true,
 }
 
 // Flock is the kernel's lock and nothing else: flock(2), or LockFileEx. A
@@ -57,6 +60,14 @@ type statLock struct{ *rawLock }
 
 func (l statLock) Lock(ctx context.Context) (Held, error) {
 	held, err := l.rawLock.Lock(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return held, l.stat()
+}
+
+func (l statLock) LockShared(ctx context.Context) (Held, error) {
+	held, err := l.rawLock.LockShared(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -75,6 +76,10 @@ type runner struct {
 	phase atomic.Int32
 	// overlaps counts the sections that were not alone.
 	overlaps atomic.Uint64
+	// sharing is how many processes there are if some share the lock and some do not.
+	sharing int
+	// checks is false if all share it, so that nothing can overlap.
+	checks bool
 	// from and to bound what is measured, on the clock of now.
 	from, to int64
 }
@@ -92,16 +97,41 @@ func (p *Program) workRun(ask json.RawMessage) (any, error) {
 		return nil, err
 	}
 	contender := r.Spec.Scenario.Processes[r.Index]
-	lockers, err := p.open(cmp.Or(contender.Library, r.Spec.Library), r.Spec.Path, contender.Goroutines)
+	lockers, err := p.openFor(contender, r.Spec)
 	if err != nil {
 		return nil, err
+	}
+	for _, c := range r.Spec.Scenario.Processes {
+		exclusive, shared := c.locks()
+		r.checks = r.checks || exclusive
+		if shared {
+			r.sharing = len(r.Spec.Scenario.Processes)
+		}
+	}
+	if r.sharing > maxSharing {
+		return nil, fmt.Errorf("more than %d processes of which some share the lock", maxSharing)
 	}
 	if r.page, err = mapPage(r.Page); err != nil {
 		return nil, err
 	}
 	loop := r.clocked
-	if r.Spec.Scenario.Unclocked {
+	switch {
+	case contender.Sleep > 0:
+		loop = func(_ Locker, _ uint64, sum *Process) error { r.sleeps(contender.Sleep, sum); return nil }
+	case r.Spec.Scenario.Unclocked:
 		loop = r.unclocked
+	}
+	if contender.Joins {
+		sharer, ok := lockers[contender.Goroutines].(SharedLocker)
+		if !ok {
+			return nil, errNotShared
+		}
+		joined, err := sharer.LockShared(context.Background())
+		if err != nil {
+			return nil, err
+		}
+		defer runtime.KeepAlive(joined) // lockedfile panics if what is locked is collected
+		lockers = lockers[:contender.Goroutines]
 	}
 
 	parts := make([]Process, len(lockers))
@@ -121,9 +151,9 @@ func (p *Program) workRun(ask json.RawMessage) (any, error) {
 	ready.Wait()
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	r.page.start(len(r.Spec.Scenario.Processes))
+	began := r.page.start(len(r.Spec.Scenario.Processes))
 
-	r.from = now() + int64(r.Spec.warmUp())
+	r.from = began + int64(r.Spec.warmUp())
 	r.to = r.from + int64(r.Spec.Duration)
 	close(begin)
 	if r.Spec.Scenario.Unclocked {
@@ -150,9 +180,52 @@ func (p *Program) workRun(ask json.RawMessage) (any, error) {
 	for i := range parts {
 		sum.Operations += parts[i].Operations
 		sum.Locks += parts[i].Locks
+		sum.GaveUp += parts[i].GaveUp
 		sum.Waits.Merge(&parts[i].Waits)
 	}
 	return runReply{sum, r.overlaps.Load()}, nil
+}
+
+// errNotShared is why a run fails of a library that has no shared locks.
+var errNotShared = fmt.Errorf("no shared locks: %w", errors.ErrUnsupported)
+
+// openFor opens the lock file for the goroutines of a contender, and once more for the
+// lock that it Joins.
+func (p *Program) openFor(c Contender, spec Spec) ([]Locker, error) {
+	name := cmp.Or(c.Library, spec.Library)
+	switch {
+	case c.Sleep > 0:
+		return make([]Locker, 1), nil
+	case c.Poll > 0:
+		l, err := openRaw(spec.Path)
+		if err != nil {
+			return nil, err
+		}
+		return []Locker{polling{l.(*rawLock), c.Poll}}, nil
+	}
+	n := c.Goroutines
+	if c.Joins {
+		n++
+	}
+	lockers, err := p.open(name, spec.Path, n)
+	if err != nil || c.GiveUp == 0 {
+		return lockers, err
+	}
+	if l, err := p.library(name); err != nil || l.Cancels {
+		return lockers, err
+	}
+	for i, l := range lockers {
+		lock := l.Lock
+		if c.Shared {
+			sharer, ok := l.(SharedLocker)
+			if !ok {
+				return nil, errNotShared
+			}
+			lock = sharer.LockShared
+		}
+		lockers[i] = &impatient{lock: func() (Held, error) { return lock(context.Background()) }}
+	}
+	return lockers, nil
 }
 
 // open opens the lock file for that many goroutines.
@@ -174,66 +247,148 @@ func (p *Program) open(library, path string, goroutines int) ([]Locker, error) {
 	return lockers, nil
 }
 
+// A section is what surrounds the time for which a goroutine of a run holds the lock.
+type section struct {
+	runner    *runner
+	locker    Locker
+	sharer    SharedLocker // nil if all of its locks are exclusive
+	contender Contender
+	id        uint64
+	n         int // of locks so far
+	shared    bool
+}
+
+func (r *runner) section(l Locker, id uint64) (*section, error) {
+	s := &section{runner: r, locker: l, contender: r.Spec.Scenario.Processes[r.Index], id: id}
+	if s.contender.Shared {
+		var ok bool
+		if s.sharer, ok = l.(SharedLocker); !ok {
+			return nil, errNotShared
+		}
+	}
+	return s, nil
+}
+
+// lock takes the lock of the kind that is next.
+func (s *section) lock(ctx context.Context) (Held, error) {
+	if s.sharer == nil {
+		return s.locker.Lock(ctx)
+	}
+	s.n++
+	s.shared = s.contender.OneIn == 0 || s.n%s.contender.OneIn != 0
+	if s.shared {
+		return s.sharer.LockShared(ctx)
+	}
+	return s.locker.Lock(ctx)
+}
+
+// enter and exit are those of the page.
+func (s *section) enter() bool {
+	switch {
+	case !s.runner.checks:
+		return true
+	case s.shared:
+		return s.runner.page.enterShared(s.runner.Index)
+	}
+	return s.runner.page.enter(s.id, s.runner.sharing)
+}
+
+func (s *section) exit() bool {
+	switch {
+	case !s.runner.checks:
+		return true
+	case s.shared:
+		return s.runner.page.exitShared(s.runner.Index)
+	}
+	return s.runner.page.exit(s.id, s.runner.sharing)
+}
+
+// spend spends the section, which began at the time got.
+func (s *section) spend(got int64) {
+	length := s.runner.Spec.Scenario.Section
+	switch {
+	case length == 0 || s.contender.Empty || got >= s.runner.to:
+	case s.shared && length >= time.Millisecond:
+		time.Sleep(length)
+	default:
+		for end := got + int64(length); now() < end; {
+		}
+	}
+}
+
 // clocked is a goroutine of a run. An operation counts if the lock was taken in
 // the time measured; a wait, if it ended in that time or later. So one that
 // began in the warm-up counts in full, and one that was starved is not left out
 // because the end came first, although it may be cut short by the others'
 // having stopped.
 func (r *runner) clocked(l Locker, id uint64, sum *Process) error {
-	ctx := context.Background()
-	section := int64(r.Spec.Scenario.Section)
-	contender := r.Spec.Scenario.Processes[r.Index]
-	if contender.Empty {
-		section = 0
+	s, err := r.section(l, id)
+	if err != nil {
+		return err
 	}
 	waits := new(Histogram) // a goroutine's own, far from those of others
 	defer func() { sum.Waits = *waits }()
+	ctx, cancel := context.Background(), context.CancelFunc(func() {})
 	for {
 		asked := now()
-		held, err := l.Lock(ctx)
-		if err != nil {
+		if s.contender.GiveUp > 0 {
+			ctx, cancel = context.WithTimeout(context.Background(), s.contender.GiveUp)
+		}
+		held, err := s.lock(ctx)
+		gaveUp := err != nil && ctx.Err() != nil
+		cancel()
+		if err != nil && !gaveUp {
 			return err
 		}
 		got := now()
-		alone := r.page.enter(id)
-		if section > 0 && got < r.to {
-			for end := got + section; now() < end; {
+		if !gaveUp {
+			alone := s.enter()
+			s.spend(got)
+			if !s.exit() || !alone {
+				r.overlaps.Add(1)
 			}
+			if err := held.Release(); err != nil {
+				return err
+			}
+			sum.Locks++
 		}
-		if !r.page.exit(id) || !alone {
-			r.overlaps.Add(1)
-		}
-		if err := held.Release(); err != nil {
-			return err
-		}
-		sum.Locks++
-		if got >= r.from {
+		// A visitor's wait that the end cut short is counted only as its longest: as one
+		// of few, it would make the others look short.
+		cut := s.contender.GiveUp > 0 && got >= r.to && got-asked <= int64(waits.Max())
+		if got >= r.from && !cut {
 			waits.Add(got - asked)
 		}
-		if got >= r.to {
+		switch {
+		case got >= r.to:
 			return nil
-		}
-		if got >= r.from {
+		case got < r.from:
+		case gaveUp:
+			sum.GaveUp++
+		default:
 			sum.Operations++
 		}
-		if contender.Pause > 0 {
-			time.Sleep(contender.Pause)
+		if s.contender.Pause > 0 {
+			time.Sleep(s.contender.Pause)
 		}
 	}
 }
 
 // unclocked is a goroutine of a run without looks at the clock.
 func (r *runner) unclocked(l Locker, id uint64, sum *Process) error {
+	s, err := r.section(l, id)
+	if err != nil {
+		return err
+	}
 	ctx := context.Background()
 	operations, locks := uint64(0), uint64(0)
 	defer func() { sum.Operations, sum.Locks = operations, locks }()
 	for {
-		held, err := l.Lock(ctx)
+		held, err := s.lock(ctx)
 		if err != nil {
 			return err
 		}
-		alone := r.page.enter(id)
-		if !r.page.exit(id) || !alone {
+		alone := s.enter()
+		if !s.exit() || !alone {
 			r.overlaps.Add(1)
 		}
 		if err := held.Release(); err != nil {

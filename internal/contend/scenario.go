@@ -13,7 +13,8 @@ type Scenario struct {
 	// Section is how long a lock is held. It is spent spinning on the clock,
 	// whatever its length: what slept would be late by what the scheduler and
 	// its timers make of it, and the section would be of no certain length.
-	// So no more processors can be busy with sections than one.
+	// So no more processors can be busy with sections than one. Shared locks
+	// are different: those of a millisecond and more are held asleep.
 	Section time.Duration
 
 	// Unclocked leaves out the two looks at the clock that an operation takes
@@ -34,6 +35,23 @@ type Contender struct {
 	Pause      time.Duration // of each goroutine, asleep, after each operation
 	Library    string        // its own; "" is that of the run
 	Empty      bool          // its sections are, whatever Section is
+
+	// Shared says that its locks are shared. If OneIn is not zero, one in so many is
+	// exclusive nevertheless.
+	Shared bool
+	OneIn  int
+
+	// Joins keeps a shared lock in the process for as long as the run takes.
+	Joins bool
+
+	GiveUp time.Duration // after which it gives up a wait and pauses; zero: never
+	Poll   time.Duration // between its tries of an exclusive lock, if it does not wait in the kernel
+	Sleep  time.Duration // of one that locks nothing: its Waits are how late it was woken
+}
+
+// locks reports whether it locks exclusively, and whether it locks shared.
+func (c Contender) locks() (exclusive, shared bool) {
+	return c.Sleep == 0 && (!c.Shared || c.OneIn > 0), c.Sleep == 0 && (c.Shared || c.Joins)
 }
 
 // HasRate, HasWaits and HasShare report which of the Figures of s mean anything.

@@ -24,7 +24,7 @@ func (t *Tables) Circle(file string) []Link {
 		has := reached[0]
 		for _, pid := range t.holders(has) {
 			for _, l := range t.Locks {
-				if !l.Waits || l.PID != pid || l.File == has && slices.Contains(t.Takers(has), pid) {
+				if !l.Waits || l.PID != pid || l.File == has && slices.ContainsFunc(t.Takers(has), func(l Lock) bool { return l.PID == pid }) {
 					continue
 				}
 				if _, again := before[l.File]; again {

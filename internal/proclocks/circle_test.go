@@ -50,7 +50,7 @@ func TestCircles(t *testing.T) {
 		tables.open = map[int][]descriptor{}
 		for pid, files := range test.open {
 			for _, file := range files {
-				tables.open[pid] = append(tables.open[pid], descriptor{"fe:00:" + file, "3"})
+				tables.open[pid] = append(tables.open[pid], descriptor{file: "fe:00:" + file, number: "3"})
 			}
 		}
 		var got []string

@@ -28,7 +28,7 @@ func parseTable(table []byte) *Tables {
 //	1: FLOCK  ADVISORY  WRITE 4711 fe:00:1234 0 EOF
 //	1: -> FLOCK  ADVISORY  WRITE 4712 fe:00:1234 0 EOF
 //
-// The second one is a waiter.
+// The second one is a waiter. READ is a shared lock.
 func parseLock(line []byte) (kind string, lock Lock, ok bool) {
 	f := bytes.Fields(line)
 	if len(f) > 1 && string(f[1]) == "->" {
@@ -39,7 +39,7 @@ func parseLock(line []byte) (kind string, lock Lock, ok bool) {
 		return "", Lock{}, false
 	}
 	pid, err := strconv.Atoi(string(f[4]))
-	lock.PID, lock.File = pid, string(f[5])
+	lock.PID, lock.File, lock.Shared = pid, string(f[5]), string(f[3]) == "READ"
 	return string(f[1]), lock, err == nil && strings.Count(lock.File, ":") == 2
 }
 

@@ -1,7 +1,9 @@
 package proclocks
 
 import (
+	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -13,14 +15,15 @@ func TestLinesOfTheTable(t *testing.T) {
 		kind string // "" if it is none
 		want Lock
 	}{
-		{"1: FLOCK  ADVISORY  WRITE 4711 fe:00:1234 0 EOF\n", "FLOCK", Lock{"fe:00:1234", 4711, false}},
-		{"1: FLOCK  ADVISORY  READ  4712 fe:00:1234 0 EOF\n", "FLOCK", Lock{"fe:00:1234", 4712, false}},
-		{"1: -> FLOCK  ADVISORY  WRITE 4713 fe:00:1234 0 EOF\n", "FLOCK", Lock{"fe:00:1234", 4713, true}},
-		{"1:   -> FLOCK  ADVISORY  WRITE 4713 fe:00:1234 0 EOF\n", "FLOCK", Lock{"fe:00:1234", 4713, true}},
-		{"2: POSIX  ADVISORY  WRITE 4714 fe:00:1234 0 EOF\n", "POSIX", Lock{"fe:00:1234", 4714, false}},
-		{"2: OFDLCK ADVISORY  WRITE -1 fe:00:1234 0 EOF\n", "OFDLCK", Lock{"fe:00:1234", -1, false}},
-		{"3: LEASE  ACTIVE    READ  4715 fe:01:1234 0 EOF\n", "LEASE", Lock{"fe:01:1234", 4715, false}},
-		{"4: FLOCK  ADVISORY  WRITE 0 fe:00:1234 0 EOF\n", "FLOCK", Lock{"fe:00:1234", 0, false}},
+		{"1: FLOCK  ADVISORY  WRITE 4711 fe:00:1234 0 EOF\n", "FLOCK", Lock{File: "fe:00:1234", PID: 4711}},
+		{"1: FLOCK  ADVISORY  READ  4712 fe:00:1234 0 EOF\n", "FLOCK", Lock{File: "fe:00:1234", PID: 4712, Shared: true}},
+		{"1: -> FLOCK  ADVISORY  WRITE 4713 fe:00:1234 0 EOF\n", "FLOCK", Lock{File: "fe:00:1234", PID: 4713, Waits: true}},
+		{"1:   -> FLOCK  ADVISORY  WRITE 4713 fe:00:1234 0 EOF\n", "FLOCK", Lock{File: "fe:00:1234", PID: 4713, Waits: true}},
+		{"1: -> FLOCK  ADVISORY  READ  4713 fe:00:1234 0 EOF\n", "FLOCK", Lock{File: "fe:00:1234", PID: 4713, Waits: true, Shared: true}},
+		{"2: POSIX  ADVISORY  WRITE 4714 fe:00:1234 0 EOF\n", "POSIX", Lock{File: "fe:00:1234", PID: 4714}},
+		{"2: OFDLCK ADVISORY  WRITE -1 fe:00:1234 0 EOF\n", "OFDLCK", Lock{File: "fe:00:1234", PID: -1}},
+		{"3: LEASE  ACTIVE    READ  4715 fe:01:1234 0 EOF\n", "LEASE", Lock{File: "fe:01:1234", PID: 4715, Shared: true}},
+		{"4: FLOCK  ADVISORY  WRITE 0 fe:00:1234 0 EOF\n", "FLOCK", Lock{File: "fe:00:1234", PID: 0}},
 		{"5: FLOCK  ADVISORY  WRITE 4711 <none>:0 0 EOF\n", "", Lock{}},
 		{"5: FLOCK  ADVISORY  WRITE pid fe:00:1234 0 EOF\n", "", Lock{}},
 		{"6: FLOCK\n", "", Lock{}},
@@ -55,7 +58,13 @@ func TestTableIsByFile(t *testing.T) {
 		{"fe:01:1234", nil, nil, true}, // not by flock
 		{"fe:02:1234", nil, nil, false},
 	} {
-		takers, waiters := tables.Takers(test.file), tables.Waiters(test.file)
+		var takers, waiters []int
+		for _, l := range tables.Takers(test.file) {
+			takers = append(takers, l.PID)
+		}
+		for _, p := range tables.Waiters(test.file) {
+			waiters = append(waiters, p.PID)
+		}
 		if !slices.Equal(takers, test.takers) || !slices.Equal(waiters, test.waiters) {
 			t.Errorf("%s: taken by %v, waited for by %v; want %v, %v", test.file, takers, waiters, test.takers, test.waiters)
 		}
@@ -68,11 +77,58 @@ func TestTableIsByFile(t *testing.T) {
 	}
 }
 
-func TestFileInASubvolumeIsListedByItsSharedName(t *testing.T) {
+func TestHoldersOfASharedLock(t *testing.T) {
+	const file = "fe:00:1"
+	// Descriptors of these processes, none of which exists, that have the lock.
+	open := func(taker int, shared bool) []descriptor {
+		return []descriptor{{file: file, number: "3", taker: taker, shared: shared}}
+	}
+	const gone = 1 << 30
+	for _, test := range []struct {
+		name  string
+		table string // the pids that took the lock, shared if with a dash
+		open  map[int][]descriptor
+		want  []Process
+	}{
+		{"exclusive", "1", map[int][]descriptor{gone + 1: open(gone+1, false)}, []Process{{PID: gone + 1}}},
+		{"two", "-1 -2", map[int][]descriptor{gone + 1: open(gone+1, true), gone + 2: open(gone+2, true)},
+			[]Process{{PID: gone + 1, Shared: true}, {PID: gone + 2, Shared: true}}},
+		{"one by two descriptors", "-1 -1", map[int][]descriptor{gone + 1: append(open(gone+1, true), open(gone+1, true)...)},
+			[]Process{{PID: gone + 1, Shared: true}}},
+		{"one has ended, and its child inherited", "-1 -2", map[int][]descriptor{gone + 2: open(gone+2, true), gone + 3: open(gone+1, true)},
+			[]Process{{PID: gone + 2, Shared: true}, {PID: gone + 3, Shared: true}}},
+		{"one is no longer listed", "-1 -2", map[int][]descriptor{gone + 1: open(gone+1, true)}, []Process{{PID: gone + 1, Shared: true}}},
+		{"two in other namespaces", "-0 -0 -1", map[int][]descriptor{gone + 1: open(gone+1, true)},
+			[]Process{{PID: gone + 1, Shared: true}, {Shared: true}, {Shared: true}}},
+	} {
+		var table strings.Builder
+		for _, taker := range strings.Fields(test.table) {
+			kind := "WRITE"
+			if taker[0] == '-' {
+				kind, taker = "READ ", taker[1:]
+			}
+			n, err := strconv.Atoi(taker)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n > 0 {
+				n += gone
+			}
+			fmt.Fprintf(&table, "1: FLOCK  ADVISORY  %s %d %s 0 EOF\n", kind, n, file)
+		}
+		tables := parseTable([]byte(table.String()))
+		tables.open = test.open
+		if got := tables.Holders(file); !slices.EqualFunc(got, test.want, func(a, b Process) bool { return a.PID == b.PID && a.Shared == b.Shared }) {
+			t.Errorf("%s: %+v, want %+v", test.name, got, test.want)
+		}
+	}
+}
+
+func TestFileInASubvolumeIsListedByAnAmbiguousName(t *testing.T) {
 	const file = "fe:00:1234 00:2f"
 	tables := parseTable([]byte(table))
-	if !Shared(file) || !tables.Held(file) || !tables.ListsDevice(file) || tables.Held("fe:00:123 00:2f") {
-		t.Errorf("shared is %v, held is %v, device listed is %v", Shared(file), tables.Held(file), tables.ListsDevice(file))
+	if !Ambiguous(file) || !tables.Held(file) || !tables.ListsDevice(file) || tables.Held("fe:00:123 00:2f") {
+		t.Errorf("ambiguous is %v, held is %v, device listed is %v", Ambiguous(file), tables.Held(file), tables.ListsDevice(file))
 	}
 }
 

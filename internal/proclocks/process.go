@@ -17,6 +17,7 @@ type Process struct {
 	Started time.Time
 	Self    bool
 	Stopped bool
+	Shared  bool // what it has, or waits for, is shared
 }
 
 // Describe returns what can be told about a process.
@@ -109,7 +110,7 @@ func openOf(pid int) (open []descriptor, err error) {
 		for line := range bytes.Lines(buffer) {
 			if after, ok := bytes.CutPrefix(line, []byte("lock:")); ok {
 				if kind, lock, ok := parseLock(after); ok && kind == "FLOCK" {
-					open = append(open, descriptor{lock.File, entry.Name()})
+					open = append(open, descriptor{lock.File, entry.Name(), lock.PID, lock.Shared})
 				}
 			}
 		}

@@ -30,14 +30,15 @@ func listed(file string) string {
 	return name
 }
 
-// Shared reports whether several files may have the name of this one in the tables.
-func Shared(file string) bool { return listed(file) != file }
+// Ambiguous reports whether several files may have the name of this one in the tables.
+func Ambiguous(file string) bool { return listed(file) != file }
 
 // A Lock is a line of /proc/locks about a lock of flock(2).
 type Lock struct {
-	File  string // what Name returns for the file
-	PID   int    // of the process that took it, even if that has ended; 0 in some other pid namespaces
-	Waits bool   // it waits for the lock
+	File   string // what Name returns for the file
+	PID    int    // of the process that took it, even if that has ended; 0 in some other pid namespaces
+	Waits  bool   // it waits for the lock
+	Shared bool
 }
 
 // Tables are what the kernel said at one moment.
@@ -55,6 +56,8 @@ type Tables struct {
 type descriptor struct {
 	file   string // what Name returns for it
 	number string
+	taker  int // the pid of the process that took the lock
+	shared bool
 }
 
 // Held reports whether the table lists file as locked, or another one by its name.
@@ -66,31 +69,39 @@ func (t *Tables) Held(file string) bool {
 // It shows that nothing, such as a mount over the table, has emptied it.
 func (t *Tables) ListsDevice(file string) bool { return t.devices[device(listed(file))] }
 
-// Takers returns the pids by which the table lists file as locked, without those that
-// have another one by its name instead.
-func (t *Tables) Takers(file string) (pids []int) {
-	return slices.DeleteFunc(t.pids(file, false), func(pid int) bool {
-		if !Shared(file) {
+// Takers returns the lines by which the table lists file as locked, one for each lock, of
+// which there are several if they are shared. It leaves out those of a process that has a
+// different file by its name instead.
+func (t *Tables) Takers(file string) []Lock {
+	return slices.DeleteFunc(t.lines(file, false), func(l Lock) bool {
+		if !Ambiguous(file) {
 			return false
 		}
-		open, _ := t.openOf(pid)
-		return has(pid, open, listed(file)) && !has(pid, open, file)
+		open, _ := t.openOf(l.PID)
+		return has(l.PID, open, listed(file)) && !has(l.PID, open, file)
 	})
 }
 
-// Waiters returns the pids of the processes that wait for the lock of file, once
-// for each wait.
-func (t *Tables) Waiters(file string) (pids []int) {
-	return slices.DeleteFunc(t.pids(file, true), func(pid int) bool { return Shared(file) && !mayHaveOpen(pid, file) })
-}
-
-func (t *Tables) pids(file string, waits bool) (pids []int) {
-	for _, l := range t.Locks {
-		if l.File == listed(file) && l.Waits == waits {
-			pids = append(pids, l.PID)
+// Waiters returns the processes that wait for the lock of file, once for each wait.
+func (t *Tables) Waiters(file string) (waiters []Process) {
+	for _, l := range t.lines(file, true) {
+		if !Ambiguous(file) || mayHaveOpen(l.PID, file) {
+			p := Describe(l.PID)
+			p.Shared = l.Shared
+			waiters = append(waiters, p)
 		}
 	}
-	return pids
+	return waiters
+}
+
+// lines returns the lines about file: those of who has the lock, or of who waits for it.
+func (t *Tables) lines(file string, waits bool) (lines []Lock) {
+	for _, l := range t.Locks {
+		if l.File == listed(file) && l.Waits == waits {
+			lines = append(lines, l)
+		}
+	}
+	return lines
 }
 
 // Read returns the tables. Without /proc/locks the error is an
@@ -133,36 +144,68 @@ func SeesAll() bool {
 }
 
 // Holders returns who has the lock of file: those who took it first, then those
-// who have inherited it. It has a zero Process for whoever is listed but cannot
-// be named: in another pid namespace, or an heir that belongs to another user.
+// who have inherited it. It has a zero Process, but for Shared, for each that is listed
+// but cannot be named: in another pid namespace, or an heir that belongs to another user.
 func (t *Tables) Holders(file string) (holders []Process) {
-	for _, pid := range t.holders(file) {
-		holders = append(holders, Describe(pid))
-	}
+	pids := t.holders(file)
 	takers := t.Takers(file)
-	unnamed := slices.Contains(takers, 0)
-	if len(takers) > 0 && len(holders) == 0 && !t.elsewhere(file) {
-		// Or it was let go since the table was read, and there is nobody.
-		now, err := Read(file)
-		unnamed = err == nil && now.Held(file)
+	for _, pid := range pids {
+		p := Describe(pid)
+		p.Shared = t.shares(pid, file, takers)
+		holders = append(holders, p)
 	}
-	if unnamed {
-		holders = append(holders, Process{})
+	var later *Tables
+	for _, l := range takers {
+		if l.PID > 0 {
+			if slices.Contains(pids, l.PID) || t.passedOn(l) {
+				continue
+			}
+			// Or it was released since the table was read, and there is no heir.
+			if later == nil {
+				var err error
+				if later, err = Read(file); err != nil {
+					later = new(Tables)
+				}
+			}
+			if !slices.Contains(later.Locks, l) {
+				continue
+			}
+		}
+		holders = append(holders, Process{Shared: l.Shared})
 	}
 	return holders
 }
 
-// elsewhere reports whether what the table lists is the lock of another file by the
-// name of this one: one that a process can be seen to have.
-func (t *Tables) elsewhere(file string) bool {
-	return Shared(file) && len(t.pids(file, false)) == 1 && len(t.having(listed(file))) > 0
+// shares reports whether what a process has of the lock of file is shared.
+func (t *Tables) shares(pid int, file string, takers []Lock) bool {
+	if open, err := t.openOf(pid); err == nil {
+		for _, d := range open {
+			if opens(pid, d, file) {
+				return d.shared
+			}
+		}
+	}
+	return slices.ContainsFunc(takers, func(l Lock) bool { return l.PID == pid && l.Shared })
+}
+
+// passedOn reports whether a process can be seen to have a descriptor with the lock of
+// that line, which a different one took. On btrfs it may be one of another file by the
+// name of this one.
+func (t *Tables) passedOn(l Lock) bool {
+	for _, open := range t.opened() {
+		if slices.ContainsFunc(open, func(d descriptor) bool { return d.file == l.File && d.taker == l.PID }) {
+			return true
+		}
+	}
+	return false
 }
 
 // holders returns the pids of Holders.
 func (t *Tables) holders(file string) (pids []int) {
-	for _, pid := range t.Takers(file) {
+	for _, l := range t.Takers(file) {
 		// The taker may have ended and its pid be another's by now. Where its
 		// descriptors are not shown, that it lives has to do.
+		pid := l.PID
 		open, err := t.openOf(pid)
 		if pid > 0 && !slices.Contains(pids, pid) && (has(pid, open, file) || err != nil && alive(pid)) {
 			pids = append(pids, pid)
@@ -179,16 +222,33 @@ func (t *Tables) holders(file string) (pids []int) {
 // Seen reports whether a process can be seen to have the locked file open.
 func (t *Tables) Seen(file string) bool { return len(t.having(file)) > 0 }
 
-// OwnHas reports whether this process has the locked file open, without a look at
-// any other, of which there may be thousands.
-func OwnHas(file string) bool {
-	open, _ := openOf(os.Getpid())
-	return has(os.Getpid(), open, file)
+// OwnHas reports whether this process has the locked file open, and whether shared,
+// without a look at any other, of which there may be thousands.
+func OwnHas(file string) (has, shared bool) {
+	pid := os.Getpid()
+	open, _ := openOf(pid)
+	for _, d := range open {
+		if opens(pid, d, file) {
+			return true, d.shared
+		}
+	}
+	return false, false
 }
 
 // having returns the pids, in their order, of the processes that can be seen to
 // have the locked file open.
 func (t *Tables) having(file string) (pids []int) {
+	for pid, open := range t.opened() {
+		if has(pid, open, file) {
+			pids = append(pids, pid)
+		}
+	}
+	slices.Sort(pids)
+	return pids
+}
+
+// opened returns open, which it fills in the first time.
+func (t *Tables) opened() map[int][]descriptor {
 	if t.open == nil {
 		t.open = make(map[int][]descriptor)
 		dirs, _ := filepath.Glob("/proc/[0-9]*")
@@ -198,13 +258,7 @@ func (t *Tables) having(file string) (pids []int) {
 			}
 		}
 	}
-	for pid, open := range t.open {
-		if has(pid, open, file) {
-			pids = append(pids, pid)
-		}
-	}
-	slices.Sort(pids)
-	return pids
+	return t.open
 }
 
 // Path returns a path of the locked file, from one of those who have it open, ""
@@ -231,16 +285,19 @@ func (t *Tables) openOf(pid int) ([]descriptor, error) {
 
 // has reports whether a process that has these open has the locked file among them.
 func has(pid int, open []descriptor, file string) bool {
-	return slices.ContainsFunc(open, func(d descriptor) bool {
-		if d.file != listed(file) {
-			return false
-		}
-		if !Shared(file) {
-			return true
-		}
-		opened := nameOfOpen(pid, d.number, d.file)
-		return opened == "" || opened == file
-	})
+	return slices.ContainsFunc(open, func(d descriptor) bool { return opens(pid, d, file) })
+}
+
+// opens reports whether a descriptor of a process is one of the locked file.
+func opens(pid int, d descriptor, file string) bool {
+	if d.file != listed(file) {
+		return false
+	}
+	if !Ambiguous(file) {
+		return true
+	}
+	opened := nameOfOpen(pid, d.number, d.file)
+	return opened == "" || opened == file
 }
 
 // mayHaveOpen reports whether a process has the file open, or does not show what it has.
