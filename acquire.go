@@ -150,7 +150,7 @@ func (a *acquisition) queueUpOrCheck(t int64, mayCheck bool) (state acquireState
 	a.entry = e
 	loc := l.location.Load()
 	held := e.heldByLocked(a.caller, a.marks())
-	waits := a.mode != trying || a.hold.shared && e.sharedInTheMakingLocked()
+	waits := a.mode != trying || a.hold.shared && e.tryMayWaitLocked()
 	switch {
 	case l.closed:
 		return nothing, false, errClosed

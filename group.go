@@ -65,13 +65,20 @@ func (e *entry) tryMayJoinLocked() bool {
 	return true
 }
 
-// sharedInTheMakingLocked reports whether a shared acquire is under way that may open the
-// group, or the last member gives back the lock. A shared try that arrives then would find
-// the lock busy although no hold excludes it. So it waits for the outcome, unless an exclusive
-// waiter is in front.
-func (e *entry) sharedInTheMakingLocked() bool {
+// tryMayWaitLocked reports whether a shared try waits, for a call that does not wait for the
+// lock. A shared acquire may be under way that opens the group, or the last member gives back
+// the lock: then the try would find the lock busy although no hold excludes it. Or an
+// orphaned wait is in the way, and is about to be left behind. An exclusive waiter must not
+// be in front.
+func (e *entry) tryMayWaitLocked() bool {
 	w := e.queue.last()
-	return e.turn == turnTaken && e.shared && (w == nil || w.trying)
+	switch e.turn {
+	case turnTaken:
+		return e.shared && (w == nil || w.trying)
+	case turnParked:
+		return !e.shared && e.orphan.file == nil && (w == nil || w.trying)
+	}
+	return false
 }
 
 // refuseTriesLocked ends the waits of shared tries: the turn's owner is about to wait for a

@@ -312,6 +312,58 @@ func TestGroupThatDoesNotDrainOpensAgain(t *testing.T) {
 	})
 }
 
+// A shared acquire that follows a refused try closely yields, too.
+func TestReaderAfterARefusedTryYields(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		b := e.writerElsewhere()
+		if _, err := e.l.TryAcquireShared(); !errors.Is(err, ErrBusy) {
+			t.Errorf("%v, want ErrBusy", err)
+		}
+		r := e.shared(e.l)
+		r.waits()
+		b.withdraw()
+		time.Sleep(yieldMax)
+		e.release(r.got())
+	})
+}
+
+// After a writer elsewhere was served, it is the readers' turn, also if the next one waits.
+func TestReadersYieldToOneWriterAtATime(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		first := e.writerElsewhere()
+		r := e.shared(e.l)
+		r.waits()
+		second := e.writerElsewhere()
+		time.Sleep(100 * time.Millisecond)
+		r.waits()
+		first.withdraw()
+		time.Sleep(yieldMax)
+		e.release(r.got())
+		time.Sleep(askInterval)
+		r = e.shared(e.l)
+		r.waits()
+		second.withdraw()
+		time.Sleep(yieldMax)
+		e.release(r.got())
+	})
+}
+
+// A member of a group whose lost file keeps its name would wait for itself.
+func TestReentryOnALostFileThatKeepsItsName(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		h := e.tryShared(e.l)
+		e.k.replace(fakePath)
+		e.fail("open", errDeletePending)
+		time.Sleep(pathCheckAge + 1)
+		if _, err := e.l.AcquireShared(t.Context()); !errors.Is(err, ErrReentrant) {
+			t.Errorf("%v, want ErrReentrant", err)
+		}
+		e.k.setHook(nil)
+		e.release(h)
+		e.works()
+	})
+}
+
 // A shared waiter that yields can be cancelled, and an exclusive one behind it goes on.
 func TestReaderThatYieldsGivesUp(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {

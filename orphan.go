@@ -60,6 +60,8 @@ func (e *entry) openSpare(loc *location) {
 	if usable {
 		e.spare = f
 		e.passOrphanLocked()
+	} else {
+		e.refuseTriesLocked()
 	}
 	e.mu.Unlock()
 	if err == nil && !usable {

@@ -42,6 +42,36 @@ func TestOrphanDoesNotHoldUpReaders(t *testing.T) {
 	})
 }
 
+// TryAcquireShared goes past an orphaned exclusive wait, too. If it cannot, it fails.
+func TestTryAcquireSharedGoesPastAnOrphan(t *testing.T) {
+	for _, broken := range []bool{false, true} {
+		onFake(t, func(t *testing.T, e *engine) {
+			f := e.orphanedBehindReaders()
+			if broken {
+				e.fail("open", errBroken)
+			}
+			h, err := e.l.TryAcquireShared()
+			e.k.setHook(nil)
+			switch {
+			case broken:
+				if !errors.Is(err, ErrBusy) {
+					t.Errorf("%v, want ErrBusy", err)
+				}
+			case err != nil:
+				t.Fatal(err)
+			default:
+				e.release(h)
+			}
+			w := e.acquire(e.l)
+			if _, err := e.l.TryAcquireShared(); !errors.Is(err, ErrBusy) {
+				t.Errorf("%v, want ErrBusy behind a writer", err)
+			}
+			f.release()
+			e.release(w.got())
+		})
+	}
+}
+
 // Shared waiters behind an exclusive one go past its wait when it gives up.
 func TestReadersGoPastTheWaitOfAWriterThatGivesUp(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
