@@ -12,9 +12,12 @@
 //	-beside      beside.md: how other programs get in beside a busy one
 //	-growth      growth.md: how the cost grows with processes, waiters and packs
 //
-// With -short all three take less than 10 minutes, and without it some 45. What each
-// of the libraries excludes, notices and leaves behind is tested only when it is
-// asked for, with -peers, which writes peers.md.
+// With -short all three take less than 10 minutes, and without it some 45. Two more are
+// made only when they are asked for:
+//
+//	-peers       peers.md: what each of the libraries excludes, notices and leaves behind
+//	-drop-in     drop-in.md: programs that use gofrs/flock, before and after they are built
+//	             with packlock/flock in its place
 //
 //	main.go       this overview; the command
 //	libraries.go  the libraries
@@ -28,6 +31,7 @@
 //	chart.go      their tables and pictures
 //	beside.go     other programs beside a busy one
 //	peers.go      what they exclude, notice and leave behind
+//	dropin.go     gofrs/flock and packlock/flock
 //	machine.go    where it was measured
 package main
 
@@ -61,6 +65,7 @@ func init() {
 		program.Libraries = append(program.Libraries, l.Library)
 	}
 	program.Libraries = append(program.Libraries, contend.PacklockEach, contend.FlockAndStat, semaphoreLimit)
+	program.Libraries = append(program.Libraries, dropIns...)
 }
 
 func main() {
@@ -112,6 +117,7 @@ var pages = []page{
 	{"beside", "measure how other programs get in beside a busy one", false, makeBeside},
 	{"growth", "measure how the cost grows", false, makeGrowth},
 	{"peers", "test what the libraries exclude, notice and leave behind", true, makePeers},
+	{"drop-in", "measure gofrs/flock and packlock/flock in its place", true, makeDropIn},
 }
 
 func newLockFile(dir string) (path string, err error) {

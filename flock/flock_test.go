@@ -232,8 +232,10 @@ func TestSetFlag(t *testing.T) {
 			t.Errorf("Lock: %v, want fs.ErrNotExist", err)
 		}
 		says(t, f, false, false)
-		do(t, flock.New(path).Lock)
+		other := flock.New(path)
+		do(t, other.Lock)
 		busy(t, f.TryLock)
+		do(t, other.Unlock)
 	})
 }
 
@@ -439,7 +441,13 @@ func TestReplacedLockFile(t *testing.T) {
 
 // A Flock that becomes unreachable keeps the lock.
 func TestUnreachableFlockStaysLocked(t *testing.T) {
-	path := lockPath(t)
+	lockPath(t)
+	dir, err := os.MkdirTemp("", "flock")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir) // Windows deletes no file that is open
+	path := filepath.Join(dir, "lock")
 	do(t, flock.New(path).Lock)
 	for range 3 {
 		runtime.GC()
