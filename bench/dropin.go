@@ -18,7 +18,7 @@ import (
 var dropIns = []contend.Library{
 	dropIn("gofrs/flock, retry 100 ms", func(path string) tryLocker { return gofrs.New(path) }, 100*time.Millisecond),
 	dropIn("gofrs/flock, retry 2 ms", func(path string) tryLocker { return gofrs.New(path) }, 2*time.Millisecond),
-	dropIn("packlock/flock", func(path string) tryLocker { return flock.New(path) }, 100*time.Millisecond),
+	dropIn("drop-in (packlock/flock)", func(path string) tryLocker { return flock.New(path) }, 100*time.Millisecond),
 }
 
 func dropIn(name string, open func(path string) tryLocker, retry time.Duration) contend.Library {
