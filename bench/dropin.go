@@ -61,7 +61,7 @@ process with the fewest got. packlock/flock ignores the retry delay.
 		s := contend.Even(8, 1, time.Millisecond)
 		title := "Without a pause"
 		if pause > 0 {
-			title = fmt.Sprintf("With a pause of %v after each lock", pause)
+			title = fmt.Sprintf("With a pause of %s after each lock", contend.Duration(pause))
 		}
 		fmt.Fprintln(os.Stderr, title)
 		for i := range s.Processes {
@@ -77,6 +77,16 @@ process with the fewest got. packlock/flock ignores the retry delay.
 			fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %.2f |\n", library, contend.Rate(f.Rate),
 				contend.Duration(f.P50), contend.Duration(f.P99), contend.Duration(f.Worst), f.Least)
 		}
+	}
+	fmt.Fprintln(os.Stderr, "Alone")
+	rounds, err := program.Compare(ctx, c, alone)
+	if err != nil {
+		return "", nil, err
+	}
+	b.WriteString("\n## Alone\n\nOne process, which waits for no other: a lock and an unlock. Both libraries open and close the file.\n\n| | each |\n|---|--:|\n")
+	for i, library := range c.Libraries {
+		each := time.Duration(float64(time.Second) / contend.MedianFigures(rounds[i]).Rate)
+		fmt.Fprintf(&b, "| %s | %s |\n", library, contend.Duration(each))
 	}
 	return b.String(), nil, nil
 }
