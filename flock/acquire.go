@@ -53,6 +53,10 @@ func (f *Flock) wait(ctx context.Context, k kind) (bool, error) {
 		}
 	}
 	lock, ok, err := f.tryLocked(k)
+	if errors.Is(err, packlock.ErrLost) {
+		// The wait for a conversion releases the hold anyway.
+		lock, ok, err = f.tryLocked(k)
+	}
 	if ok || err != nil {
 		return ok, err
 	}

@@ -86,21 +86,37 @@ func TestFailedTryLockKeepsTheSharedLock(t *testing.T) {
 
 // If another process acquires the lock while TryLock takes the shared one back, it is lost.
 func TestTryLockThatLostTheSharedLock(t *testing.T) {
-	path := lockPath(t)
-	f := flock.New(path)
+	f := flock.New(lockPath(t))
+	losesConversions(t)
 	do(t, f.RLock)
-	upgrade := dropin.Upgrade
-	defer func() { dropin.Upgrade = upgrade }()
-	dropin.Upgrade = func(hold any) (bool, error) {
-		return false, errors.Join(packlock.ErrLost, hold.(*packlock.Hold).Release())
-	}
 	if ok, err := f.TryLock(); ok || !errors.Is(err, packlock.ErrLost) {
 		t.Errorf("%v, %v, want packlock.ErrLost", ok, err)
 	}
 	says(t, f, false, false)
-	dropin.Upgrade = upgrade
 	take(t, f.TryLock)
 	do(t, f.Unlock)
+}
+
+// Lock and RLock wait for the lock that a conversion has lost.
+func TestLockThatLostTheLock(t *testing.T) {
+	f := flock.New(lockPath(t))
+	losesConversions(t)
+	do(t, f.RLock)
+	do(t, f.Lock)
+	says(t, f, true, false)
+	do(t, f.RLock)
+	says(t, f, false, true)
+	do(t, f.Unlock)
+}
+
+// losesConversions has each conversion lose the lock while the test lasts.
+func losesConversions(t *testing.T) {
+	upgrade, downgrade := dropin.Upgrade, dropin.Downgrade
+	t.Cleanup(func() { dropin.Upgrade, dropin.Downgrade = upgrade, downgrade })
+	dropin.Downgrade = func(hold any) error {
+		return errors.Join(packlock.ErrLost, hold.(*packlock.Hold).Release())
+	}
+	dropin.Upgrade = func(hold any) (bool, error) { return false, dropin.Downgrade(hold) }
 }
 
 // Lock releases the shared lock before it waits, so two Flocks that do so at once both get

@@ -125,7 +125,8 @@ func (f *Flock) Lock() error {
 }
 
 // RLock waits until the Flock holds the lock, shared. It returns nil at once if RLock was
-// called before. An exclusive lock becomes a shared one.
+// called before. An exclusive lock becomes a shared one, in one step where the system can
+// do that.
 func (f *Flock) RLock() error {
 	_, err := f.wait(context.Background(), shared)
 	return err
