@@ -2,6 +2,7 @@ package packlock
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -120,9 +121,24 @@ func (e *entry) openGroup(h *Hold) {
 	e.turn = turnShared
 	e.hold = nil
 	e.joinLocked(h, h.owner)
+	if slices.ContainsFunc(e.locations, func(loc *location) bool { return loc.options.unowned }) {
+		e.admitUnownedLocked()
+	}
 	e.admitLocked()
 	if e.setWantedLocked() {
 		go e.updateIntent()
+	}
+}
+
+// admitUnownedLocked lets the shared waiters of unowned Locks join the group, wherever in
+// the queue they are. Those that arrive later do so by themselves.
+func (e *entry) admitUnownedLocked() {
+	for w := range e.queue.all() {
+		if w.hold.shared && w.lock.options.unowned {
+			e.queue.remove(w)
+			e.joinLocked(w.hold, w.owner)
+			w.deliver(joined)
+		}
 	}
 }
 

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"packlock/internal/dropin"
 )
 
 // shared starts an AcquireShared.
@@ -743,6 +745,37 @@ func TestUnownedLockPassesTheQueue(t *testing.T) {
 			e.release(h)
 		}
 		e.release(w.got())
+	})
+}
+
+// Shared waiters of an unowned Lock join, too, that are in the queue when this process gets
+// the lock shared. No other waiters do.
+func TestUnownedWaiterPassesTheQueue(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		first := e.heldByOtherGoroutine()
+		unowned, err := e.reg.openFile(fakePath, dropin.Unowned.(Option))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unowned.Close()
+		r := e.shared(e.l)
+		r.waits()
+		behind := []*acquiring{e.acquire(unowned), e.shared(e.l)}
+		for _, a := range behind {
+			a.waits()
+		}
+		late := e.shared(unowned)
+		late.waits()
+		e.release(first)
+		h := r.got()
+		e.release(late.got())
+		for _, a := range behind {
+			a.waits()
+		}
+		e.release(h)
+		for _, a := range behind {
+			e.release(a.got())
+		}
 	})
 }
 

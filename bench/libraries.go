@@ -79,22 +79,28 @@ func openGofrs(path string) (contend.Locker, error) { return gofrsLock{flock.New
 func (l gofrsLock) Lock(context.Context) (contend.Held, error) { return l, l.Flock.Lock() }
 func (l gofrsLock) Release() error                             { return l.Unlock() }
 
-// gofrsPolling is the same by TryLockContext, which asks again and again.
-type gofrsPolling struct {
-	*flock.Flock
+// byContext is a Flock, of gofrs or the drop-in, locked by TryLockContext: that of gofrs
+// tries again and again.
+type byContext struct {
+	tryLocker
 	every time.Duration
 }
 
-func openPolling(every time.Duration) func(path string) (contend.Locker, error) {
-	return func(path string) (contend.Locker, error) { return &gofrsPolling{flock.New(path), every}, nil }
+type tryLocker interface {
+	TryLockContext(ctx context.Context, retryDelay time.Duration) (bool, error)
+	Unlock() error
 }
 
-func (l *gofrsPolling) Lock(ctx context.Context) (contend.Held, error) {
+func openPolling(every time.Duration) func(path string) (contend.Locker, error) {
+	return func(path string) (contend.Locker, error) { return &byContext{flock.New(path), every}, nil }
+}
+
+func (l *byContext) Lock(ctx context.Context) (contend.Held, error) {
 	_, err := l.TryLockContext(ctx, l.every)
 	return l, err
 }
 
-func (l *gofrsPolling) Release() error { return l.Unlock() }
+func (l *byContext) Release() error { return l.Unlock() }
 
 // lockedfileMutex is a Mutex of lockedfile, a copy of the one in the go
 // command. It opens the file anew for each Lock, so goroutines can share it.

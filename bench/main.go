@@ -12,10 +12,13 @@
 //	-beside      beside.md: how other programs get in beside a busy one
 //	-growth      growth.md: how the cost grows with processes, waiters and packs
 //
-// With -short all three take less than 10 minutes, and without it some 45. What each
-// of the libraries excludes, notices and leaves behind is tested only when it is
-// asked for, with -peers, which writes peers.md. So is what shared locks cost and how a
-// writer gets in among readers, with -shared, which writes shared.md.
+// With -short all three take less than 10 minutes, and without it some 45. Three more are
+// made only when they are asked for:
+//
+//	-peers       peers.md: what each of the libraries excludes, notices and leaves behind
+//	-shared      shared.md: what shared locks cost, and how a writer gets in among readers
+//	-drop-in     drop-in.md: programs that use gofrs/flock, before and after they are built
+//	             with packlock/flock in its place
 //
 //	main.go       this overview; the command
 //	libraries.go  the libraries
@@ -31,6 +34,7 @@
 //	peers.go      what they exclude, notice and leave behind
 //	shared.go     shared locks, in a process
 //	visits.go     a writer among readers, a reader among writers
+//	dropin.go     gofrs/flock and packlock/flock
 //	machine.go    where it was measured
 package main
 
@@ -64,6 +68,7 @@ func init() {
 		program.Libraries = append(program.Libraries, l.Library)
 	}
 	program.Libraries = append(program.Libraries, contend.PacklockEach, contend.FlockAndStat, semaphoreLimit, mutexLimit, sharedSemaphoreLimit)
+	program.Libraries = append(program.Libraries, dropIns...)
 }
 
 func main() {
@@ -116,6 +121,7 @@ var pages = []page{
 	{"growth", "measure how the cost grows", false, makeGrowth},
 	{"shared", "measure shared locks", true, makeShared},
 	{"peers", "test what the libraries exclude, notice and leave behind", true, makePeers},
+	{"drop-in", "measure gofrs/flock and packlock/flock in its place", true, makeDropIn},
 }
 
 func newLockFile(dir string) (path string, err error) {
