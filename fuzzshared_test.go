@@ -226,7 +226,7 @@ func (w *world) checkOrphan(e *entry) {
 	}
 }
 
-// checkYield checks that readers do not yield for ever to writers of other processes, nor for a
+// checkYield checks that readers do not yield forever to writers of other processes, nor for a
 // group that closes.
 func (w *world) checkYield(e *entry) {
 	f := e.active.(*fakeFile)

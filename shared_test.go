@@ -597,9 +597,11 @@ func TestAcquireSets(t *testing.T) {
 			"in both":                   {{e.l}, {e.l}},
 			"held shared by the caller": {{third}, {e.l}},
 		} {
+			tries := e.k.called("try")
 			if holds, err := AcquireSets(t.Context(), sets[0], sets[1]); holds != nil || !errors.Is(err, ErrReentrant) {
 				t.Errorf("%s: %v, %v; want ErrReentrant", name, holds, err)
 			}
+			e.called("try", tries) // it is refused before anything is acquired
 		}
 		e.release(held)
 		synctest.Wait()
