@@ -7,11 +7,13 @@ type census struct {
 	Goroutines  int
 	Threads     int
 	Locking     int // of those, the ones that wait in flock(2)
-	Descriptors int
+	Descriptors int // of other files than those below
+	Sidecars    int // descriptors of them
 }
 
-func takeCensus() census {
+// takeCensus counts what this process has. Descriptors of files below packs are those of sidecars.
+func takeCensus(packs string) census {
 	c := census{Goroutines: runtime.NumGoroutine()}
-	c.fromSystem()
+	c.fromSystem(packs)
 	return c
 }

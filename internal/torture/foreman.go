@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -37,9 +38,12 @@ type foreman struct {
 	dumps  []string
 
 	// Owned by run, and by the killer while that works.
-	dead estate
-	lost [packs]uint64 // what the counters were that are gone
-	sum  Summary
+	dead   estate
+	lost   [packs]count // what the counters were that are gone
+	judged struct{ read, met uint64 }
+	sum    Summary
+
+	longest atomic.Int64 // nanoseconds without progress of one goroutine
 }
 
 // A hireling is one process at work.
@@ -66,7 +70,7 @@ func newForeman(cfg Config) (*foreman, error) {
 		return nil, err
 	}
 	for p := range packs {
-		f.sections[p] = newSection(f.site, p, cfg.Patience, cfg.flaw.Blind)
+		f.sections[p] = newSection(f.site, p, cfg.Patience, cfg.flaw.Blind, f.seats())
 	}
 	f.disturber = &disturber{
 		site:     f.site,
@@ -84,6 +88,14 @@ func newForeman(cfg Config) (*foreman, error) {
 	f.crew = make([]*hireling, cfg.Processes)
 	return f, nil
 }
+
+// seats returns how many goroutines may be readers: the disturber, and the hands of all.
+func (f *foreman) seats() int { return seats(f.Processes, f.Goroutines) }
+
+func seats(processes, goroutines int) int { return 1 + processes*(goroutines+1) }
+
+// seat returns the seat of the first hand of a process.
+func (a *assignment) seat() int { return 1 + (a.Process-1)*(a.Goroutines+1) }
 
 // rand returns the source of the decisions of one of the foreman's goroutines.
 func (f *foreman) rand(n uint64) *rand.Rand { return rand.New(rand.NewPCG(f.Seed, n)) }
@@ -283,6 +295,10 @@ func (f *foreman) run(ctx context.Context) error {
 		if err := f.all(orderCheck); err != nil {
 			return err
 		}
+		if err := f.reckonAnnouncements(); err != nil {
+			f.fail(err)
+			return context.Cause(f.ctx)
+		}
 		f.sum.Rounds++
 		if time.Since(f.started) >= f.Duration {
 			return nil
@@ -457,7 +473,9 @@ func (f *foreman) watch() {
 				k := key{b, i}
 				if was, ok := last[k]; ok && was.beats == r.beats && r.doing != resting {
 					seen[k] = was
-					if was.over() {
+					over := was.over()
+					f.longest.Store(max(f.longest.Load(), int64(f.Patience-was.left)))
+					if over {
 						f.hangs(h, fmt.Sprintf("goroutine %d makes no progress in %v: %v", i, r.doing, r.notes))
 						return
 					}

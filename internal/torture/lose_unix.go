@@ -19,7 +19,11 @@ import (
 func (d *disturber) lose() error {
 	switch d.rng.IntN(3) {
 	case 0:
-		l, err := lockRaw(d.site.sidecar(packLost), true)
+		how := unix.LOCK_EX
+		if d.rng.IntN(3) == 0 {
+			how = unix.LOCK_SH
+		}
+		l, err := lockRaw(d.site.sidecar(packLost), how)
 		if err != nil {
 			return err
 		}
@@ -48,7 +52,7 @@ func (d *disturber) lose() error {
 func (d *disturber) takeAway() error {
 	const p = packLost
 	sidecar, pack := d.site.sidecar(p), d.site.pack(p)
-	if l, err := lockRaw(sidecar, false); err != nil {
+	if l, err := lockRaw(sidecar, unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		return err
 	} else if l != nil {
 		l.close()

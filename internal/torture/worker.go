@@ -144,7 +144,7 @@ func (w *worker) open() error {
 		return err
 	}
 	for p := range packs {
-		w.sections[p] = newSection(w.site, p, w.Patience, w.Flaw.Blind)
+		w.sections[p] = newSection(w.site, p, w.Patience, w.Flaw.Blind, seats(w.Processes, w.Goroutines))
 		if _, err := w.sections[p].at(0); err != nil {
 			return err
 		}
@@ -162,7 +162,7 @@ func (w *worker) open() error {
 	for i := range w.Goroutines + 1 { // the last releases what others acquired
 		w.hands = append(w.hands, &hand{
 			worker: w,
-			scribe: scribe{board: w.board, index: i},
+			scribe: scribe{board: w.board, index: i, seat: w.seat() + i},
 			rng:    rand.New(rand.NewPCG(w.Seed, uint64(w.Process)<<48|uint64(w.Life)<<16|uint64(i))),
 		})
 	}
@@ -172,7 +172,7 @@ func (w *worker) open() error {
 	// The goroutines and descriptors that the runtime needs are there from now
 	// on.
 	w.settle()
-	w.level = takeCensus()
+	w.level = takeCensus(w.Packs)
 	return nil
 }
 
@@ -198,18 +198,20 @@ func (w *worker) check() {
 		// Acquired once each, the locks of a pack are all at the same file again.
 		for i := range w.locks[p] {
 			l := w.locks[p][i].Load()
-			hold, err := l.Acquire(ctx)
-			if err != nil {
-				w.violated("at rest: Acquire of %s: %v", l.Path(), err)
-			}
-			if err := hold.Check(); err != nil {
-				w.violated("at rest: %v", err)
-			}
-			if err := hold.Release(); err != nil {
-				w.violated("at rest: %v", err)
-			}
-			if p == packStill {
-				w.granted.Add(1)
+			for _, acquire := range []func(context.Context) (*packlock.Hold, error){l.Acquire, l.AcquireShared} {
+				hold, err := acquire(ctx)
+				if err != nil {
+					w.violated("at rest: Acquire of %s: %v", l.Path(), err)
+				}
+				if err := hold.Check(); err != nil {
+					w.violated("at rest: %v", err)
+				}
+				if err := hold.Release(); err != nil {
+					w.violated("at rest: %v", err)
+				}
+				if p == packStill {
+					w.granted.Add(1)
+				}
 			}
 		}
 	}
@@ -220,8 +222,8 @@ func (w *worker) check() {
 		}
 		stats := first.Stats()
 		switch {
-		case stats.Waiting != 0 || stats.Parked || stats.Draining:
-			w.violated("at rest: somebody waits for %s: %+v", first.Path(), stats)
+		case stats.Waiting != 0 || stats.Parked || stats.Draining || stats.SharedHolds != 0:
+			w.violated("at rest: somebody waits for %s, or has it: %+v", first.Path(), stats)
 		case stats.HandedOver > stats.Contended || stats.Contended > stats.Acquired || stats.Drained > stats.KernelWaits:
 			w.violated("at rest: Stats of %s contradict themselves: %+v", first.Path(), stats)
 		case p == packStill && (stats.Acquired != w.granted.Load() || stats.Cancelled != w.cancelled.Load()):
@@ -249,7 +251,7 @@ func (w *worker) check() {
 func (w *worker) settle() (now census) {
 	for left := newPatience(w.Patience); ; time.Sleep(5 * time.Millisecond) {
 		runtime.GC() // a Lock that was dropped is closed by its cleanup
-		now = takeCensus()
+		now = takeCensus(w.Packs)
 		if w.level == (census{}) || w.within(now) || left.over() {
 			return now
 		}
@@ -274,14 +276,15 @@ func (w *worker) tell() error {
 
 // within reports whether a census shows no more than there was at the beginning.
 // Threads that the runtime once needed stay, idle: no more than there can be system
-// calls at a time, one by each of the goroutines, one that is parked for each of the
+// calls at a time, one by each of the goroutines, two that are parked for each of the
 // files there are of a pack, and what the runtime needs for itself. Of packLost there
-// is a file for everybody who may hold one.
+// is a file for everybody who may hold one. A sidecar may stay open three times: to lock
+// it, to go past an orphaned wait, and for announcements.
 func (w *worker) within(c census) bool {
 	const runtimes = 16
-	most := w.level.Threads + w.Goroutines + 2*packs + w.Processes*w.Goroutines + maxHung + runtimes
+	most := w.level.Threads + w.Goroutines + 2*(2*packs+w.Processes*w.Goroutines+maxHung) + runtimes
 	return c.Goroutines <= w.level.Goroutines && c.Descriptors <= w.level.Descriptors &&
-		c.Locking == 0 && c.Threads <= most
+		c.Sidecars <= 3*packs && c.Locking == 0 && c.Threads <= most
 }
 
 // A way is one path to a sidecar.
