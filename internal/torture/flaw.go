@@ -71,8 +71,10 @@ func (f flaw) acquire(h *hand, p int, k kind) (*packlock.Hold, error) {
 		case flawBargeShared:
 			h.pass(p, nil, shared)
 		case flawMeek:
-			if k == exclusive {
-				return h.lock(p).AcquireShared(background)
+			hold, err := h.lock(p).AcquireShared(background)
+			if h.outcome(background, p, err, granted) == granted {
+				h.pass(p, hold, exclusive)
+				h.release(hold)
 			}
 		case flawStale:
 			stale.mu.Lock()
