@@ -50,6 +50,8 @@ type note struct {
 type record struct {
 	beats  uint64 // changes whenever there is progress
 	doing  doing  // now
+	pack   int    // that it last wanted to acquire,
+	kind   kind   // and how
 	counts [countable]uint64
 	notes  [packs]note
 }
@@ -67,7 +69,7 @@ const (
 )
 
 const (
-	recordWords = 2 + countable + 5*packs
+	recordWords = 4 + countable + 5*packs
 	recordSize  = 8 * recordWords
 )
 
@@ -78,6 +80,12 @@ func (r *record) encode(b []byte) {
 	}
 	put(r.beats)
 	put(uint64(r.doing))
+	put(uint64(r.pack))
+	if r.kind == shared {
+		put(1)
+	} else {
+		put(0)
+	}
 	for _, c := range r.counts {
 		put(c)
 	}
@@ -98,6 +106,8 @@ func (r *record) decode(b []byte) {
 	}
 	r.beats = get()
 	r.doing = doing(get())
+	r.pack = int(get())
+	r.kind = kind(get() == 1)
 	for i := range r.counts {
 		r.counts[i] = get()
 	}

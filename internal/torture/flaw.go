@@ -29,6 +29,7 @@ const (
 
 	flawBargeShared = "barge shared" // enters the section as a reader without the lock
 	flawStaleShared = "stale shared" // as flawStale, of a group of readers: they have a lost file still
+	flawLostGroup   = "lost group"   // joins readers who have a lost file still
 	flawLone        = "lone"         // has every reader acquire exclusively
 	flawMeek        = "meek"         // has a writer acquire shared
 	flawMisread     = "misread"      // reports a shared section that there was not
@@ -92,6 +93,10 @@ func (f flaw) acquire(h *hand, p int, k kind) (*packlock.Hold, error) {
 			h.pass(packFiled, nil, shared)
 			stale.lock.unlock()
 			stale.mu.Unlock()
+		case flawLostGroup:
+			if err := f.joinLost(h); err != nil {
+				return nil, err
+			}
 		case flawDeaf:
 			if err := waitDeaf(h.site.sidecar(packLost)); err != nil {
 				return nil, err
@@ -121,6 +126,23 @@ func (f flaw) acquire(h *hand, p int, k kind) (*packlock.Hold, error) {
 		}
 	}
 	return h.acquireBy(background, h.lock(p), k)
+}
+
+// joinLost keeps a shared hold of packLost until its file is lost, and goes through the section
+// with it, as if it had acquired it just then.
+func (f flaw) joinLost(h *hand) error {
+	hold, err := h.lock(packLost).AcquireShared(background)
+	if h.outcome(background, packLost, err, granted) != granted {
+		return err
+	}
+	for left := newPatience(time.Second); hold.Check() == nil && !left.over(); {
+		time.Sleep(10 * time.Millisecond)
+	}
+	time.Sleep(200 * time.Millisecond)
+	h.begin(acquiring)
+	h.pass(packLost, hold, shared)
+	h.release(hold)
+	return nil
 }
 
 // keep leaves the file open.

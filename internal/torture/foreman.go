@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -34,17 +33,24 @@ type foreman struct {
 	crew  []*hireling
 	ended bool // nobody is hired any more
 	// events are the last things done to the workers and the packs.
-	events []string
-	dumps  []string
+	events  []string
+	dumps   []string
+	longest stall
 
 	// Owned by run, and by the killer while that works.
 	dead   estate
 	lost   [packs]count // what the counters were that are gone
 	judged struct{ read, met uint64 }
 	sum    Summary
-
-	longest atomic.Int64 // nanoseconds without progress of one goroutine
 }
+
+// A stall is how long a goroutine made no progress, and in what.
+type stall struct {
+	time.Duration
+	in string
+}
+
+func (s stall) String() string { return fmt.Sprintf("%.1fs (%s)", s.Seconds(), s.in) }
 
 // A hireling is one process at work.
 type hireling struct {
@@ -132,7 +138,7 @@ func (f *foreman) hire(process, life int) error {
 	h := &hireling{
 		assignment: assignment{
 			Dir: f.Dir, Packs: f.Packs, Seed: f.Seed, Process: process, Life: life,
-			Processes: f.Processes, Goroutines: f.Goroutines, Patience: f.Patience, Flaw: f.flaw,
+			Processes: f.Processes, Goroutines: f.Goroutines, Patience: f.Patience, Prompt: f.disturber.terrain.prompt, Flaw: f.flaw,
 		},
 		reports: make(chan report, 1),
 		gone:    make(chan struct{}),
@@ -474,7 +480,7 @@ func (f *foreman) watch() {
 				if was, ok := last[k]; ok && was.beats == r.beats && r.doing != resting {
 					seen[k] = was
 					over := was.over()
-					f.longest.Store(max(f.longest.Load(), int64(f.Patience-was.left)))
+					f.stalled(r, f.Patience-was.left)
 					if over {
 						f.hangs(h, fmt.Sprintf("goroutine %d makes no progress in %v: %v", i, r.doing, r.notes))
 						return
@@ -489,6 +495,21 @@ func (f *foreman) watch() {
 			look(h.board, h)
 		}
 	}
+}
+
+// stalled notes that a goroutine has made no progress for so long. Those that cannot be called
+// off are let go with the next rest only.
+func (f *foreman) stalled(r record, d time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if r.doing == blocking || d <= f.longest.Duration {
+		return
+	}
+	kind := "exclusive"
+	if r.kind == shared {
+		kind = "shared"
+	}
+	f.longest = stall{d, fmt.Sprintf("%v, pack %s, %s", r.doing, packNames[r.pack], kind)}
 }
 
 // hangs ends a run in which h, or the disturber if it is nil, does not go on,

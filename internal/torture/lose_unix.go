@@ -60,7 +60,10 @@ func (d *disturber) takeAway() error {
 		d.lost++
 	}
 	away := d.fresh(filepath.Join(d.site.packs, "lost"))
-	var err error
+	lost, err := d.losing(sidecar)
+	if err != nil {
+		return err
+	}
 	switch d.rng.IntN(6) {
 	case 0:
 		d.noted(p, "delete the sidecar")
@@ -90,6 +93,9 @@ func (d *disturber) takeAway() error {
 		err = d.removeAll(pack)
 		time.Sleep(d.upTo(20 * time.Millisecond))
 	}
+	if err == nil {
+		err = lost()
+	}
 	if err != nil {
 		return err
 	}
@@ -98,6 +104,25 @@ func (d *disturber) takeAway() error {
 		return err
 	}
 	return d.removeAll(away)
+}
+
+// losing has the ledger of the file that is the sidecar of packLost say when lost was called:
+// then it is taken away.
+func (d *disturber) losing(sidecar string) (lost func() error, err error) {
+	l, err := openRaw(sidecar)
+	if err != nil {
+		return nil, err
+	}
+	defer l.close()
+	file, err := l.identity()
+	if err != nil {
+		return nil, err
+	}
+	sp, err := d.sections[packLost].at(file)
+	if err != nil {
+		return nil, err
+	}
+	return func() error { return sp.writeLost(uint64(time.Now().UnixNano())) }, sp.writeLost(0)
 }
 
 // removeAll removes a directory in which others may still be making a sidecar, or

@@ -88,14 +88,16 @@ var mix = []struct {
 type hand struct {
 	*worker
 	scribe
-	rng *rand.Rand
+	rng   *rand.Rand
+	began time.Time // what it does now, and so no later than the acquire
 }
 
 // detached is a hold that another hand acquired.
 type detached struct {
-	pack int
-	hold *packlock.Hold
-	kind kind
+	pack  int
+	hold  *packlock.Hold
+	kind  kind
+	began time.Time
 }
 
 // errReason is the cause of every context that is cancelled.
@@ -128,6 +130,7 @@ func (h *hand) work() {
 func (h *hand) releaseOthers() {
 	for d := range h.elsewhere {
 		h.begin(releasing)
+		h.began = d.began
 		h.pass(d.pack, d.hold, d.kind)
 		h.release(d.hold)
 		h.begin(resting)
@@ -138,6 +141,7 @@ func (h *hand) releaseOthers() {
 func (h *hand) begin(d doing) {
 	h.beats++
 	h.doing = d
+	h.began = time.Now()
 	if err := h.post(); err != nil {
 		h.failed(err)
 	}
@@ -155,8 +159,14 @@ func (h *hand) lock(p int) *packlock.Lock {
 	return h.locks[p][h.rng.IntN(len(h.locks[p]))].Load()
 }
 
-// kind returns how to acquire a pack.
-func (h *hand) kind(p int) kind { return kind(h.rng.IntN(100) < readers[p]) }
+// wish returns how to acquire a pack, and says so on the board.
+func (h *hand) wish(p int) kind {
+	h.record.pack, h.record.kind = p, kind(h.rng.IntN(100) < readers[p])
+	if err := h.post(); err != nil {
+		h.failed(err)
+	}
+	return h.record.kind
+}
 
 // acquireBy acquires a Lock in the given way.
 func (w *worker) acquireBy(ctx context.Context, l *packlock.Lock, k kind) (*packlock.Hold, error) {
@@ -256,7 +266,7 @@ var background = context.Background()
 
 func (h *hand) acquire(p int) {
 	h.begin(acquiring)
-	k := h.kind(p)
+	k := h.wish(p)
 	hold, err := h.Flaw.acquire(h, p, k)
 	if h.ended(h.outcome(background, p, err, granted), k) {
 		h.use(p, hold, k)
@@ -264,7 +274,7 @@ func (h *hand) acquire(p int) {
 }
 
 func (h *hand) acquireWith(ctx context.Context, p int) {
-	k := h.kind(p)
+	k := h.wish(p)
 	hold, err := h.acquireBy(ctx, h.lock(p), k)
 	if h.ended(h.outcome(ctx, p, err, granted), k) {
 		h.use(p, hold, k)
@@ -296,14 +306,14 @@ func (h *hand) acquireEnded(p int) {
 	h.begin(acquiringEnded)
 	ctx, cancel := context.WithCancelCause(background)
 	cancel(errReason)
-	k := h.kind(p)
+	k := h.wish(p)
 	_, err := h.acquireBy(ctx, h.lock(p), k)
 	h.ended(h.outcome(ctx, p, err), k)
 }
 
 func (h *hand) try(p int) {
 	h.begin(trying)
-	k := h.kind(p)
+	k := h.wish(p)
 	hold, err := h.tryBy(h.lock(p), k)
 	if h.ended(h.outcome(background, p, err, granted, busy), k) {
 		h.use(p, hold, k)
@@ -323,7 +333,7 @@ func (h *hand) do(p int) {
 	ctx, cancel := context.WithTimeout(background, time.Second)
 	defer cancel()
 	var inner error
-	k, l := h.kind(p), h.lock(p)
+	k, l := h.wish(p), h.lock(p)
 	do := l.Do
 	if h.Flaw.really(k) == shared {
 		do = l.DoShared
@@ -337,7 +347,7 @@ func (h *hand) do(p int) {
 		if h.oneIn(8) {
 			// Another goroutine, but on our behalf.
 			answer := make(chan error)
-			l, again := h.lock(p), h.kind(p)
+			l, again := h.lock(p), h.wish(p)
 			go func() {
 				hold, err := h.acquireBy(marked, l, again)
 				if err == nil {
@@ -365,13 +375,13 @@ func (h *hand) do(p int) {
 
 func (h *hand) detach(p int) {
 	h.begin(detaching)
-	k := h.kind(p)
+	k := h.wish(p)
 	hold, err := h.acquireBy(background, h.lock(p), k)
 	if !h.ended(h.outcome(background, p, err, granted), k) {
 		return
 	}
 	hold.Detach()
-	h.elsewhere <- detached{p, hold, k}
+	h.elsewhere <- detached{p, hold, k, h.began}
 	h.acquire(p) // waits, as it no longer has the lock
 }
 
@@ -382,14 +392,14 @@ func (h *hand) nest(p int) {
 		h.acquire(p)
 		return
 	}
-	k := h.kind(p)
+	k := h.wish(p)
 	hold, err := h.acquireBy(background, h.lock(p), k)
 	if !h.ended(h.outcome(background, p, err, granted), k) {
 		return
 	}
 	// Not in the order of AcquireSets.
 	second := p + 1 + h.rng.IntN(packs-1-p)
-	kind2 := h.kind(second)
+	kind2 := h.wish(second)
 	other, err := h.acquireBy(background, h.lock(second), kind2)
 	if h.ended(h.outcome(background, second, err, granted, deadlock), kind2) {
 		h.use(second, other, kind2)
@@ -442,7 +452,7 @@ func (h *hand) storm(p int) {
 	var counts [gone + 1][2]atomic.Uint64
 	oneByOne, oneLock, only := h.oneIn(2), h.oneIn(2), h.lock(p)
 	for range 2 + h.rng.IntN(30) {
-		l, k, try, patience := h.lock(p), h.kind(p), h.oneIn(8), h.upTo(2*time.Millisecond)
+		l, k, try, patience := h.lock(p), h.wish(p), h.oneIn(8), h.upTo(2*time.Millisecond)
 		if oneLock {
 			l = only
 		}
@@ -638,7 +648,7 @@ func (h *hand) onceMore(holds, wants kind) outcome {
 func (h *hand) reenter(p int, holds kind) {
 	was := h.doing
 	h.begin(reentering)
-	k := h.kind(p)
+	k := h.wish(p)
 	l, ctx, possible := h.lock(p), background, []outcome{h.onceMore(holds, k)}
 	var again *packlock.Hold
 	var err error
@@ -674,7 +684,7 @@ func (h *hand) acquireAnother(hold *packlock.Hold, holds kind) {
 	const p = packLost
 	was := h.doing
 	h.begin(reentering)
-	k := h.kind(p)
+	k := h.wish(p)
 	another, err := h.tryBy(h.lock(p), k)
 	if h.ended(h.outcome(background, p, err, granted, refused, busy), k) {
 		one, other := h.file(p, hold), h.file(p, another)
@@ -688,7 +698,11 @@ func (h *hand) acquireAnother(hold *packlock.Hold, holds kind) {
 
 // pass goes through the critical section.
 func (h *hand) pass(p int, hold *packlock.Hold, k kind) {
-	err := h.sections[p].pass(&h.scribe, h.file(p, hold), k, h.stay)
+	file := h.file(p, hold)
+	err := h.sections[p].pass(&h.scribe, file, k, h.stay)
+	if err == nil && file != 0 {
+		err = h.late(p, file, hold)
+	}
 	if err != nil {
 		if !errors.Is(err, ErrViolation) {
 			h.failed(err)
@@ -702,6 +716,26 @@ func (h *hand) pass(p int, hold *packlock.Hold, k kind) {
 		}
 		h.violated("pack %s, by %v: %v; Check: %s; %+v", packNames[p], h.doing, err, check, h.locks[p][0].Load().Stats())
 	}
+}
+
+// late returns an ErrViolation if the hold is of a file that had been taken away long before its
+// acquire began. Whoever had the file then may keep it, and readers may have joined them for
+// a moment. Whether the file is lost is asked last: another may have got its identity.
+func (h *hand) late(p int, file uint64, hold *packlock.Hold) error {
+	const long = 100 * time.Millisecond
+	sp, err := h.sections[p].at(file)
+	if err != nil {
+		return err
+	}
+	l, err := sp.read()
+	if err != nil || l.lost == 0 {
+		return err
+	}
+	after := h.began.Sub(time.Unix(0, int64(l.lost)))
+	if after < long || !h.Prompt || !errors.Is(hold.Check(), packlock.ErrLost) {
+		return nil
+	}
+	return violationf("a hold of a file that was lost %v before its acquire began", after)
 }
 
 // stay is how long the section takes beyond what the witnesses need.

@@ -337,7 +337,9 @@ func (f *foreman) count(p int) (count, error) {
 func (f *foreman) summary() Summary {
 	s := f.sum
 	s.Disturbed, s.Lost, s.Announced = f.disturber.n, f.disturber.lost, f.disturber.announced
-	s.Longest = time.Duration(f.longest.Load())
+	f.mu.Lock()
+	s.Longest = f.longest
+	f.mu.Unlock()
 	if errors.Is(context.Cause(f.ctx), ErrViolation) {
 		s.Violations = 1
 	}

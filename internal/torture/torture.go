@@ -91,7 +91,7 @@ type Summary struct {
 	Lost                              int // of those, the ones that somebody else had locked
 	Announced                         int // times that the disturber found a writer's announcement
 
-	Longest time.Duration // that a goroutine made no progress, while stopped included
+	Longest stall // of a goroutine, in which its process may have been stopped
 
 	Cancelled, Busy, Refused uint64 // acquires that ended so; refused is ErrReentrant
 
@@ -106,10 +106,10 @@ func (s Summary) String() string {
 	return fmt.Sprintf("%d rounds, %d operations, %d of them shared, %d exclusive sections, %d shared ones, %d of them with another reader, "+
 		"%d with one of a different process, %d kills, %d stops, %d disturbances, %d of them under somebody else, %d announcements seen, "+
 		"%d cancelled, %d busy, %d refused, %d kernel waits, %d hand-overs, %d adoptions, %d drains, %d reopenings, "+
-		"longest without progress %.1fs, violations %d",
+		"longest without progress %v, violations %d",
 		s.Rounds, s.Operations, s.Shared, s.Sections, s.SharedSections, s.Met, s.MetElsewhere, s.Kills, s.Stops, s.Disturbed, s.Lost, s.Announced,
 		s.Cancelled, s.Busy, s.Refused, s.KernelWaits, s.HandedOver, s.Adopted, s.Drained, s.Reopened,
-		s.Longest.Seconds(), s.Violations)
+		s.Longest, s.Violations)
 }
 
 // Run tortures for as long as cfg says, or until ctx ends or a promise is

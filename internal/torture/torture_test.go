@@ -155,6 +155,7 @@ func TestTortureFindsWhatIsBroken(t *testing.T) {
 			[]string{"a reader was there", "readers came in", "readers are in the section"}},
 		{"a reader without the lock, in spite of all that are killed", flaw{flawBargeShared, nil}, amongReaders},
 		{"a shared hold of a lost sidecar", flaw{flawStaleShared, nil}, amongReaders},
+		{"a reader that joins others on a lost file", flaw{flawLostGroup, nil}, []string{"a file that was lost"}},
 		{"a writer that acquires shared", flaw{flawMeek, nil}, append(amongReaders, "the counter")},
 		{"a hold of the other kind", flaw{flawLone, nil}, []string{"a hold that is shared"}},
 		{"readers that acquire exclusively", flaw{flawLone, blind(seeKind)}, []string{"has seen another"}},
@@ -166,7 +167,7 @@ func TestTortureFindsWhatIsBroken(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			cfg := config(t)
 			switch {
-			case slices.Contains([]string{flawStale, flawStaleShared, flawDeaf}, test.flaw.Kind) && signalStop == nil:
+			case slices.Contains([]string{flawStale, flawStaleShared, flawLostGroup, flawDeaf}, test.flaw.Kind) && signalStop == nil:
 				t.Skip("no sidecar is lost on this system")
 			case test.flaw.Kind == flawAnnounced && runtime.GOOS != "linux":
 				t.Skip("writers announce themselves on Linux alone")

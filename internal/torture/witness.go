@@ -96,20 +96,23 @@ func (s *section) closeBut(stays func(file uint64) bool) {
 type ledger struct {
 	count   uint64 // of exclusive sections
 	cleared uint64 // how often the foreman has cleared away what a killed process left
+	lost    uint64 // when the disturber took the file away, in Unix nanoseconds; 0 if it did not, or is about to
 	seats   []uint64
 }
 
+const firstSeat = 3 // of the words
+
 // readLedger reads a counter's file. What was never written is 0.
 func readLedger(f io.ReaderAt, seats int) (l ledger, err error) {
-	buf := make([]byte, 8*(2+seats))
+	buf := make([]byte, 8*(firstSeat+seats))
 	if _, err = f.ReadAt(buf, 0); err == io.EOF {
 		err = nil
 	}
-	words := make([]uint64, 2+seats)
+	words := make([]uint64, firstSeat+seats)
 	for i := range words {
 		words[i] = binary.LittleEndian.Uint64(buf[8*i:])
 	}
-	return ledger{words[0], words[1], words[2:]}, err
+	return ledger{words[0], words[1], words[2], words[firstSeat:]}, err
 }
 
 func (s *spot) read() (ledger, error) { return readLedger(s.counter, s.seats) }
@@ -121,7 +124,8 @@ func (s *spot) writeWord(i int, v uint64) error {
 
 func (s *spot) writeCount(count uint64) error      { return s.writeWord(0, count) }
 func (s *spot) writeCleared(cleared uint64) error  { return s.writeWord(1, cleared) }
-func (s *spot) writeSeat(seat int, v uint64) error { return s.writeWord(2+seat, v) }
+func (s *spot) writeLost(at uint64) error          { return s.writeWord(2, at) }
+func (s *spot) writeSeat(seat int, v uint64) error { return s.writeWord(firstSeat+seat, v) }
 
 func (s *spot) witness() string { return s.site.witness(s.pack, s.file) }
 

@@ -26,6 +26,7 @@ type assignment struct {
 	Processes     int // that are alive at a time
 	Goroutines    int
 	Patience      time.Duration
+	Prompt        bool // see terrain
 	Flaw          flaw
 }
 
