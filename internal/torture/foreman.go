@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -36,6 +37,8 @@ type foreman struct {
 	events  []string
 	dumps   []string
 	longest stall
+
+	stopped atomic.Bool // one of the processes is, perhaps for long
 
 	// Owned by run, and by the killer while that works.
 	dead   estate
@@ -87,7 +90,12 @@ func newForeman(cfg Config) (*foreman, error) {
 		freeze:   func() func() { return f.freeze(f.members()) },
 		stopOne: func() func() {
 			crew := f.members()
-			return f.freeze(crew[f.disturber.rng.IntN(len(crew)):][:1])
+			goOn := f.freeze(crew[f.disturber.rng.IntN(len(crew)):][:1])
+			f.stopped.Store(true)
+			return func() {
+				goOn()
+				f.stopped.Store(false)
+			}
 		},
 		note: f.note,
 	}
@@ -479,6 +487,10 @@ func (f *foreman) watch() {
 				k := key{b, i}
 				if was, ok := last[k]; ok && was.beats == r.beats && r.doing != resting {
 					seen[k] = was
+					if f.stopped.Load() {
+						was.last = time.Now() // others may wait for it
+						continue
+					}
 					over := was.over()
 					f.stalled(r, f.Patience-was.left)
 					if over {
@@ -509,7 +521,7 @@ func (f *foreman) stalled(r record, d time.Duration) {
 	if r.kind == shared {
 		kind = "shared"
 	}
-	f.longest = stall{d, fmt.Sprintf("%v, pack %s, %s", r.doing, packNames[r.pack], kind)}
+	f.longest = stall{d, fmt.Sprintf("%v, pack %s, %s, %v", r.doing, packNames[r.pack], kind, r.notes)}
 }
 
 // hangs ends a run in which h, or the disturber if it is nil, does not go on,

@@ -699,7 +699,7 @@ func (h *hand) acquireAnother(hold *packlock.Hold, holds kind) {
 // pass goes through the critical section.
 func (h *hand) pass(p int, hold *packlock.Hold, k kind) {
 	file := h.file(p, hold)
-	err := h.sections[p].pass(&h.scribe, file, k, h.stay)
+	err := h.sections[p].pass(&h.scribe, file, k, func() { h.stay(k) })
 	if err == nil && file != 0 {
 		err = h.late(p, file, hold)
 	}
@@ -738,9 +738,12 @@ func (h *hand) late(p int, file uint64, hold *packlock.Hold) error {
 	return violationf("a hold of a file that was lost %v before its acquire began", after)
 }
 
-// stay is how long the section takes beyond what the witnesses need.
-func (h *hand) stay() {
+// stay is how long the section takes beyond what the witnesses need. Readers sleep more often,
+// so that there are some most of the time, and writers do not get in without their courtesy.
+func (h *hand) stay(k kind) {
 	switch n := h.rng.IntN(200); {
+	case k == shared && n >= 180:
+		time.Sleep(h.upTo(4 * time.Millisecond))
 	case n < 20:
 		runtime.Gosched()
 	case n < 25:

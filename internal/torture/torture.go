@@ -91,7 +91,7 @@ type Summary struct {
 	Lost                              int // of those, the ones that somebody else had locked
 	Announced                         int // times that the disturber found a writer's announcement
 
-	Longest stall // of a goroutine, in which its process may have been stopped
+	Longest stall // of a goroutine, while none was stopped for long
 
 	Cancelled, Busy, Refused uint64 // acquires that ended so; refused is ErrReentrant
 
