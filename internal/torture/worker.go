@@ -290,13 +290,14 @@ func (w *worker) within(c census) bool {
 
 // A way is one path to a sidecar.
 type way struct {
-	path string
-	file bool // of the sidecar; else of the pack
+	path    string
+	file    bool // of the sidecar; else of the pack
+	options []packlock.Option
 }
 
 func (w way) open() (*packlock.Lock, error) {
 	if w.file {
-		return packlock.OpenFile(w.path)
+		return packlock.OpenFile(w.path, w.options...)
 	}
 	return packlock.Open(w.path)
 }
@@ -316,11 +317,12 @@ func (w way) openAtLast(p int, patience time.Duration) (*packlock.Lock, error) {
 func (s site) ways(p int) []way {
 	pack := s.pack(p)
 	ways := []way{
-		{pack, false},
-		{filepath.Join(pack, packlock.FileName), true},
-		{pack + string(filepath.Separator) + ".." + string(filepath.Separator) + packNames[p], false},
+		{path: pack},
+		{path: filepath.Join(pack, packlock.FileName), file: true},
+		{path: pack + string(filepath.Separator) + ".." + string(filepath.Separator) + packNames[p]},
+		{path: filepath.Join(pack, packlock.FileName), file: true, options: []packlock.Option{packlock.WithAnyFile()}},
 	}
-	for _, w := range []way{{s.link(p), false}, {s.hardLink(p), true}} {
+	for _, w := range []way{{path: s.link(p)}, {path: s.hardLink(p), file: true}} {
 		if _, err := os.Lstat(w.path); err == nil {
 			ways = append(ways, w)
 		}
