@@ -6,11 +6,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// announcements is where on a sidecar writers announce themselves: as far out as no file
-// reaches, by locks of single bytes.
+// announcements is where writers announce themselves on a lock file, by locks of single bytes.
+// No file is as long.
 const announcements = 1 << 62
 
-// announced reports whether a writer is announced on the sidecar, if it is there.
+// announced reports whether the lock file is there and a writer is announced on it.
 func announced(sidecar string) bool {
 	f, err := os.Open(sidecar)
 	if err != nil {
@@ -21,7 +21,8 @@ func announced(sidecar string) bool {
 	return unix.FcntlFlock(f.Fd(), unix.F_OFD_GETLK, &l) == nil && l.Type != unix.F_UNLCK
 }
 
-// announce announces a writer on the sidecar and returns the descriptor that does.
+// announce announces a writer on the lock file, for as long as the descriptor that it returns
+// is open.
 func announce(sidecar string) (*os.File, error) {
 	f, err := os.Open(sidecar)
 	if err != nil {

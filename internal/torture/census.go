@@ -7,11 +7,11 @@ type census struct {
 	Goroutines  int
 	Threads     int
 	Locking     int // of those, the ones that wait in flock(2)
-	Descriptors int // of other files than those below
-	Sidecars    int // descriptors of them
+	Descriptors int // of other files than lock files
+	LockFiles   int // descriptors of them
 }
 
-// takeCensus counts what this process has. Descriptors of files below packs are those of sidecars.
+// takeCensus counts what this process has. Each file below packs is taken for a lock file.
 func takeCensus(packs string) census {
 	c := census{Goroutines: runtime.NumGoroutine()}
 	c.fromSystem(packs)

@@ -16,7 +16,7 @@ func (c *census) fromSystem(packs string) {
 	descriptors, _ := os.ReadDir("/proc/self/fd")
 	for _, d := range descriptors {
 		if path, _ := os.Readlink("/proc/self/fd/" + d.Name()); strings.HasPrefix(path, packs+"/") {
-			c.Sidecars++
+			c.LockFiles++
 		} else {
 			c.Descriptors++
 		}

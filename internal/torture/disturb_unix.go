@@ -76,8 +76,8 @@ func (l *rawLock) inPlace() (bool, error) {
 }
 
 // lockRaw locks the file that is at path, and goes on doing so until it is
-// still there when it is locked. With LOCK_NB it returns nil when somebody else has the
-// lock.
+// still there when it is locked. With LOCK_NB it returns nil when the lock is held
+// elsewhere.
 func lockRaw(path string, how int) (*rawLock, error) {
 	wait := how&unix.LOCK_NB == 0
 	for {

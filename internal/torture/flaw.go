@@ -28,8 +28,8 @@ const (
 	flawGoroutine  = "goroutine"  // leaves a goroutine
 
 	flawBargeShared = "barge shared" // enters the section as a reader without the lock
-	flawStaleShared = "stale shared" // as flawStale, of a group of readers: they have a lost file still
-	flawLostGroup   = "lost group"   // joins readers who have a lost file still
+	flawStaleShared = "stale shared" // as flawStale, but shared
+	flawLostGroup   = "lost group"   // joins readers of a file that was lost long before
 	flawLone        = "lone"         // has every reader acquire exclusively
 	flawMeek        = "meek"         // has a writer acquire shared
 	flawMisread     = "misread"      // reports a shared section that there was not
@@ -128,8 +128,8 @@ func (f flaw) acquire(h *hand, p int, k kind) (*packlock.Hold, error) {
 	return h.acquireBy(background, h.lock(p), k)
 }
 
-// joinLost keeps a shared hold of packLost until its file is lost, and goes through the section
-// with it, as if it had acquired it just then.
+// joinLost keeps a shared hold of packLost until its file is lost. Then it goes through the
+// section with it, as if it had acquired it at that moment.
 func (f flaw) joinLost(h *hand) error {
 	hold, err := h.lock(packLost).AcquireShared(background)
 	if h.outcome(background, packLost, err, granted) != granted {

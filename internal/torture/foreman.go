@@ -38,7 +38,7 @@ type foreman struct {
 	dumps   []string
 	longest stall
 
-	stopped atomic.Bool // one of the processes is, perhaps for long
+	stopped atomic.Bool // set while the disturber has stopped a process
 
 	// Owned by run, and by the killer while that works.
 	dead   estate
@@ -488,7 +488,7 @@ func (f *foreman) watch() {
 				if was, ok := last[k]; ok && was.beats == r.beats && r.doing != resting {
 					seen[k] = was
 					if f.stopped.Load() {
-						was.last = time.Now() // others may wait for it
+						was.last = time.Now() // it may hold what the others wait for
 						continue
 					}
 					over := was.over()
@@ -509,8 +509,8 @@ func (f *foreman) watch() {
 	}
 }
 
-// stalled notes that a goroutine has made no progress for so long. Those that cannot be called
-// off are let go with the next rest only.
+// stalled notes that a goroutine has made no progress for as long as d. An AcquireBlocking does
+// not count: one that waits for a file that hangs ends with the next rest.
 func (f *foreman) stalled(r record, d time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -106,8 +106,8 @@ func (d *disturber) takeAway() error {
 	return d.removeAll(away)
 }
 
-// losing has the ledger of the file that is the sidecar of packLost say when lost was called:
-// then it is taken away.
+// losing is called before the lock file of packLost is taken away, and lost after that. The
+// file's ledger then has the time.
 func (d *disturber) losing(sidecar string) (lost func() error, err error) {
 	l, err := openRaw(sidecar)
 	if err != nil {

@@ -89,7 +89,7 @@ type hand struct {
 	*worker
 	scribe
 	rng   *rand.Rand
-	began time.Time // what it does now, and so no later than the acquire
+	began time.Time // when it began what it does now, which is no later than the acquire
 }
 
 // detached is a hold that another hand acquired.
@@ -159,7 +159,7 @@ func (h *hand) lock(p int) *packlock.Lock {
 	return h.locks[p][h.rng.IntN(len(h.locks[p]))].Load()
 }
 
-// wish returns how to acquire a pack, and says so on the board.
+// wish returns how to acquire a pack, and notes it on the board.
 func (h *hand) wish(p int) kind {
 	h.record.pack, h.record.kind = p, kind(h.rng.IntN(100) < readers[p])
 	if err := h.post(); err != nil {
@@ -608,7 +608,7 @@ func (h *hand) use(p int, hold *packlock.Hold, k kind) {
 // touches it while somebody has the lock, or it is said to be lost.
 func (h *hand) check(p int, hold *packlock.Hold, k kind) {
 	if hold.Shared() != bool(k) && !h.Flaw.Blind[seeKind] {
-		h.violated("pack %s: a hold that is shared: %v; acquired so: %v", packNames[p], hold.Shared(), k)
+		h.violated("pack %s: a hold that is shared: %v; acquired shared: %v", packNames[p], hold.Shared(), k)
 	}
 	err := hold.Check()
 	if err != nil && !(p == packLost && errors.Is(err, packlock.ErrLost)) {
@@ -718,9 +718,9 @@ func (h *hand) pass(p int, hold *packlock.Hold, k kind) {
 	}
 }
 
-// late returns an ErrViolation if the hold is of a file that had been taken away long before its
-// acquire began. Whoever had the file then may keep it, and readers may have joined them for
-// a moment. Whether the file is lost is asked last: another may have got its identity.
+// late returns an ErrViolation if the hold's file had been taken away long before its acquire
+// began. Its holders may keep it, and for a moment readers may join them. Check comes last,
+// because a newer file may have the same identity.
 func (h *hand) late(p int, file uint64, hold *packlock.Hold) error {
 	const long = 100 * time.Millisecond
 	sp, err := h.sections[p].at(file)
@@ -735,11 +735,11 @@ func (h *hand) late(p int, file uint64, hold *packlock.Hold) error {
 	if after < long || !h.Prompt || !errors.Is(hold.Check(), packlock.ErrLost) {
 		return nil
 	}
-	return violationf("a hold of a file that was lost %v before its acquire began", after)
+	return violationf("the hold's file was lost %v before its acquire began", after)
 }
 
-// stay is how long the section takes beyond what the witnesses need. Readers sleep more often,
-// so that there are some most of the time, and writers do not get in without their courtesy.
+// stay is how long the section takes beyond what the witnesses need. Readers sleep more often:
+// then they overlap, and writers depend on their courtesy.
 func (h *hand) stay(k kind) {
 	switch n := h.rng.IntN(200); {
 	case k == shared && n >= 180:

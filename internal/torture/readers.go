@@ -76,7 +76,7 @@ func (s *spot) join(by *scribe) (ledger, error) {
 			there, err = s.witnessed()
 		}
 		if there && err == nil {
-			err = violationf("a reader sees the witness file of a writer again although nobody was let in")
+			err = violationf("a reader sees the witness file of a writer again although no writer was let in")
 		}
 	}
 	if err != nil {
@@ -85,7 +85,7 @@ func (s *spot) join(by *scribe) (ledger, error) {
 	return s.read()
 }
 
-// depart leaves the seat of a reader who came when the ledger was as given.
+// depart leaves the seat of a reader. The ledger is what it was when the reader joined.
 func (s *spot) depart(by *scribe, joined ledger) error {
 	there, err := s.witnessed()
 	if err != nil {

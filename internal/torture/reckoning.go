@@ -141,7 +141,7 @@ func (f *foreman) settleReaders(s *spot, h *hireling, records []record) error {
 			free += 2
 		}
 		if is := ledger.seats[seat]; is != free && is != n.value+1 {
-			return violationf("%v was killed when a seat in pack %s was %d, or about to be; it is %d", h, packNames[s.pack], n.value+1, is)
+			return violationf("%v was killed when a seat in pack %s was about to become %d; it is %d", h, packNames[s.pack], n.value+1, is)
 		}
 		if err := s.writeSeat(seat, free); err != nil {
 			return err
@@ -291,7 +291,7 @@ func (f *foreman) reckonAnnouncements() error {
 	return nil
 }
 
-// A count is how many sections there were, by the files that everybody writes to.
+// A count is how many sections there were, according to the ledgers.
 type count struct{ written, read uint64 }
 
 func (c *count) add(l ledger) {

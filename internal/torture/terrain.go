@@ -18,8 +18,7 @@ type terrain struct {
 	// leftovers is set where a file that is deleted while open stays in its
 	// directory, by another name, so that this cannot be deleted: NFS.
 	leftovers bool
-	// prompt is set where a path leads to the file that is there now, whoever put it there:
-	// on local file systems.
+	// prompt is set on local file systems: a path leads to the new file at once.
 	prompt bool
 	// orphans is set where a wait that a signal interrupts may leave the lock at the
 	// server, where no process has it and none can acquire it (NFS 3, CephFS), or the

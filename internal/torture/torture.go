@@ -22,12 +22,12 @@
 //	worker.go       a process that is tortured: its life, and what it checks at rest
 //	operation.go    what its goroutines do
 //	witness.go      the critical section
-//	readers.go      those who share it
+//	readers.go      the same, shared
 //	board.go        what goroutines tell about themselves, readable after their death
 //	disturb*.go     the disturber, lose_unix.go where it is ruthless, exchange_*.go one of its tools
 //	terrain.go      what can be disturbed, by the file system of the packs
 //	census*.go      counting goroutines, threads and descriptors
-//	announced_*.go  announcements of writers on a sidecar
+//	announced_*.go  announcements of writers on a lock file
 //	patience.go     time that does not run while everything is stopped
 //	host_*.go       signals
 //	flaw.go         what is broken on purpose, to see whether it is found
@@ -82,14 +82,14 @@ type Summary struct {
 	Operations uint64 // acquires, in whatever manner, and whatever came of them
 	Shared     uint64 // of those, the ones of a shared hold
 	Sections   uint64 // exclusive critical sections, each seen by all witnesses
-	// SharedSections are those of readers, Met the ones of these in which another reader was
-	// seen, MetElsewhere one of a different process.
+	// SharedSections are those of readers. In Met of them another reader was seen, in
+	// MetElsewhere one of a different process.
 	SharedSections, Met, MetElsewhere uint64
 	Kills                             int
 	Stops                             int
 	Disturbed                         int // sidecars and packs deleted or replaced
 	Lost                              int // of those, the ones that somebody else had locked
-	Announced                         int // times that the disturber found a writer's announcement
+	Announced                         int // announcements of writers that the disturber has found
 
 	Longest stall // of a goroutine, while none was stopped for long
 

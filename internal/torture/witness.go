@@ -18,7 +18,7 @@ const (
 	seeCounter = "counter"
 	seeProcess = "process"
 	seeSeat    = "seat"
-	seeKind    = "kind" // of the hold, as it says itself
+	seeKind    = "kind" // Hold.Shared
 )
 
 // A section is the critical section of one pack, as one process enters it: a spot
@@ -96,7 +96,7 @@ func (s *section) closeBut(stays func(file uint64) bool) {
 type ledger struct {
 	count   uint64 // of exclusive sections
 	cleared uint64 // how often the foreman has cleared away what a killed process left
-	lost    uint64 // when the disturber took the file away, in Unix nanoseconds; 0 if it did not, or is about to
+	lost    uint64 // when the disturber last took the file away, in Unix nanoseconds; 0 if it never did, or is about to
 	seats   []uint64
 }
 

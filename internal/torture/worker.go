@@ -224,7 +224,7 @@ func (w *worker) check() {
 		stats := first.Stats()
 		switch {
 		case stats.Waiting != 0 || stats.Parked || stats.Draining || stats.SharedHolds != 0:
-			w.violated("at rest: somebody waits for %s, or has it: %+v", first.Path(), stats)
+			w.violated("at rest: a goroutine waits for %s, or holds it: %+v", first.Path(), stats)
 		case stats.HandedOver > stats.Contended || stats.Contended > stats.Acquired || stats.Drained > stats.KernelWaits:
 			w.violated("at rest: Stats of %s contradict themselves: %+v", first.Path(), stats)
 		case p == packStill && (stats.Acquired != w.granted.Load() || stats.Cancelled != w.cancelled.Load()):
@@ -279,13 +279,13 @@ func (w *worker) tell() error {
 // Threads that the runtime once needed stay, idle: no more than there can be system
 // calls at a time, one by each of the goroutines, two that are parked for each of the
 // files there are of a pack, and what the runtime needs for itself. Of packLost there
-// is a file for everybody who may hold one. A sidecar may stay open three times: to lock
+// is a file for everybody who may hold one. A lock file may be open three times at rest: to lock
 // it, to go past an orphaned wait, and for announcements.
 func (w *worker) within(c census) bool {
 	const runtimes = 16
 	most := w.level.Threads + w.Goroutines + 2*(2*packs+w.Processes*w.Goroutines+maxHung) + runtimes
 	return c.Goroutines <= w.level.Goroutines && c.Descriptors <= w.level.Descriptors &&
-		c.Sidecars <= 3*packs && c.Locking == 0 && c.Threads <= most
+		c.LockFiles <= 3*packs && c.Locking == 0 && c.Threads <= most
 }
 
 // A way is one path to a sidecar.
