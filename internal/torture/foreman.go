@@ -521,7 +521,7 @@ func (f *foreman) stalled(r record, d time.Duration) {
 	if r.kind == shared {
 		kind = "shared"
 	}
-	f.longest = stall{d, fmt.Sprintf("%v, pack %s, %s, %v", r.doing, packNames[r.pack], kind, r.notes)}
+	f.longest = stall{d, fmt.Sprintf("%v, pack %s, %s", r.doing, packNames[r.pack], kind)}
 }
 
 // hangs ends a run in which h, or the disturber if it is nil, does not go on,
