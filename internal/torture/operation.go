@@ -699,7 +699,7 @@ func (h *hand) acquireAnother(hold *packlock.Hold, holds kind) {
 // pass goes through the critical section.
 func (h *hand) pass(p int, hold *packlock.Hold, k kind) {
 	file := h.file(p, hold)
-	err := h.sections[p].pass(&h.scribe, file, k, func() { h.stay(k) })
+	err := h.sections[p].pass(&h.scribe, file, k, func() { h.stay(p, k) })
 	if err == nil && file != 0 {
 		err = h.late(p, file, hold)
 	}
@@ -740,8 +740,13 @@ func (h *hand) late(p int, file uint64, hold *packlock.Hold) error {
 
 // stay is how long the section takes beyond what the witnesses need. Readers sleep more often:
 // then they overlap, and writers depend on their courtesy.
-func (h *hand) stay(k kind) {
+//
+// Now and then a reader of packLost stays for so long that its file is lost, and others come that
+// must not join it.
+func (h *hand) stay(p int, k kind) {
 	switch n := h.rng.IntN(200); {
+	case k == shared && p == packLost && n >= 197:
+		time.Sleep(h.upTo(500 * time.Millisecond))
 	case k == shared && n >= 180:
 		time.Sleep(h.upTo(4 * time.Millisecond))
 	case n < 20:
