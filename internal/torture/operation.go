@@ -59,9 +59,6 @@ var doings = [...]string{
 
 func (d doing) String() string { return doings[d] }
 
-// readers is how many of a hundred acquires of a pack are shared.
-var readers = [packs]int{packStill: 50, packFiled: 90, packMoved: 25, packLost: 60}
-
 // mix is how often a hand begins what.
 var mix = []struct {
 	weight int
@@ -161,7 +158,7 @@ func (h *hand) lock(p int) *packlock.Lock {
 
 // wish returns how to acquire a pack, and notes it on the board.
 func (h *hand) wish(p int) kind {
-	h.record.pack, h.record.kind = p, kind(h.rng.IntN(100) < readers[p])
+	h.record.pack, h.record.kind = p, kind(h.rng.IntN(100) < h.readers[p])
 	if err := h.post(); err != nil {
 		h.failed(err)
 	}

@@ -61,6 +61,9 @@ type worker struct {
 	locks [packs][]*atomic.Pointer[packlock.Lock]
 	ways  [packs][]way // by which they are opened
 
+	// readers is how many of a hundred acquires of each pack are shared, until the next rest.
+	readers [packs]int
+
 	// What Stats has to say of packStill.
 	granted, cancelled atomic.Uint64
 
@@ -181,6 +184,9 @@ func (w *worker) open() error {
 func (w *worker) start() {
 	w.stop = make(chan struct{})
 	w.elsewhere = make(chan detached)
+	for p := range w.readers {
+		w.readers[p] = []int{10, 50, 90, 98}[w.hands[0].rng.IntN(4)]
+	}
 	var hands sync.WaitGroup
 	for _, h := range w.hands[:w.Goroutines] {
 		hands.Go(h.work)
