@@ -148,7 +148,7 @@ func TestTortureFindsWhatIsBroken(t *testing.T) {
 		{"a reader among writers of the process", flaw{flawBargeShared, blind(seeFile, seeCounter, seeSeat)},
 			[]string{"of this process"}},
 		{"a reader that sees the file of a writer", flaw{flawBargeShared, blind(seeCounter, seeSeat, seeProcess)},
-			[]string{"the witness file"}},
+			[]string{"witness file"}},
 		{"a reader that sees the counter of a writer", flaw{flawBargeShared, blind(seeFile, seeSeat, seeProcess)},
 			[]string{"while a reader was in the section"}},
 		{"a writer that sees the seat of a reader", flaw{flawBargeShared, blind(seeFile, seeCounter, seeProcess)},
