@@ -27,19 +27,22 @@ func vanishes(p int) bool { return p == packMoved || p == packLost }
 type phase uint64
 
 const (
-	outside  phase = iota
-	entering       // may create the witness file
-	held           // found it there and waits for what that means
-	inside         // has created it; the counter is value-1 or value
-	leaving        // the counter is value, and done says so; may remove the witness file
+	outside   phase = iota
+	entering        // may create the witness file
+	held            // found it there and waits for what that means
+	inside          // has created it; the counter is value-1 or value
+	leaving         // the counter is value, and done says so; may remove the witness file
+	reading         // shared: the seat is value, or value+1
+	departing       // shared: the seat is value+1, or value+2, and read says so
 )
 
 // A note is what one goroutine tells of one pack.
 type note struct {
 	phase phase
 	file  uint64 // whose section it is in
-	value uint64 // of the counter, as of this section
-	done  uint64 // sections that ended, those that only remained to leave included
+	value uint64 // of the counter as of this section, or of the seat before it
+	done  uint64 // exclusive sections that ended, those that only remained to leave included
+	read  uint64 // shared sections that ended, likewise
 }
 
 // A record is what one goroutine tells about itself: the words of a board, so
@@ -47,6 +50,8 @@ type note struct {
 type record struct {
 	beats  uint64 // changes whenever there is progress
 	doing  doing  // now
+	pack   int    // that it last wanted to acquire,
+	kind   kind   // and how
 	counts [countable]uint64
 	notes  [packs]note
 }
@@ -57,11 +62,14 @@ const (
 	countCancelled
 	countBusy
 	countRefused
+	countShared       // acquires of a shared hold
+	countMet          // shared sections in which another reader was seen
+	countMetElsewhere // of those, the ones in which one of a different process was
 	countable
 )
 
 const (
-	recordWords = 2 + countable + 4*packs
+	recordWords = 4 + countable + 5*packs
 	recordSize  = 8 * recordWords
 )
 
@@ -72,6 +80,12 @@ func (r *record) encode(b []byte) {
 	}
 	put(r.beats)
 	put(uint64(r.doing))
+	put(uint64(r.pack))
+	if r.kind == shared {
+		put(1)
+	} else {
+		put(0)
+	}
 	for _, c := range r.counts {
 		put(c)
 	}
@@ -80,6 +94,7 @@ func (r *record) encode(b []byte) {
 		put(n.file)
 		put(n.value)
 		put(n.done)
+		put(n.read)
 	}
 }
 
@@ -91,11 +106,13 @@ func (r *record) decode(b []byte) {
 	}
 	r.beats = get()
 	r.doing = doing(get())
+	r.pack = int(get())
+	r.kind = kind(get() == 1)
 	for i := range r.counts {
 		r.counts[i] = get()
 	}
 	for i := range r.notes {
-		r.notes[i] = note{phase(get()), get(), get(), get()}
+		r.notes[i] = note{phase(get()), get(), get(), get(), get()}
 	}
 }
 

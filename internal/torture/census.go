@@ -7,11 +7,13 @@ type census struct {
 	Goroutines  int
 	Threads     int
 	Locking     int // of those, the ones that wait in flock(2)
-	Descriptors int
+	Descriptors int // of other files than lock files
+	LockFiles   int // descriptors of them
 }
 
-func takeCensus() census {
+// takeCensus counts what this process has. Each file below packs is taken for a lock file.
+func takeCensus(packs string) census {
 	c := census{Goroutines: runtime.NumGoroutine()}
-	c.fromSystem()
+	c.fromSystem(packs)
 	return c
 }

@@ -2,4 +2,4 @@
 
 package torture
 
-func (*census) fromSystem() {}
+func (*census) fromSystem(string) {}

@@ -14,17 +14,18 @@ import "math/rand/v2"
 //
 // With packLost it is not so considerate: see lose.
 type disturber struct {
-	site     site
-	rng      *rand.Rand
-	scribe   scribe
-	sections [packs]*section
-	terrain  terrain
-	freeze   func() (goOn func()) // stops all processes
-	stopOne  func() (goOn func()) // stops one of them
-	n        int                  // disturbances so far
-	lost     int                  // of those, the ones of what somebody else had locked
-	hung     []*rawLock           // of packLost, held by somebody who hangs
-	note     func(format string, args ...any)
+	site      site
+	rng       *rand.Rand
+	scribe    scribe
+	sections  [packs]*section
+	terrain   terrain
+	freeze    func() (goOn func()) // stops all processes
+	stopOne   func() (goOn func()) // stops one of them
+	n         int                  // disturbances so far
+	lost      int                  // of those, the ones of what somebody else had locked
+	announced int                  // announcements of writers that it has found
+	hung      []*rawLock           // of packLost, held by somebody who hangs
+	note      func(format string, args ...any)
 }
 
 func (d *disturber) begin(what doing) error {

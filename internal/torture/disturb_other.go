@@ -11,6 +11,7 @@ type rawLock struct{}
 
 func openRaw(string) (*rawLock, error) { return nil, errors.ErrUnsupported }
 func (*rawLock) lock() error           { return errors.ErrUnsupported }
+func (*rawLock) lockShared() error     { return errors.ErrUnsupported }
 func (*rawLock) unlock() error         { return errors.ErrUnsupported }
 func (*rawLock) close() error          { return errors.ErrUnsupported }
 

@@ -36,9 +36,10 @@ func openRaw(path string) (*rawLock, error) {
 	}
 }
 
-func (l *rawLock) lock() error   { return l.flock(unix.LOCK_EX) }
-func (l *rawLock) unlock() error { return l.flock(unix.LOCK_UN) }
-func (l *rawLock) close() error  { return unix.Close(l.fd) }
+func (l *rawLock) lock() error       { return l.flock(unix.LOCK_EX) }
+func (l *rawLock) lockShared() error { return l.flock(unix.LOCK_SH) }
+func (l *rawLock) unlock() error     { return l.flock(unix.LOCK_UN) }
+func (l *rawLock) close() error      { return unix.Close(l.fd) }
 
 func (l *rawLock) identity() (uint64, error) {
 	var stat unix.Stat_t
@@ -51,7 +52,7 @@ func (l *rawLock) flock(how int) error {
 		err := unix.Flock(l.fd, how)
 		switch {
 		case err == unix.EINTR, err == unix.Errno(512): // ERESTARTSYS, on ceph-fuse
-		case err == unix.EAGAIN && how == unix.LOCK_EX: // on 9p
+		case err == unix.EAGAIN && how&unix.LOCK_NB == 0: // on 9p
 		default:
 			return os.NewSyscallError("flock", err)
 		}
@@ -75,13 +76,10 @@ func (l *rawLock) inPlace() (bool, error) {
 }
 
 // lockRaw locks the file that is at path, and goes on doing so until it is
-// still there when it is locked. If wait is not set it returns nil when somebody
-// else has the lock.
-func lockRaw(path string, wait bool) (*rawLock, error) {
-	how := unix.LOCK_EX
-	if !wait {
-		how |= unix.LOCK_NB
-	}
+// still there when it is locked. With LOCK_NB it returns nil when the lock is held
+// elsewhere.
+func lockRaw(path string, how int) (*rawLock, error) {
+	wait := how&unix.LOCK_NB == 0
 	for {
 		l, err := openRaw(path)
 		if err != nil {
@@ -120,6 +118,11 @@ func (d *disturber) work(ctx context.Context) error {
 	defer time.Sleep(outlast)
 	for ctx.Err() == nil {
 		time.Sleep(d.upTo(60 * time.Millisecond))
+		for p := range packs {
+			if announced(d.site.sidecar(p)) {
+				d.announced++
+			}
+		}
 		if err := d.begin(acquiring); err != nil {
 			return err
 		}
@@ -147,7 +150,11 @@ func (d *disturber) work(ctx context.Context) error {
 // visit goes through the section of a pack as everybody does, and disturbs the
 // pack before it lets the lock go.
 func (d *disturber) visit(p int) error {
-	l, err := lockRaw(d.site.sidecar(p), true)
+	k, how := exclusive, unix.LOCK_EX
+	if d.rng.IntN(3) == 0 {
+		k, how = shared, unix.LOCK_SH
+	}
+	l, err := lockRaw(d.site.sidecar(p), how)
 	if err != nil {
 		return err
 	}
@@ -158,11 +165,11 @@ func (d *disturber) visit(p int) error {
 			return err
 		}
 	}
-	if err := d.sections[p].pass(&d.scribe, file, d.stay); err != nil {
+	if err := d.sections[p].pass(&d.scribe, file, k, d.stay); err != nil {
 		return fmt.Errorf("pack %s: %w", packNames[p], err)
 	}
 	switch {
-	case p == packStill, d.terrain.settled:
+	case p == packStill, k == shared, d.terrain.settled:
 		return l.unlock()
 	case p == packLost:
 		if err := d.takeAway(); err != nil {
@@ -180,7 +187,7 @@ func (d *disturber) hurry() error {
 	for range 10 + d.rng.IntN(40) {
 		d.n++
 		sidecar := d.site.sidecar(packFiled)
-		l, err := lockRaw(sidecar, true)
+		l, err := lockRaw(sidecar, unix.LOCK_EX)
 		if err != nil {
 			return err
 		}
@@ -204,7 +211,7 @@ func (d *disturber) surprise() error {
 	p := packFiled + d.rng.IntN(packLost-packFiled)
 	try := func() (done bool, err error) {
 		defer d.freeze()()
-		l, err := lockRaw(d.site.sidecar(p), false)
+		l, err := lockRaw(d.site.sidecar(p), unix.LOCK_EX|unix.LOCK_NB)
 		if l == nil {
 			return false, err
 		}

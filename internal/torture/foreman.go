@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -33,14 +34,26 @@ type foreman struct {
 	crew  []*hireling
 	ended bool // nobody is hired any more
 	// events are the last things done to the workers and the packs.
-	events []string
-	dumps  []string
+	events  []string
+	dumps   []string
+	longest stall
+
+	stopped atomic.Bool // set while the disturber has stopped a process
 
 	// Owned by run, and by the killer while that works.
-	dead estate
-	lost [packs]uint64 // what the counters were that are gone
-	sum  Summary
+	dead   estate
+	lost   [packs]count // what the counters were that are gone
+	judged struct{ read, met uint64 }
+	sum    Summary
 }
+
+// A stall is how long a goroutine made no progress, and in what.
+type stall struct {
+	time.Duration
+	in string
+}
+
+func (s stall) String() string { return fmt.Sprintf("%.1fs (%s)", s.Seconds(), s.in) }
 
 // A hireling is one process at work.
 type hireling struct {
@@ -66,7 +79,7 @@ func newForeman(cfg Config) (*foreman, error) {
 		return nil, err
 	}
 	for p := range packs {
-		f.sections[p] = newSection(f.site, p, cfg.Patience, cfg.flaw.Blind)
+		f.sections[p] = newSection(f.site, p, cfg.Patience, cfg.flaw.Blind, f.seats())
 	}
 	f.disturber = &disturber{
 		site:     f.site,
@@ -77,13 +90,26 @@ func newForeman(cfg Config) (*foreman, error) {
 		freeze:   func() func() { return f.freeze(f.members()) },
 		stopOne: func() func() {
 			crew := f.members()
-			return f.freeze(crew[f.disturber.rng.IntN(len(crew)):][:1])
+			goOn := f.freeze(crew[f.disturber.rng.IntN(len(crew)):][:1])
+			f.stopped.Store(true)
+			return func() {
+				goOn()
+				f.stopped.Store(false)
+			}
 		},
 		note: f.note,
 	}
 	f.crew = make([]*hireling, cfg.Processes)
 	return f, nil
 }
+
+// seats returns how many goroutines may be readers: the disturber, and the hands of all.
+func (f *foreman) seats() int { return seats(f.Processes, f.Goroutines) }
+
+func seats(processes, goroutines int) int { return 1 + processes*(goroutines+1) }
+
+// seat returns the seat of the first hand of a process.
+func (a *assignment) seat() int { return 1 + (a.Process-1)*(a.Goroutines+1) }
 
 // rand returns the source of the decisions of one of the foreman's goroutines.
 func (f *foreman) rand(n uint64) *rand.Rand { return rand.New(rand.NewPCG(f.Seed, n)) }
@@ -120,7 +146,7 @@ func (f *foreman) hire(process, life int) error {
 	h := &hireling{
 		assignment: assignment{
 			Dir: f.Dir, Packs: f.Packs, Seed: f.Seed, Process: process, Life: life,
-			Processes: f.Processes, Goroutines: f.Goroutines, Patience: f.Patience, Flaw: f.flaw,
+			Processes: f.Processes, Goroutines: f.Goroutines, Patience: f.Patience, Prompt: f.disturber.terrain.prompt, Flaw: f.flaw,
 		},
 		reports: make(chan report, 1),
 		gone:    make(chan struct{}),
@@ -282,6 +308,10 @@ func (f *foreman) run(ctx context.Context) error {
 		}
 		if err := f.all(orderCheck); err != nil {
 			return err
+		}
+		if err := f.reckonAnnouncements(); err != nil {
+			f.fail(err)
+			return context.Cause(f.ctx)
 		}
 		f.sum.Rounds++
 		if time.Since(f.started) >= f.Duration {
@@ -457,7 +487,13 @@ func (f *foreman) watch() {
 				k := key{b, i}
 				if was, ok := last[k]; ok && was.beats == r.beats && r.doing != resting {
 					seen[k] = was
-					if was.over() {
+					if f.stopped.Load() {
+						was.last = time.Now() // it may hold what the others wait for
+						continue
+					}
+					over := was.over()
+					f.stalled(r, f.Patience-was.left)
+					if over {
 						f.hangs(h, fmt.Sprintf("goroutine %d makes no progress in %v: %v", i, r.doing, r.notes))
 						return
 					}
@@ -471,6 +507,21 @@ func (f *foreman) watch() {
 			look(h.board, h)
 		}
 	}
+}
+
+// stalled notes that a goroutine has made no progress for as long as d. An AcquireBlocking does
+// not count: one that waits for a file that hangs ends with the next rest.
+func (f *foreman) stalled(r record, d time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if r.doing == blocking || d <= f.longest.Duration {
+		return
+	}
+	kind := "exclusive"
+	if r.kind == shared {
+		kind = "shared"
+	}
+	f.longest = stall{d, fmt.Sprintf("%v, pack %s, %s", r.doing, packNames[r.pack], kind)}
 }
 
 // hangs ends a run in which h, or the disturber if it is nil, does not go on,

@@ -19,7 +19,11 @@ import (
 func (d *disturber) lose() error {
 	switch d.rng.IntN(3) {
 	case 0:
-		l, err := lockRaw(d.site.sidecar(packLost), true)
+		how := unix.LOCK_EX
+		if d.rng.IntN(3) == 0 {
+			how = unix.LOCK_SH
+		}
+		l, err := lockRaw(d.site.sidecar(packLost), how)
 		if err != nil {
 			return err
 		}
@@ -48,7 +52,7 @@ func (d *disturber) lose() error {
 func (d *disturber) takeAway() error {
 	const p = packLost
 	sidecar, pack := d.site.sidecar(p), d.site.pack(p)
-	if l, err := lockRaw(sidecar, false); err != nil {
+	if l, err := lockRaw(sidecar, unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		return err
 	} else if l != nil {
 		l.close()
@@ -56,7 +60,10 @@ func (d *disturber) takeAway() error {
 		d.lost++
 	}
 	away := d.fresh(filepath.Join(d.site.packs, "lost"))
-	var err error
+	lost, err := d.losing(sidecar)
+	if err != nil {
+		return err
+	}
 	switch d.rng.IntN(6) {
 	case 0:
 		d.noted(p, "delete the sidecar")
@@ -86,6 +93,9 @@ func (d *disturber) takeAway() error {
 		err = d.removeAll(pack)
 		time.Sleep(d.upTo(20 * time.Millisecond))
 	}
+	if err == nil {
+		err = lost()
+	}
 	if err != nil {
 		return err
 	}
@@ -94,6 +104,25 @@ func (d *disturber) takeAway() error {
 		return err
 	}
 	return d.removeAll(away)
+}
+
+// losing is called before the lock file of packLost is taken away, and lost after that. The
+// file's ledger then has the time.
+func (d *disturber) losing(sidecar string) (lost func() error, err error) {
+	l, err := openRaw(sidecar)
+	if err != nil {
+		return nil, err
+	}
+	defer l.close()
+	file, err := l.identity()
+	if err != nil {
+		return nil, err
+	}
+	sp, err := d.sections[packLost].at(file)
+	if err != nil {
+		return nil, err
+	}
+	return func() error { return sp.writeLost(uint64(time.Now().UnixNano())) }, sp.writeLost(0)
 }
 
 // removeAll removes a directory in which others may still be making a sidecar, or

@@ -47,7 +47,7 @@ var doings = [...]string{
 	underDo:          "Do",
 	detaching:        "Detach",
 	nesting:          "Acquire of a second pack",
-	acquiringAll:     "AcquireAll",
+	acquiringAll:     "AcquireSets",
 	reentering:       "re-entry",
 	storming:         "cancel storm",
 	reopening:        "open and close",
@@ -85,13 +85,16 @@ var mix = []struct {
 type hand struct {
 	*worker
 	scribe
-	rng *rand.Rand
+	rng   *rand.Rand
+	began time.Time // when it began what it does now, which is no later than the acquire
 }
 
 // detached is a hold that another hand acquired.
 type detached struct {
-	pack int
-	hold *packlock.Hold
+	pack  int
+	hold  *packlock.Hold
+	kind  kind
+	began time.Time
 }
 
 // errReason is the cause of every context that is cancelled.
@@ -124,7 +127,8 @@ func (h *hand) work() {
 func (h *hand) releaseOthers() {
 	for d := range h.elsewhere {
 		h.begin(releasing)
-		h.pass(d.pack, d.hold)
+		h.began = d.began
+		h.pass(d.pack, d.hold, d.kind)
 		h.release(d.hold)
 		h.begin(resting)
 	}
@@ -134,6 +138,7 @@ func (h *hand) releaseOthers() {
 func (h *hand) begin(d doing) {
 	h.beats++
 	h.doing = d
+	h.began = time.Now()
 	if err := h.post(); err != nil {
 		h.failed(err)
 	}
@@ -149,6 +154,30 @@ func (h *hand) upTo(d time.Duration) time.Duration {
 
 func (h *hand) lock(p int) *packlock.Lock {
 	return h.locks[p][h.rng.IntN(len(h.locks[p]))].Load()
+}
+
+// wish returns how to acquire a pack, and notes it on the board.
+func (h *hand) wish(p int) kind {
+	h.record.pack, h.record.kind = p, kind(h.rng.IntN(100) < h.readers[p])
+	if err := h.post(); err != nil {
+		h.failed(err)
+	}
+	return h.record.kind
+}
+
+// acquireBy acquires a Lock in the given way.
+func (w *worker) acquireBy(ctx context.Context, l *packlock.Lock, k kind) (*packlock.Hold, error) {
+	if w.Flaw.really(k) == shared {
+		return l.AcquireShared(ctx)
+	}
+	return l.Acquire(ctx)
+}
+
+func (w *worker) tryBy(l *packlock.Lock, k kind) (*packlock.Hold, error) {
+	if w.Flaw.really(k) == shared {
+		return l.TryAcquireShared()
+	}
+	return l.TryAcquire()
 }
 
 // outcome is how an acquire ended.
@@ -214,8 +243,11 @@ func (w *worker) outcome(ctx context.Context, p int, err error, possible ...outc
 }
 
 // ended counts an acquire and reports whether there is a hold to go on with.
-func (h *hand) ended(o outcome) bool {
+func (h *hand) ended(o outcome, k kind) bool {
 	h.counts[countOperations]++
+	if k == shared {
+		h.counts[countShared]++
+	}
 	switch o {
 	case cancelled:
 		h.counts[countCancelled]++
@@ -231,16 +263,18 @@ var background = context.Background()
 
 func (h *hand) acquire(p int) {
 	h.begin(acquiring)
-	hold, err := h.Flaw.acquire(h, p)
-	if h.ended(h.outcome(background, p, err, granted)) {
-		h.use(p, hold)
+	k := h.wish(p)
+	hold, err := h.Flaw.acquire(h, p, k)
+	if h.ended(h.outcome(background, p, err, granted), k) {
+		h.use(p, hold, k)
 	}
 }
 
 func (h *hand) acquireWith(ctx context.Context, p int) {
-	hold, err := h.lock(p).Acquire(ctx)
-	if h.ended(h.outcome(ctx, p, err, granted)) {
-		h.use(p, hold)
+	k := h.wish(p)
+	hold, err := h.acquireBy(ctx, h.lock(p), k)
+	if h.ended(h.outcome(ctx, p, err, granted), k) {
+		h.use(p, hold, k)
 	}
 }
 
@@ -269,23 +303,25 @@ func (h *hand) acquireEnded(p int) {
 	h.begin(acquiringEnded)
 	ctx, cancel := context.WithCancelCause(background)
 	cancel(errReason)
-	_, err := h.lock(p).Acquire(ctx)
-	h.ended(h.outcome(ctx, p, err))
+	k := h.wish(p)
+	_, err := h.acquireBy(ctx, h.lock(p), k)
+	h.ended(h.outcome(ctx, p, err), k)
 }
 
 func (h *hand) try(p int) {
 	h.begin(trying)
-	hold, err := h.lock(p).TryAcquire()
-	if h.ended(h.outcome(background, p, err, granted, busy)) {
-		h.use(p, hold)
+	k := h.wish(p)
+	hold, err := h.tryBy(h.lock(p), k)
+	if h.ended(h.outcome(background, p, err, granted, busy), k) {
+		h.use(p, hold, k)
 	}
 }
 
 func (h *hand) block(p int) {
 	h.begin(blocking)
 	hold, err := h.lock(p).AcquireBlocking()
-	if h.ended(h.outcome(background, p, err, granted)) {
-		h.use(p, hold)
+	if h.ended(h.outcome(background, p, err, granted), exclusive) {
+		h.use(p, hold, exclusive)
 	}
 }
 
@@ -294,21 +330,29 @@ func (h *hand) do(p int) {
 	ctx, cancel := context.WithTimeout(background, time.Second)
 	defer cancel()
 	var inner error
-	err := h.lock(p).Do(ctx, func(marked context.Context) error {
-		h.ended(h.outcome(ctx, p, nil, granted))
+	k, l := h.wish(p), h.lock(p)
+	do := l.Do
+	if h.Flaw.really(k) == shared {
+		do = l.DoShared
+	}
+	err := do(ctx, func(marked context.Context) error {
+		h.ended(h.outcome(ctx, p, nil, granted), k)
 		if p == packLost {
 			return nil // whose section it would be is not told
 		}
-		h.pass(p, nil)
+		h.pass(p, nil, k)
 		if h.oneIn(8) {
 			// Another goroutine, but on our behalf.
 			answer := make(chan error)
-			l := h.lock(p)
+			l, again := h.lock(p), h.wish(p)
 			go func() {
-				_, err := l.Acquire(marked)
+				hold, err := h.acquireBy(marked, l, again)
+				if err == nil {
+					h.release(hold)
+				}
 				answer <- err
 			}()
-			h.ended(h.outcome(marked, p, <-answer, refused))
+			h.ended(h.outcome(marked, p, <-answer, h.onceMore(k, again)), again)
 		}
 		if h.oneIn(16) {
 			inner = errReason
@@ -322,18 +366,19 @@ func (h *hand) do(p int) {
 		return
 	}
 	if err != nil {
-		h.ended(h.outcome(ctx, p, err))
+		h.ended(h.outcome(ctx, p, err), k)
 	}
 }
 
 func (h *hand) detach(p int) {
 	h.begin(detaching)
-	hold, err := h.lock(p).Acquire(background)
-	if !h.ended(h.outcome(background, p, err, granted)) {
+	k := h.wish(p)
+	hold, err := h.acquireBy(background, h.lock(p), k)
+	if !h.ended(h.outcome(background, p, err, granted), k) {
 		return
 	}
 	hold.Detach()
-	h.elsewhere <- detached{p, hold}
+	h.elsewhere <- detached{p, hold, k, h.began}
 	h.acquire(p) // waits, as it no longer has the lock
 }
 
@@ -344,20 +389,22 @@ func (h *hand) nest(p int) {
 		h.acquire(p)
 		return
 	}
-	hold, err := h.lock(p).Acquire(background)
-	if !h.ended(h.outcome(background, p, err, granted)) {
+	k := h.wish(p)
+	hold, err := h.acquireBy(background, h.lock(p), k)
+	if !h.ended(h.outcome(background, p, err, granted), k) {
 		return
 	}
-	// Not in the order of AcquireAll.
+	// Not in the order of AcquireSets.
 	second := p + 1 + h.rng.IntN(packs-1-p)
-	other, err := h.lock(second).Acquire(background)
-	if h.ended(h.outcome(background, second, err, granted, deadlock)) {
-		h.use(second, other)
+	kind2 := h.wish(second)
+	other, err := h.acquireBy(background, h.lock(second), kind2)
+	if h.ended(h.outcome(background, second, err, granted, deadlock), kind2) {
+		h.use(second, other, kind2)
 	}
-	h.use(p, hold)
+	h.use(p, hold, k)
 }
 
-// acquireAll acquires several packs at once. The time limit ends deadlocks with a hand of
+// acquireAll acquires several packs at once, some of them shared. The time limit ends deadlocks with a hand of
 // another process that nests.
 func (h *hand) acquireAll(p int) {
 	h.begin(acquiringAll)
@@ -365,23 +412,29 @@ func (h *hand) acquireAll(p int) {
 	defer cancel()
 	// It may acquire one of them several times, and so not packStill, of which all is counted.
 	which := slices.DeleteFunc(h.rng.Perm(packs), func(p int) bool { return p == packStill })[:2+h.rng.IntN(packs-2)]
+	// The first ones exclusively, as the holds are in that order.
+	first := h.rng.IntN(len(which) + 1)
+	kinds := make([]kind, len(which))
 	locks := make([]*packlock.Lock, len(which))
 	for i, p := range which {
-		locks[i] = h.lock(p)
+		kinds[i], locks[i] = kind(i >= first), h.lock(p)
 	}
-	holds, err := packlock.AcquireAll(ctx, locks...)
+	if h.Flaw.really(shared) == exclusive {
+		first = len(which)
+	}
+	holds, err := packlock.AcquireSets(ctx, locks[:first], locks[first:])
 	var pathError *fs.PathError
 	if errors.As(err, &pathError) {
 		failed := slices.IndexFunc(locks, func(l *packlock.Lock) bool { return l.Path() == pathError.Path })
 		if failed < 0 || holds != nil {
-			h.violated("AcquireAll of %d packs: %v, %d holds", len(which), err, len(holds))
+			h.violated("AcquireSets of %d packs: %v, %d holds", len(which), err, len(holds))
 		}
-		h.ended(h.outcome(ctx, which[failed], err, deadlock))
+		h.ended(h.outcome(ctx, which[failed], err, deadlock), kinds[failed])
 		return
 	}
 	for i, p := range which {
-		h.ended(h.outcome(ctx, p, err, granted))
-		h.pass(p, holds[i])
+		h.ended(h.outcome(ctx, p, err, granted), kinds[i])
+		h.pass(p, holds[i], kinds[i])
 	}
 	if err := holds.Release(); err != nil {
 		h.violated("%v", err)
@@ -393,10 +446,10 @@ func (h *hand) storm(p int) {
 	h.begin(storming)
 	together, cancel := context.WithCancelCause(background)
 	var all sync.WaitGroup
-	var counts [gone + 1]atomic.Uint64
+	var counts [gone + 1][2]atomic.Uint64
 	oneByOne, oneLock, only := h.oneIn(2), h.oneIn(2), h.lock(p)
 	for range 2 + h.rng.IntN(30) {
-		l, try, patience := h.lock(p), h.oneIn(8), h.upTo(2*time.Millisecond)
+		l, k, try, patience := h.lock(p), h.wish(p), h.oneIn(8), h.upTo(2*time.Millisecond)
 		if oneLock {
 			l = only
 		}
@@ -412,12 +465,16 @@ func (h *hand) storm(p int) {
 			possible := []outcome{granted}
 			if try {
 				possible = append(possible, busy)
-				hold, err = l.TryAcquire()
+				hold, err = h.tryBy(l, k)
 			} else {
-				hold, err = l.Acquire(ctx)
+				hold, err = h.acquireBy(ctx, l, k)
 			}
 			o := h.outcome(ctx, p, err, possible...)
-			counts[o].Add(1)
+			i := 0
+			if k == shared {
+				i = 1
+			}
+			counts[o][i].Add(1)
 			if o != granted {
 				return
 			}
@@ -425,8 +482,12 @@ func (h *hand) storm(p int) {
 			if err != nil {
 				h.failed(err)
 			}
-			if err := place.alone(func() error {
-				h.check(p, hold)
+			among := place.alone
+			if k == shared {
+				among = place.together
+			}
+			if err := among(func() error {
+				h.check(p, hold, k)
 				return nil
 			}); err != nil {
 				h.violated("pack %s, in a cancel storm: %v", packNames[p], err)
@@ -438,8 +499,10 @@ func (h *hand) storm(p int) {
 	cancel(errReason)
 	all.Wait()
 	for o := range counts {
-		for range counts[o].Load() {
-			h.ended(outcome(o))
+		for i, k := range []kind{exclusive, shared} {
+			for range counts[o][i].Load() {
+				h.ended(outcome(o), k)
+			}
 		}
 	}
 	if h.oneIn(2) {
@@ -494,7 +557,7 @@ func (h *hand) drain(p int) {
 func (h *hand) look(p int) {
 	h.begin(looking)
 	s := h.lock(p).Stats()
-	if s.Waiting < 0 || s.Draining && !s.Parked {
+	if s.Waiting < 0 || s.SharedHolds < 0 || s.Draining && !s.Parked {
 		h.violated("pack %s: Stats contradict themselves: %+v", packNames[p], s)
 	}
 	if err := h.tell(); err != nil {
@@ -508,9 +571,9 @@ func (h *hand) idle(int) {
 }
 
 // use does with a hold what can be done with it, and releases it.
-func (h *hand) use(p int, hold *packlock.Hold) {
+func (h *hand) use(p int, hold *packlock.Hold, k kind) {
 	if h.oneIn(8) {
-		h.check(p, hold)
+		h.check(p, hold, k)
 	}
 	if h.oneIn(32) {
 		if f, err := hold.Dup(); err == nil {
@@ -519,16 +582,16 @@ func (h *hand) use(p int, hold *packlock.Hold) {
 			h.violated("pack %s: %v", packNames[p], err)
 		}
 	}
-	h.pass(p, hold)
+	h.pass(p, hold, k)
 	if h.oneIn(8) {
 		if p == packLost {
-			h.acquireAnother(hold)
+			h.acquireAnother(hold, k)
 		} else {
-			h.reenter(p)
+			h.reenter(p, k)
 		}
 	}
 	if h.oneIn(8) {
-		h.check(p, hold)
+		h.check(p, hold, k)
 	}
 	h.release(hold)
 	if h.oneIn(16) {
@@ -540,7 +603,10 @@ func (h *hand) use(p int, hold *packlock.Hold) {
 
 // check insists that the sidecar is what it was when it was locked: nobody
 // touches it while somebody has the lock, or it is said to be lost.
-func (h *hand) check(p int, hold *packlock.Hold) {
+func (h *hand) check(p int, hold *packlock.Hold, k kind) {
+	if hold.Shared() != bool(k) && !h.Flaw.Blind[seeKind] {
+		h.violated("pack %s: a hold that is shared: %v; acquired shared: %v", packNames[p], hold.Shared(), k)
+	}
 	err := hold.Check()
 	if err != nil && !(p == packLost && errors.Is(err, packlock.ErrLost)) {
 		h.violated("pack %s: %v", packNames[p], err)
@@ -567,44 +633,59 @@ func (h *hand) file(p int, hold *packlock.Hold) uint64 {
 	return file
 }
 
+// onceMore returns what happens to an acquire by a goroutine that holds the lock.
+func (h *hand) onceMore(holds, wants kind) outcome {
+	if h.Flaw.really(holds) == shared && h.Flaw.really(wants) == shared {
+		return granted
+	}
+	return refused
+}
+
 // reenter tries to acquire what it has.
-func (h *hand) reenter(p int) {
+func (h *hand) reenter(p int, holds kind) {
 	was := h.doing
 	h.begin(reentering)
-	l, ctx, possible := h.lock(p), background, []outcome{refused}
+	k := h.wish(p)
+	l, ctx, possible := h.lock(p), background, []outcome{h.onceMore(holds, k)}
+	var again *packlock.Hold
 	var err error
-	switch h.rng.IntN(3) {
-	case 0:
-		_, err = l.TryAcquire()
+	switch n := h.rng.IntN(3); {
+	case n == 0:
+		again, err = h.tryBy(l, k)
 		if p != packStill {
 			// A Lock by another path may still be at the sidecar of before. If
 			// somebody is about to notice just then, there is no more to know.
 			possible = append(possible, busy)
 		}
-	case 1:
+	case n == 1 && k == exclusive:
 		_, err = l.AcquireBlocking()
-	case 2:
+	default:
 		var cancel func()
 		ctx, cancel = withPatience(background, h.Patience/2)
 		defer cancel()
-		_, err = l.Acquire(ctx)
+		again, err = h.acquireBy(ctx, l, k)
 		if errors.Is(err, packlock.ErrCancelled) {
-			h.violated("pack %s: re-entry was not refused: %v", packNames[p], err)
+			h.violated("pack %s: re-entry had to wait: %v", packNames[p], err)
 		}
 	}
-	h.ended(h.outcome(ctx, p, err, possible...))
+	if h.ended(h.outcome(ctx, p, err, possible...), k) {
+		h.check(p, again, k)
+		h.release(again)
+	}
 	h.begin(was)
 }
 
 // acquireAnother tries to acquire the sidecar of packLost while it has it, or one
 // that was.
-func (h *hand) acquireAnother(hold *packlock.Hold) {
+func (h *hand) acquireAnother(hold *packlock.Hold, holds kind) {
 	const p = packLost
 	was := h.doing
 	h.begin(reentering)
-	another, err := h.lock(p).TryAcquire()
-	if h.ended(h.outcome(background, p, err, granted, refused, busy)) {
-		if one, other := h.file(p, hold), h.file(p, another); one == other && one != 0 {
+	k := h.wish(p)
+	another, err := h.tryBy(h.lock(p), k)
+	if h.ended(h.outcome(background, p, err, granted, refused, busy), k) {
+		one, other := h.file(p, hold), h.file(p, another)
+		if one == other && one != 0 && h.onceMore(holds, k) == refused {
 			h.violated("pack %s: two holds of one file", packNames[p])
 		}
 		h.release(another)
@@ -613,8 +694,12 @@ func (h *hand) acquireAnother(hold *packlock.Hold) {
 }
 
 // pass goes through the critical section.
-func (h *hand) pass(p int, hold *packlock.Hold) {
-	err := h.sections[p].pass(&h.scribe, h.file(p, hold), h.stay)
+func (h *hand) pass(p int, hold *packlock.Hold, k kind) {
+	file := h.file(p, hold)
+	err := h.sections[p].pass(&h.scribe, file, k, func() { h.stay(p, k) })
+	if err == nil && file != 0 {
+		err = h.late(p, file, hold)
+	}
 	if err != nil {
 		if !errors.Is(err, ErrViolation) {
 			h.failed(err)
@@ -630,9 +715,37 @@ func (h *hand) pass(p int, hold *packlock.Hold) {
 	}
 }
 
-// stay is how long the section takes beyond what the witnesses need.
-func (h *hand) stay() {
+// late returns an ErrViolation if the hold's file had been taken away long before its acquire
+// began. Its holders may keep it, and for a moment readers may join them. Check comes last,
+// because a newer file may have the same identity.
+func (h *hand) late(p int, file uint64, hold *packlock.Hold) error {
+	const long = 100 * time.Millisecond
+	sp, err := h.sections[p].at(file)
+	if err != nil {
+		return err
+	}
+	l, err := sp.read()
+	if err != nil || l.lost == 0 {
+		return err
+	}
+	after := h.began.Sub(time.Unix(0, int64(l.lost)))
+	if after < long || !h.Prompt || !errors.Is(hold.Check(), packlock.ErrLost) {
+		return nil
+	}
+	return violationf("the hold's file was lost %v before its acquire began", after)
+}
+
+// stay is how long the section takes beyond what the witnesses need. Readers sleep more often:
+// then they overlap, and writers depend on their courtesy.
+//
+// Now and then a reader of packLost stays for so long that its file is lost, and others come that
+// must not join it.
+func (h *hand) stay(p int, k kind) {
 	switch n := h.rng.IntN(200); {
+	case k == shared && p == packLost && n >= 197:
+		time.Sleep(h.upTo(500 * time.Millisecond))
+	case k == shared && n >= 180:
+		time.Sleep(h.upTo(4 * time.Millisecond))
 	case n < 20:
 		runtime.Gosched()
 	case n < 25:

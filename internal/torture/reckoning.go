@@ -12,6 +12,7 @@ import (
 // An estate is what processes had counted when they were killed.
 type estate struct {
 	done   [packs]uint64
+	read   [packs]uint64
 	counts [countable]uint64
 	tally  tally
 }
@@ -29,6 +30,7 @@ func (e *estate) add(b *board) error {
 	for _, r := range records {
 		for p, n := range r.notes {
 			e.done[p] += n.done
+			e.read[p] += n.read
 		}
 		for i, n := range r.counts {
 			e.counts[i] += n
@@ -60,14 +62,20 @@ func (f *foreman) settle(h *hireling) error {
 			}
 		}
 		for file, notes := range in {
-			if len(notes) > 1 {
+			readers := func(n note) bool { return n.phase == reading || n.phase == departing }
+			if len(notes) > 1 && !allOf(notes, readers) {
 				return violationf("%v was killed with %d goroutines in one section of pack %s: %v", h, len(notes), packNames[p], notes)
 			}
 			s, err := f.sections[p].at(file)
 			if err != nil {
 				return err
 			}
-			if err := f.settleIn(s, h, notes[0]); err != nil {
+			if readers(notes[0]) {
+				err = f.settleReaders(s, h, records)
+			} else {
+				err = f.settleIn(s, h, notes[0])
+			}
+			if err != nil {
 				return err
 			}
 		}
@@ -78,10 +86,11 @@ func (f *foreman) settle(h *hireling) error {
 // settleIn is the part of settle for one section that h was in.
 func (f *foreman) settleIn(s *spot, h *hireling, in note) error {
 	p := s.pack
-	count, cleared, err := s.read()
+	ledger, err := s.read()
 	if err != nil {
 		return err
 	}
+	count := ledger.count
 	left := true
 	switch in.phase {
 	case held:
@@ -107,7 +116,38 @@ func (f *foreman) settleIn(s *spot, h *hireling, in note) error {
 	if err := os.Remove(s.witness()); err != nil {
 		return violationf("%v was killed in the section of pack %s, but the witness file is not there: %v", h, packNames[p], err)
 	}
-	return s.writeCleared(cleared + 1)
+	return s.writeCleared(ledger.cleared + 1)
+}
+
+func allOf(notes []note, is func(note) bool) bool {
+	return !slices.ContainsFunc(notes, func(n note) bool { return !is(n) })
+}
+
+// settleReaders clears away the seats that h, which was killed, had taken in a spot. Until
+// then no writer passes.
+func (f *foreman) settleReaders(s *spot, h *hireling, records []record) error {
+	ledger, err := s.read()
+	if err != nil {
+		return err
+	}
+	for i, r := range records {
+		n := r.notes[s.pack]
+		if n.file != s.file || n.phase == outside {
+			continue
+		}
+		seat := h.seat() + i
+		free := n.value
+		if n.phase == departing { // and counted
+			free += 2
+		}
+		if is := ledger.seats[seat]; is != free && is != n.value+1 {
+			return violationf("%v was killed when a seat in pack %s was about to become %d; it is %d", h, packNames[s.pack], n.value+1, is)
+		}
+		if err := s.writeSeat(seat, free); err != nil {
+			return err
+		}
+	}
+	return s.writeCleared(ledger.cleared + 1)
 }
 
 // abandoned reports whether the witness file is that of h, which was killed when it
@@ -133,9 +173,11 @@ func (f *foreman) abandoned(s *spot, h *hireling) (bool, error) {
 		if err != nil {
 			return false, err
 		}
+		elsewhere := func(n note) bool { return n.file != s.file }
+		before, after = slices.DeleteFunc(before, elsewhere), slices.DeleteFunc(after, elsewhere)
 		if slices.Equal(before, after) {
 			others := func(phase phase) bool {
-				return slices.ContainsFunc(after, func(n note) bool { return n.phase == phase && n.file == s.file })
+				return slices.ContainsFunc(after, func(n note) bool { return n.phase == phase })
 			}
 			switch {
 			case others(inside):
@@ -204,37 +246,88 @@ func (f *foreman) reckon() error {
 		if err != nil {
 			return err
 		}
-		if count != sum.done[p] && !f.flaw.Blind[seeCounter] {
-			return violationf("the counter of pack %s is %d after %d sections", packNames[p], count, sum.done[p])
+		if count.written != sum.done[p] && !f.flaw.Blind[seeCounter] {
+			return violationf("the counter of pack %s is %d after %d sections", packNames[p], count.written, sum.done[p])
+		}
+		if count.read != sum.read[p] {
+			return violationf("the seats of pack %s count %d after %d shared sections", packNames[p], count.read, sum.read[p])
+		}
+	}
+	return f.reckonMeetings(sum)
+}
+
+// reckonMeetings insists that readers share the lock: of so many of them, some must have seen
+// another in the section.
+func (f *foreman) reckonMeetings(sum estate) error {
+	const many = 2000
+	read := uint64(0)
+	for _, n := range sum.read {
+		read += n
+	}
+	if read-f.judged.read < many || f.Processes*f.Goroutines == 1 {
+		return nil
+	}
+	met := sum.counts[countMet]
+	if met == f.judged.met {
+		return violationf("none of %d readers has seen another in the section", read-f.judged.read)
+	}
+	f.judged.read, f.judged.met = read, met
+	return nil
+}
+
+// reckonAnnouncements insists that no writer is announced when everybody rests. One that was
+// may be withdrawn a moment later.
+func (f *foreman) reckonAnnouncements() error {
+	for p := range packs {
+		for left := newPatience(f.Patience); announced(f.site.sidecar(p)); {
+			if left.over() {
+				return violationf("at rest, a writer is announced on the sidecar of pack %s", packNames[p])
+			}
+			if !sleep(f.ctx, time.Millisecond) {
+				return f.ctx.Err()
+			}
 		}
 	}
 	return nil
 }
 
+// A count is how many sections there were, according to the ledgers.
+type count struct{ written, read uint64 }
+
+func (c *count) add(l ledger) {
+	c.written += l.count
+	for _, v := range l.seats {
+		c.read += v / 2
+	}
+}
+
 // count returns the sum of the counters of a pack. Those of files that were lost are
 // removed, as there are more with every disturbance.
-func (f *foreman) count(p int) (uint64, error) {
+func (f *foreman) count(p int) (count, error) {
 	f.sections[p].forget()
 	counters, err := f.site.all("counter", p)
 	if err != nil {
-		return 0, err
+		return count{}, err
 	}
 	sum := f.lost[p]
 	for _, path := range counters {
 		file, err := os.Open(path)
 		if err != nil {
-			return 0, err
+			return sum, err
 		}
-		count, _, err := readCounter(file)
+		l, err := readLedger(file, f.seats())
 		file.Close()
 		if err != nil {
-			return 0, err
+			return sum, err
 		}
-		sum += count
+		if taken := l.taken(-1); len(taken) > 0 {
+			return sum, violationf("at rest, seats of pack %s are taken: %v", packNames[p], taken)
+		}
+		sum.add(l)
 		if path != f.site.counter(p, 0) {
-			f.lost[p] += count
+			f.lost[p].add(l)
 			if err := os.Remove(path); err != nil {
-				return 0, err
+				return sum, err
 			}
 		}
 	}
@@ -243,7 +336,10 @@ func (f *foreman) count(p int) (uint64, error) {
 
 func (f *foreman) summary() Summary {
 	s := f.sum
-	s.Disturbed, s.Lost = f.disturber.n, f.disturber.lost
+	s.Disturbed, s.Lost, s.Announced = f.disturber.n, f.disturber.lost, f.disturber.announced
+	f.mu.Lock()
+	s.Longest = f.longest
+	f.mu.Unlock()
 	if errors.Is(context.Cause(f.ctx), ErrViolation) {
 		s.Violations = 1
 	}
@@ -254,6 +350,11 @@ func (f *foreman) summary() Summary {
 	for _, n := range sum.done {
 		s.Sections += n
 	}
+	for _, n := range sum.read {
+		s.SharedSections += n
+	}
+	s.Shared = sum.counts[countShared]
+	s.Met, s.MetElsewhere = sum.counts[countMet], sum.counts[countMetElsewhere]
 	s.Operations = sum.counts[countOperations]
 	s.Cancelled = sum.counts[countCancelled]
 	s.Busy = sum.counts[countBusy]

@@ -18,6 +18,8 @@ type terrain struct {
 	// leftovers is set where a file that is deleted while open stays in its
 	// directory, by another name, so that this cannot be deleted: NFS.
 	leftovers bool
+	// prompt is set on local file systems: a path leads to the new file at once.
+	prompt bool
 	// orphans is set where a wait that a signal interrupts may leave the lock at the
 	// server, where no process has it and none can acquire it (NFS 3, CephFS), or the
 	// client hanging (GlusterFS). There no process is killed or stopped.
@@ -25,8 +27,10 @@ type terrain struct {
 }
 
 func terrainOf(dir string) terrain {
-	name := fsinfo.Find(dir).Type
+	found := fsinfo.Find(dir)
+	name := found.Type
 	return terrain{
+		prompt:    found.Reach == fsinfo.Local,
 		settled:   name == "cifs" || strings.HasPrefix(name, "smb") || name == "9p",
 		leftovers: strings.HasPrefix(name, "nfs"),
 		orphans:   slices.Contains([]string{"nfs", "fuse.glusterfs", "ceph", "fuse.ceph-fuse"}, name), // NFS 4 is "nfs4"

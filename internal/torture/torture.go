@@ -22,10 +22,12 @@
 //	worker.go       a process that is tortured: its life, and what it checks at rest
 //	operation.go    what its goroutines do
 //	witness.go      the critical section
+//	readers.go      the same, shared
 //	board.go        what goroutines tell about themselves, readable after their death
 //	disturb*.go     the disturber, lose_unix.go where it is ruthless, exchange_*.go one of its tools
 //	terrain.go      what can be disturbed, by the file system of the packs
 //	census*.go      counting goroutines, threads and descriptors
+//	announced_*.go  announcements of writers on a lock file
 //	patience.go     time that does not run while everything is stopped
 //	host_*.go       signals
 //	flaw.go         what is broken on purpose, to see whether it is found
@@ -78,11 +80,18 @@ func violationf(format string, args ...any) error { return violation(fmt.Sprintf
 type Summary struct {
 	Rounds     int
 	Operations uint64 // acquires, in whatever manner, and whatever came of them
-	Sections   uint64 // critical sections, each seen by all witnesses
-	Kills      int
-	Stops      int
-	Disturbed  int // sidecars and packs deleted or replaced
-	Lost       int // of those, the ones that somebody else had locked
+	Shared     uint64 // of those, the ones of a shared hold
+	Sections   uint64 // exclusive critical sections, each seen by all witnesses
+	// SharedSections are those of readers. In Met of them another reader was seen, in
+	// MetElsewhere one of a different process.
+	SharedSections, Met, MetElsewhere uint64
+	Kills                             int
+	Stops                             int
+	Disturbed                         int // sidecars and packs deleted or replaced
+	Lost                              int // of those, the ones that somebody else had locked
+	Announced                         int // announcements of writers that the disturber has found
+
+	Longest stall // of a goroutine, while none was stopped for long
 
 	Cancelled, Busy, Refused uint64 // acquires that ended so; refused is ErrReentrant
 
@@ -94,10 +103,13 @@ type Summary struct {
 }
 
 func (s Summary) String() string {
-	return fmt.Sprintf("%d rounds, %d operations, %d sections, %d kills, %d stops, %d disturbances, %d of them under somebody else, "+
-		"%d cancelled, %d busy, %d refused, %d kernel waits, %d hand-overs, %d adoptions, %d drains, %d reopenings, violations %d",
-		s.Rounds, s.Operations, s.Sections, s.Kills, s.Stops, s.Disturbed, s.Lost,
-		s.Cancelled, s.Busy, s.Refused, s.KernelWaits, s.HandedOver, s.Adopted, s.Drained, s.Reopened, s.Violations)
+	return fmt.Sprintf("%d rounds, %d operations, %d of them shared, %d exclusive sections, %d shared ones, %d of them with another reader, "+
+		"%d with one of a different process, %d kills, %d stops, %d disturbances, %d of them under somebody else, %d announcements seen, "+
+		"%d cancelled, %d busy, %d refused, %d kernel waits, %d hand-overs, %d adoptions, %d drains, %d reopenings, "+
+		"longest without progress %v, violations %d",
+		s.Rounds, s.Operations, s.Shared, s.Sections, s.SharedSections, s.Met, s.MetElsewhere, s.Kills, s.Stops, s.Disturbed, s.Lost, s.Announced,
+		s.Cancelled, s.Busy, s.Refused, s.KernelWaits, s.HandedOver, s.Adopted, s.Drained, s.Reopened,
+		s.Longest, s.Violations)
 }
 
 // Run tortures for as long as cfg says, or until ctx ends or a promise is

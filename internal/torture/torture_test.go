@@ -5,6 +5,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -124,34 +125,53 @@ func TestTortureFindsWhatIsBroken(t *testing.T) {
 		}
 		return m
 	}
+	amongReaders := []string{"of this process", "the witness file", "reader", "was killed"}
 	for _, test := range []struct {
 		name string
 		flaw flaw
 		want []string // one of these is what was seen
 	}{
-		{"a second hold in the process", flaw{flawBarge, blind(seeFile, seeCounter)},
-			[]string{"goroutines of this process"}},
-		{"a second hold, by the file", flaw{flawBarge, blind(seeCounter, seeProcess)},
+		{"a second hold in the process", flaw{flawBarge, blind(seeFile, seeCounter, seeSeat)},
+			[]string{"of this process"}},
+		{"a second hold, by the file", flaw{flawBarge, blind(seeCounter, seeProcess, seeSeat)},
 			[]string{"the witness file"}},
-		{"a second hold, by the counter", flaw{flawBarge, blind(seeFile, seeProcess)},
+		{"a second hold, by the counter", flaw{flawBarge, blind(seeFile, seeProcess, seeSeat)},
 			[]string{"the counter"}},
 		{"a second hold, in spite of all that are killed", flaw{flawBarge, nil},
-			[]string{"the witness file", "the counter", "goroutines of this process", "is in the section", "was killed"}},
+			[]string{"the witness file", "the counter", "goroutines of this process", "is in the section", "was killed", "reader"}},
 		{"a hold of a lost sidecar", flaw{flawStale, nil},
-			[]string{"the witness file", "the counter", "goroutines of this process", "was killed"}},
+			[]string{"the witness file", "the counter", "of this process", "was killed", "reader"}},
 		{"a waiter that is never woken", flaw{flawHang, nil}, []string{"no progress", "does not come to rest"}},
 		{"a waiter for a lost file", flaw{flawDeaf, nil}, []string{"no progress", "does not come to rest"}},
 		{"a process that dies", flaw{flawExit, nil}, []string{"ended by itself"}},
 		{"a section that did not happen", flaw{flawMiscount, nil}, []string{"the counter of pack"}},
+		{"a reader among writers of the process", flaw{flawBargeShared, blind(seeFile, seeCounter, seeSeat)},
+			[]string{"of this process"}},
+		{"a reader that sees the file of a writer", flaw{flawBargeShared, blind(seeCounter, seeSeat, seeProcess)},
+			[]string{"witness file"}},
+		{"a reader that sees the counter of a writer", flaw{flawBargeShared, blind(seeFile, seeSeat, seeProcess)},
+			[]string{"while a reader was in the section"}},
+		{"a writer that sees the seat of a reader", flaw{flawBargeShared, blind(seeFile, seeCounter, seeProcess)},
+			[]string{"a reader was there", "readers came in", "readers are in the section"}},
+		{"a reader without the lock, in spite of all that are killed", flaw{flawBargeShared, nil}, amongReaders},
+		{"a shared hold of a lost sidecar", flaw{flawStaleShared, nil}, amongReaders},
+		{"a reader that joins others on a lost file", flaw{flawLostGroup, nil}, []string{"file was lost"}},
+		{"a writer that acquires shared", flaw{flawMeek, nil}, append(amongReaders, "the counter")},
+		{"a hold of the other kind", flaw{flawLone, nil}, []string{"a hold that is shared"}},
+		{"readers that acquire exclusively", flaw{flawLone, blind(seeKind)}, []string{"has seen another"}},
+		{"a shared section that did not happen", flaw{flawMisread, nil}, []string{"the seats of pack"}},
+		{"an announcement that is left", flaw{flawAnnounced, nil}, []string{"a writer is announced", "at rest: {"}},
 		{"a descriptor that is left", flaw{flawDescriptor, nil}, []string{"at rest: {"}},
 		{"a goroutine that is left", flaw{flawGoroutine, nil}, []string{"at rest: {"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			cfg := config(t)
 			switch {
-			case (test.flaw.Kind == flawStale || test.flaw.Kind == flawDeaf) && signalStop == nil:
+			case slices.Contains([]string{flawStale, flawStaleShared, flawLostGroup, flawDeaf}, test.flaw.Kind) && signalStop == nil:
 				t.Skip("no sidecar is lost on this system")
-			case test.flaw.Kind == flawDescriptor && takeCensus().Descriptors == 0:
+			case test.flaw.Kind == flawAnnounced && runtime.GOOS != "linux":
+				t.Skip("writers announce themselves on Linux alone")
+			case test.flaw.Kind == flawDescriptor && takeCensus(t.TempDir()).Descriptors == 0:
 				t.Skip("descriptors are not counted on this system")
 			}
 			t.Parallel() // most of the time they wait
@@ -160,7 +180,7 @@ func TestTortureFindsWhatIsBroken(t *testing.T) {
 			switch test.flaw.Kind {
 			case flawHang, flawDeaf:
 				cfg.Patience = 3 * time.Second
-			case flawDescriptor, flawGoroutine:
+			case flawDescriptor, flawGoroutine, flawAnnounced:
 				cfg.Patience = 10 * time.Second
 			default: // so that not a busy machine is found, but the flaw
 				cfg.Patience = 15 * time.Second

@@ -26,6 +26,7 @@ type assignment struct {
 	Processes     int // that are alive at a time
 	Goroutines    int
 	Patience      time.Duration
+	Prompt        bool // see terrain
 	Flaw          flaw
 }
 
@@ -59,6 +60,9 @@ type worker struct {
 	// opened anew.
 	locks [packs][]*atomic.Pointer[packlock.Lock]
 	ways  [packs][]way // by which they are opened
+
+	// readers is how many of a hundred acquires of each pack are shared, until the next rest.
+	readers [packs]int
 
 	// What Stats has to say of packStill.
 	granted, cancelled atomic.Uint64
@@ -144,7 +148,7 @@ func (w *worker) open() error {
 		return err
 	}
 	for p := range packs {
-		w.sections[p] = newSection(w.site, p, w.Patience, w.Flaw.Blind)
+		w.sections[p] = newSection(w.site, p, w.Patience, w.Flaw.Blind, seats(w.Processes, w.Goroutines))
 		if _, err := w.sections[p].at(0); err != nil {
 			return err
 		}
@@ -162,7 +166,7 @@ func (w *worker) open() error {
 	for i := range w.Goroutines + 1 { // the last releases what others acquired
 		w.hands = append(w.hands, &hand{
 			worker: w,
-			scribe: scribe{board: w.board, index: i},
+			scribe: scribe{board: w.board, index: i, seat: w.seat() + i},
 			rng:    rand.New(rand.NewPCG(w.Seed, uint64(w.Process)<<48|uint64(w.Life)<<16|uint64(i))),
 		})
 	}
@@ -172,7 +176,7 @@ func (w *worker) open() error {
 	// The goroutines and descriptors that the runtime needs are there from now
 	// on.
 	w.settle()
-	w.level = takeCensus()
+	w.level = takeCensus(w.Packs)
 	return nil
 }
 
@@ -180,6 +184,9 @@ func (w *worker) open() error {
 func (w *worker) start() {
 	w.stop = make(chan struct{})
 	w.elsewhere = make(chan detached)
+	for p := range w.readers {
+		w.readers[p] = []int{10, 50, 90, 98}[w.hands[0].rng.IntN(4)]
+	}
 	var hands sync.WaitGroup
 	for _, h := range w.hands[:w.Goroutines] {
 		hands.Go(h.work)
@@ -198,18 +205,20 @@ func (w *worker) check() {
 		// Acquired once each, the locks of a pack are all at the same file again.
 		for i := range w.locks[p] {
 			l := w.locks[p][i].Load()
-			hold, err := l.Acquire(ctx)
-			if err != nil {
-				w.violated("at rest: Acquire of %s: %v", l.Path(), err)
-			}
-			if err := hold.Check(); err != nil {
-				w.violated("at rest: %v", err)
-			}
-			if err := hold.Release(); err != nil {
-				w.violated("at rest: %v", err)
-			}
-			if p == packStill {
-				w.granted.Add(1)
+			for _, acquire := range []func(context.Context) (*packlock.Hold, error){l.Acquire, l.AcquireShared} {
+				hold, err := acquire(ctx)
+				if err != nil {
+					w.violated("at rest: Acquire of %s: %v", l.Path(), err)
+				}
+				if err := hold.Check(); err != nil {
+					w.violated("at rest: %v", err)
+				}
+				if err := hold.Release(); err != nil {
+					w.violated("at rest: %v", err)
+				}
+				if p == packStill {
+					w.granted.Add(1)
+				}
 			}
 		}
 	}
@@ -220,8 +229,8 @@ func (w *worker) check() {
 		}
 		stats := first.Stats()
 		switch {
-		case stats.Waiting != 0 || stats.Parked || stats.Draining:
-			w.violated("at rest: somebody waits for %s: %+v", first.Path(), stats)
+		case stats.Waiting != 0 || stats.Parked || stats.Draining || stats.SharedHolds != 0:
+			w.violated("at rest: a goroutine waits for %s, or holds it: %+v", first.Path(), stats)
 		case stats.HandedOver > stats.Contended || stats.Contended > stats.Acquired || stats.Drained > stats.KernelWaits:
 			w.violated("at rest: Stats of %s contradict themselves: %+v", first.Path(), stats)
 		case p == packStill && (stats.Acquired != w.granted.Load() || stats.Cancelled != w.cancelled.Load()):
@@ -249,7 +258,7 @@ func (w *worker) check() {
 func (w *worker) settle() (now census) {
 	for left := newPatience(w.Patience); ; time.Sleep(5 * time.Millisecond) {
 		runtime.GC() // a Lock that was dropped is closed by its cleanup
-		now = takeCensus()
+		now = takeCensus(w.Packs)
 		if w.level == (census{}) || w.within(now) || left.over() {
 			return now
 		}
@@ -274,25 +283,27 @@ func (w *worker) tell() error {
 
 // within reports whether a census shows no more than there was at the beginning.
 // Threads that the runtime once needed stay, idle: no more than there can be system
-// calls at a time, one by each of the goroutines, one that is parked for each of the
+// calls at a time, one by each of the goroutines, two that are parked for each of the
 // files there are of a pack, and what the runtime needs for itself. Of packLost there
-// is a file for everybody who may hold one.
+// is a file for everybody who may hold one. A lock file may be open three times at rest: to lock
+// it, to go past an orphaned wait, and for announcements.
 func (w *worker) within(c census) bool {
 	const runtimes = 16
-	most := w.level.Threads + w.Goroutines + 2*packs + w.Processes*w.Goroutines + maxHung + runtimes
+	most := w.level.Threads + w.Goroutines + 2*(2*packs+w.Processes*w.Goroutines+maxHung) + runtimes
 	return c.Goroutines <= w.level.Goroutines && c.Descriptors <= w.level.Descriptors &&
-		c.Locking == 0 && c.Threads <= most
+		c.LockFiles <= 3*packs && c.Locking == 0 && c.Threads <= most
 }
 
 // A way is one path to a sidecar.
 type way struct {
-	path string
-	file bool // of the sidecar; else of the pack
+	path    string
+	file    bool // of the sidecar; else of the pack
+	options []packlock.Option
 }
 
 func (w way) open() (*packlock.Lock, error) {
 	if w.file {
-		return packlock.OpenFile(w.path)
+		return packlock.OpenFile(w.path, w.options...)
 	}
 	return packlock.Open(w.path)
 }
@@ -312,11 +323,12 @@ func (w way) openAtLast(p int, patience time.Duration) (*packlock.Lock, error) {
 func (s site) ways(p int) []way {
 	pack := s.pack(p)
 	ways := []way{
-		{pack, false},
-		{filepath.Join(pack, packlock.FileName), true},
-		{pack + string(filepath.Separator) + ".." + string(filepath.Separator) + packNames[p], false},
+		{path: pack},
+		{path: filepath.Join(pack, packlock.FileName), file: true},
+		{path: pack + string(filepath.Separator) + ".." + string(filepath.Separator) + packNames[p]},
+		{path: filepath.Join(pack, packlock.FileName), file: true, options: []packlock.Option{packlock.WithAnyFile()}},
 	}
-	for _, w := range []way{{s.link(p), false}, {s.hardLink(p), true}} {
+	for _, w := range []way{{path: s.link(p)}, {path: s.hardLink(p), file: true}} {
 		if _, err := os.Lstat(w.path); err == nil {
 			ways = append(ways, w)
 		}
