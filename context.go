@@ -28,7 +28,7 @@ func (e *entry) heldByLocked(goroutine uint64, marks *mark) bool {
 // ownedByLocked reports whether a hold, live or in the making, belongs to the goroutine.
 func (e *entry) ownedByLocked(goroutine uint64) bool {
 	if e.turn == turnShared {
-		return e.group.owners[goroutine] > 0
+		return e.group.owners.of(goroutine) > 0
 	}
 	return e.hold != nil && e.hold.owner == goroutine
 }

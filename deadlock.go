@@ -90,8 +90,8 @@ func (l *longWaits) onBehalfOf(e *entry) (waits []*longWait) {
 		if w := l.byOwner[e.hold.owner]; w != nil {
 			waits = append(waits, w)
 		}
-	case len(e.group.owners) < len(l.byOwner):
-		for owner := range e.group.owners {
+	case e.group.n < len(l.byOwner):
+		for owner := range e.group.owners.all() {
 			if w := l.byOwner[owner]; w != nil {
 				waits = append(waits, w)
 			}

@@ -165,23 +165,19 @@ func (w *world) checkGroup(e *entry) {
 			owned[h.owner.id]++
 		}
 	}
-	for _, n := range e.group.owners {
-		if n <= 0 {
-			bad("an owner without a hold")
-		}
-	}
+	owners := slices.Collect(e.group.owners.all())
 	if w.calling() || len(w.hanging) > 0 {
 		return // an acquire may be a member that has not returned
 	}
 	if n := w.sharedHolds(e); n != e.group.n {
 		bad("%d live holds", n)
 	}
-	if len(owned) != len(e.group.owners) {
-		bad("%d owners, want %d", len(e.group.owners), len(owned))
+	if len(owned) != len(owners) {
+		bad("%d owners, want %d", len(owners), len(owned))
 	}
 	for owner, n := range owned {
-		if e.group.owners[owner] != n {
-			bad("an owner has %d holds, want %d", e.group.owners[owner], n)
+		if e.group.owners.of(owner) != n {
+			bad("an owner has %d holds, want %d", e.group.owners.of(owner), n)
 		}
 	}
 }

@@ -164,12 +164,14 @@ func TestAnnouncementIsRenewed(t *testing.T) {
 // No Lock with WithAnyFile announces itself or asks, and none does on a file system without
 // announcements.
 func TestNoAnnouncementOnOtherFiles(t *testing.T) {
-	for _, remote := range []bool{false, true} {
-		onKernel(t, remote, func(t *testing.T, e *engine) {
+	for _, row := range []struct{ remote, beside bool }{{true, false}, {false, false}, {false, true}} {
+		onKernel(t, row.remote, func(t *testing.T, e *engine) {
 			l := e.l
-			if !remote {
-				e.close(e.l)
+			if !row.remote {
 				l = e.open(fakePath, WithAnyFile())
+				if !row.beside {
+					e.close(e.l)
+				}
 			}
 			f := e.lockedElsewhere()
 			a := e.acquire(l)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"math/rand/v2"
 	"path/filepath"
 	"testing"
 	"testing/synctest"
@@ -800,4 +801,48 @@ func TestTryDoesNotPassAWriterBehindAClosingGroup(t *testing.T) {
 		e.release(first.got())
 		e.release(w.got())
 	})
+}
+
+// Members are counted by goroutine, however many goroutines there are.
+func TestOwners(t *testing.T) {
+	var o owners
+	count := make(map[uint64]int)
+	check := func() {
+		t.Helper()
+		for g := range uint64(12) {
+			if o.of(g) != count[g] {
+				t.Fatalf("goroutine %d has %d members, want %d", g, o.of(g), count[g])
+			}
+		}
+		seen := make(map[uint64]bool)
+		for g := range o.all() {
+			if seen[g] || count[g] == 0 {
+				t.Fatalf("goroutine %d is one of all, twice or without a member", g)
+			}
+			seen[g] = true
+		}
+		owning := 0
+		for _, n := range count {
+			owning += min(n, 1)
+		}
+		if len(seen) != owning || len(o.many) > owning {
+			t.Fatalf("%d goroutines and %d in the map, want %d", len(seen), len(o.many), owning)
+		}
+	}
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 10000 {
+		g := random.Uint64N(12)
+		switch {
+		case random.IntN(2) == 0:
+			o.add(g, 1)
+			count[g]++
+		case count[g] > 0:
+			o.add(g, -1)
+			count[g]--
+		}
+		check()
+	}
+	for range o.all() {
+		break // which must not go on
+	}
 }
