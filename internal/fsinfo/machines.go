@@ -33,6 +33,10 @@ func (f FileSystem) AcrossMachines() (Exclusion, string) {
 		return NoOthers, "the file system is this machine's own"
 	case slices.Contains(keepers, f.Type):
 		return KeptLocal, f.Type + " keeps locks to this machine: another that has the same files is not kept out"
+	case f.Type == "virtiofs":
+		return KeptLocal, "virtiofs is known to keep locks in the guest, because virtiofsd passes none on" + keptInGuest
+	case f.Type == "9p" && slices.Contains(f.Options, "trans=virtio"):
+		return KeptLocal, "9p from a virtual machine's host (trans=virtio) is known to keep locks in the guest, because qemu's server grants every lock" + keptInGuest
 	case f.Type == "9p":
 		return NotKnown, locksOf9p(f.Options)
 	case k.says != "":
@@ -50,11 +54,8 @@ const keptInGuest = ": the host and other guests are not excluded;" +
 	" to share the lock with them, mount the directory by NFS 4 or SMB instead;" +
 	" packlock doctor -peer on both finds out whether this server is an exception"
 
-// locksOf9p returns what is known of locks on 9p with these mount options.
+// locksOf9p returns what is known of locks on 9p between machines, with these mount options.
 func locksOf9p(options []string) string {
-	if slices.Contains(options, "trans=virtio") {
-		return "9p from a virtual machine's host (trans=virtio) is known to keep locks in the guest, because qemu's server grants every lock" + keptInGuest
-	}
 	says := "some 9p servers grant every lock, and then the host and other machines are not excluded;" +
 		" packlock doctor -peer on two machines finds out"
 	if !slices.ContainsFunc(options, func(o string) bool { return strings.HasPrefix(o, "locktimeout=") }) {
@@ -88,7 +89,6 @@ var kinds = func() map[string]kind {
 		"afs": {says: serverKeeps},
 		"fuse": {says: "a FUSE server without flock leaves locks to this machine's kernel, and then others that have the same files" +
 			" are not kept out; which it is cannot be seen from one machine"},
-		"virtiofs": {says: "virtiofs is known to keep locks in the guest, because virtiofsd passes none on" + keptInGuest},
 		// Copied up files have an inode, and with it a lock, for each mount.
 		"overlay": {says: "overlay keeps locks to this mount: who has the files by another one, such as the upper directory, is not kept out"},
 	}

@@ -7,6 +7,10 @@
 //	netprobe hold DIR DURATION
 //	netprobe wait DIR LIMIT
 //	netprobe try DIR DURATION
+//	netprobe flock DIR shared|exclusive DURATION
+//	netprobe ask DIR shared|exclusive r|rw
+//
+// The last two call flock(2) without packlock.
 //
 // What happens is a line each: when, in milliseconds, and what. The clocks of busy
 // guests drift apart. So, if $NETPROBE_MARK is set, a file of that name, with a dot
@@ -32,11 +36,14 @@ func main() {
 
 func run(args []string) error {
 	if len(args) < 3 {
-		return errors.New("usage: netprobe contend|hold|wait|try DIR and what the verb needs")
+		return errors.New("usage: netprobe contend|hold|wait|try|flock|ask DIR and what the verb needs")
 	}
 	verb, dir := args[0], args[1]
-	if verb == "contend" {
+	switch verb {
+	case "contend":
 		return contend(dir, args[2:])
+	case "flock", "ask":
+		return raw(verb, dir, args[2:])
 	}
 	d, err := time.ParseDuration(args[2])
 	if err != nil {
@@ -88,6 +95,7 @@ func hold(l *packlock.Lock, d time.Duration) error {
 	} else {
 		say("kept")
 	}
+	say("releasing") // a waiter may run before this goroutine does again
 	say("released", h.Release())
 	return nil
 }
