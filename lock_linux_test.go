@@ -217,20 +217,33 @@ func TestReadOfALockThatTheServerDropped(t *testing.T) {
 	}
 }
 
-// On 9p, a wait that a signal interrupts fails with EAGAIN, and is repeated.
-func TestInterruptedWaitIsRepeated(t *testing.T) {
+// On 9p, a wait that a signal interrupts fails with EAGAIN, and is repeated. On ceph-fuse, no
+// call waits: the lock is tried until it is free.
+func TestWaitOnANetwork(t *testing.T) {
 	for n := noNetwork; n <= otherNetwork; n++ {
 		for _, end := range []error{nil, unix.EIO} {
-			calls := 0
-			err := n.whileInterrupted(func() error {
-				if calls++; calls <= 3 {
-					return unix.EAGAIN
+			synctest.Test(t, func(t *testing.T) {
+				var calls []int
+				start := time.Now()
+				err := n.wait(unix.LOCK_SH, func(how int) error {
+					if calls = append(calls, how); len(calls) <= 10 {
+						return unix.EAGAIN
+					}
+					return end
+				})
+				how, waits, took := unix.LOCK_SH, 11, time.Duration(0)
+				switch n {
+				case cephFUSE:
+					how |= unix.LOCK_NB
+					took = 63*pollMin + 4*pollMax
+				case plan9:
+				default:
+					end, waits = unix.EAGAIN, 1
 				}
-				return end
+				if err != end || len(calls) != waits || slices.Max(calls) != how || slices.Min(calls) != how || time.Since(start) != took {
+					t.Errorf("network %d: %v after %v, calls %v", n, err, time.Since(start), calls)
+				}
 			})
-			if n == plan9 && (err != end || calls != 4) || n != plan9 && (err != unix.EAGAIN || calls != 1) {
-				t.Errorf("network %d: %v after %d calls, want %v", n, err, calls, end)
-			}
 		}
 	}
 }

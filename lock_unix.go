@@ -114,7 +114,7 @@ func (n network) taken(err error) (bool, error) {
 }
 
 func (f *osFile) block(shared bool) error {
-	return f.network.whileInterrupted(func() error { return f.flock(flockMode(shared)) })
+	return f.network.wait(flockMode(shared), f.flock)
 }
 
 // toShared relies on what no manual promises: a kernel that converts an exclusive lock in

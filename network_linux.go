@@ -149,13 +149,31 @@ func (f *osFile) ask(path string, follow bool) (bool, error) {
 	return true, nil
 }
 
-// whileInterrupted calls wait, which waits for a lock, until no signal interrupts it. On 9p
-// that is EAGAIN.
-func (n network) whileInterrupted(wait func() error) error {
+// wait waits for a lock by calls of flock. On 9p a wait that a signal interrupts fails with
+// EAGAIN.
+func (n network) wait(how int, flock func(how int) error) error {
+	if n.waitsByTries() {
+		return waitByTries(func() error { return flock(how | unix.LOCK_NB) })
+	}
 	for {
-		if err := wait(); err != unix.EAGAIN || n != plan9 {
+		if err := flock(how); err != unix.EAGAIN || n != plan9 {
 			return err
 		}
+	}
+}
+
+// waitsByTries reports whether no call may wait for a lock. Each wait occupies one of the ten
+// threads by which ceph-fuse serves the whole mount: ten waits, and the holder's release is not
+// served any more. CephFS may leave the lock of a wait that was interrupted to no process.
+func (n network) waitsByTries() bool { return n == cephFUSE }
+
+// waitByTries calls try until it does not fail with EAGAIN.
+func waitByTries(try func() error) error {
+	for delay := pollMin; ; delay = min(2*delay, pollMax) {
+		if err := try(); err != unix.EAGAIN {
+			return err
+		}
+		time.Sleep(delay)
 	}
 }
 

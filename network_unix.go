@@ -62,7 +62,7 @@ func (f *osFile) openForWriting() bool { return false }
 
 func isDeletePending(string, options, error) bool { return false }
 
-func (network) whileInterrupted(wait func() error) error { return wait() }
+func (network) wait(how int, flock func(how int) error) error { return flock(how) }
 
 func (network) isCutOff(error) bool { return false }
 
