@@ -162,9 +162,9 @@ func (n network) wait(how int, flock func(how int) error) error {
 	}
 }
 
-// waitsByTries reports whether no call may wait for a lock. Each wait occupies one of the ten
-// threads by which ceph-fuse serves the whole mount: ten waits, and the holder's release is not
-// served any more. CephFS may leave the lock of a wait that was interrupted to no process.
+// waitsByTries reports whether no call may wait for a lock. On ceph-fuse a wait occupies one of
+// the ten threads that serve the whole mount. With ten waits, nothing else is served, not even
+// the holder's release.
 func (n network) waitsByTries() bool { return n == cephFUSE }
 
 // waitByTries calls try until it does not fail with EAGAIN.

@@ -21,7 +21,7 @@ type terrain struct {
 	// prompt is set on local file systems: a path leads to the new file at once.
 	prompt bool
 	// orphans is set where a wait that a signal interrupts may leave the lock at the
-	// server, where no process has it and none can acquire it (NFS 3, CephFS), or the
+	// server, where no process has it and none can acquire it (NFS 3, the kernel's CephFS), or the
 	// client hanging (GlusterFS). There no process is killed or stopped.
 	orphans bool
 }
@@ -33,6 +33,6 @@ func terrainOf(dir string) terrain {
 		prompt:    found.Reach == fsinfo.Local,
 		settled:   name == "cifs" || strings.HasPrefix(name, "smb") || name == "9p",
 		leftovers: strings.HasPrefix(name, "nfs"),
-		orphans:   slices.Contains([]string{"nfs", "fuse.glusterfs", "ceph", "fuse.ceph-fuse"}, name), // NFS 4 is "nfs4"
+		orphans:   slices.Contains([]string{"nfs", "fuse.glusterfs", "ceph"}, name), // NFS 4 is "nfs4"
 	}
 }
