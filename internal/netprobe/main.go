@@ -4,13 +4,10 @@
 // that share a file system:
 //
 //	netprobe contend DIR WITNESS DURATION GOROUTINES
-//	netprobe hold DIR DURATION
-//	netprobe wait DIR LIMIT
+//	netprobe hold DIR DURATION [shared]
+//	netprobe wait DIR LIMIT [shared]
 //	netprobe try DIR DURATION
-//	netprobe flock DIR shared|exclusive DURATION
-//	netprobe ask DIR shared|exclusive r|rw
-//
-// The last two call flock(2) without packlock.
+//	netprobe ask DIR shared|exclusive packlock|r|rw
 //
 // What happens is a line each: when, in milliseconds, and what. The clocks of busy
 // guests drift apart. So, if $NETPROBE_MARK is set, a file of that name, with a dot
@@ -36,14 +33,14 @@ func main() {
 
 func run(args []string) error {
 	if len(args) < 3 {
-		return errors.New("usage: netprobe contend|hold|wait|try|flock|ask DIR and what the verb needs")
+		return errors.New("usage: netprobe contend|hold|wait|try|ask DIR and what the verb needs")
 	}
 	verb, dir := args[0], args[1]
 	switch verb {
 	case "contend":
 		return contend(dir, args[2:])
-	case "flock", "ask":
-		return raw(verb, dir, args[2:])
+	case "ask":
+		return ask(dir, args[2:])
 	}
 	d, err := time.ParseDuration(args[2])
 	if err != nil {
@@ -54,11 +51,15 @@ func run(args []string) error {
 		return err
 	}
 	defer l.Close()
+	acquire := l.Acquire
+	if len(args) > 3 && args[3] == "shared" {
+		acquire = l.AcquireShared
+	}
 	switch verb {
 	case "hold":
-		return hold(l, d)
+		return hold(acquire, d)
 	case "wait":
-		return wait(l, d)
+		return wait(l, acquire, d)
 	case "try":
 		return try(l, d)
 	}
@@ -78,9 +79,12 @@ func say(what string, more ...any) {
 
 const tick = 50 * time.Millisecond
 
+// acquireFunc is the method of a Lock that waits for one kind of hold.
+type acquireFunc func(context.Context) (*packlock.Hold, error)
+
 // hold has the lock for d, or until it is lost.
-func hold(l *packlock.Lock, d time.Duration) error {
-	h, err := l.Acquire(context.Background())
+func hold(acquire acquireFunc, d time.Duration) error {
+	h, err := acquire(context.Background())
 	if err != nil {
 		return err
 	}
@@ -101,11 +105,11 @@ func hold(l *packlock.Lock, d time.Duration) error {
 }
 
 // wait waits for the lock, for no longer than limit.
-func wait(l *packlock.Lock, limit time.Duration) error {
+func wait(l *packlock.Lock, acquire acquireFunc, limit time.Duration) error {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	time.AfterFunc(tick, func() { say("waiting") })
-	h, err := l.Acquire(ctx)
+	h, err := acquire(ctx)
 	if err != nil {
 		return err
 	}
