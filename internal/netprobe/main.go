@@ -11,7 +11,8 @@
 //
 // What happens is a line each: when, in milliseconds, and what. The clocks of busy
 // guests drift apart. So, if $NETPROBE_MARK is set, a file of that name, with a dot
-// and what happened appended, is made at that moment: its time is the host's.
+// and what happened appended, is made at that moment: its time is the host's. A hold ends
+// early once there is one that ends in "end".
 package main
 
 import (
@@ -82,14 +83,20 @@ const tick = 50 * time.Millisecond
 // acquireFunc is the method of a Lock that waits for one kind of hold.
 type acquireFunc func(context.Context) (*packlock.Hold, error)
 
-// hold has the lock for d, or until it is lost.
+// told reports whether somebody has made the mark of that name.
+func told(what string) bool {
+	_, err := os.Stat(os.Getenv("NETPROBE_MARK") + "." + what)
+	return err == nil
+}
+
+// hold holds the lock for d, until it is lost, or until told.
 func hold(acquire acquireFunc, d time.Duration) error {
 	h, err := acquire(context.Background())
 	if err != nil {
 		return err
 	}
 	say("held")
-	for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(tick) {
+	for end := time.Now().Add(d); time.Now().Before(end) && !told("end"); time.Sleep(tick) {
 		if err = h.Check(); err != nil {
 			break
 		}
