@@ -200,6 +200,7 @@ func TestReadOfALockThatTheServerDropped(t *testing.T) {
 		}{
 			{nil, true, nil},
 			{unix.EINVAL, true, nil},
+			{unix.EISDIR, true, nil},
 			{unix.EIO, false, nil},
 			{unix.ESTALE, false, nil},
 			{unix.EACCES, false, unix.EACCES},

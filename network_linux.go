@@ -295,7 +295,7 @@ func (n network) grantsAfterRead(err error) (bool, error) {
 	case n != nfs && (err == unix.EBADF || err == unix.ENOENT), n.isCutOff(err):
 		// CephFS: the client came back as a new one, forgot the file, or is kept out.
 		return false, nil
-	case n != nfs && err == unix.EISDIR, err == unix.EINVAL: // no such reads
+	case err == unix.EISDIR, err == unix.EINVAL: // no such reads
 		return true, nil
 	}
 	return err == nil, err
