@@ -389,8 +389,13 @@ func TestLockFileDeletedWhileOthersQueue(t *testing.T) {
 			order = append(order, i)
 		})
 	})
-	remove(t, l.Path())
-	other := childHolder(t, dir) // holds the new file
+	// The new file is locked before it takes the place of the old one, or the queue might
+	// move on and acquire it first.
+	aside := filepath.Join(dir, "aside")
+	other := childHolder(t, aside)
+	if err := os.Rename(filepath.Join(aside, FileName), l.Path()); err != nil {
+		t.Fatal(err)
+	}
 
 	old.finish()
 	until(t, "the queue to move on to the new file", func() bool {
