@@ -19,10 +19,7 @@ const maxAgain = 10
 
 func openFile(path string, o options) (*osFile, error) {
 	fd, readOnly, err := openFD(path, o, unix.Open, osKernel{}.pause)
-	switch {
-	case err != nil && isDeletePending(path, o, err):
-		return nil, errDeletePending
-	case err != nil:
+	if err != nil {
 		return nil, explain(path, o, err)
 	}
 	if fd, err = aboveStandard(fd); err != nil {
@@ -85,8 +82,11 @@ func openFD(path string, o options, open func(string, int, uint32) (int, error),
 		err = openWith(access)
 		if err == unix.ENOENT && !o.mustExist {
 			err = openWith(access | unix.O_CREAT)
-			if err == unix.EACCES || err == unix.ENOENT && isDeletePending(path, o, err) {
+			switch {
+			case err == unix.EACCES, err == unix.ENOENT && isDeletePending(path, o, err):
 				continue
+			case err == unix.ENOENT:
+				return -1, nil, err // the directory is missing, or was until now
 			}
 		}
 		if err == unix.ESTALE || err == unix.EINVAL {
@@ -100,6 +100,9 @@ func openFD(path string, o options, open func(string, int, uint32) (int, error),
 			continue
 		}
 		break
+	}
+	if err != nil && isDeletePending(path, o, err) {
+		return -1, nil, errDeletePending
 	}
 	switch err {
 	case unix.ESTALE:
