@@ -163,3 +163,24 @@ func (e *engine) holdingAndWaiting(second func(*Hold) (*Hold, error), first func
 	}
 	return a
 }
+
+// The shared waiters behind an exclusive one that gets ErrDeadlock join at once.
+func TestReadersJoinWhenADeadlockIsBroken(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		locks := e.packs(2)
+		bystander := e.shared(locks[0]).got()
+		reader := e.holdingAndWaiting(func(h *Hold) (*Hold, error) { return locks[1].Acquire(context.Background()) }, locks[0].TryAcquireShared)
+		writer := e.holdingAndWaiting(func(h *Hold) (*Hold, error) { return locks[0].Acquire(context.Background()) }, locks[1].TryAcquire)
+		reader.goOn()
+		time.Sleep(time.Millisecond)
+		writer.goOn()
+		time.Sleep(time.Millisecond)
+		behind := e.shared(locks[0])
+		behind.waits()
+		time.Sleep(2 * deadlockAge)
+		writer.failed(ErrDeadlock)
+		e.release(behind.got())
+		e.release(bystander)
+		e.release(reader.got())
+	})
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -191,6 +192,7 @@ func TestNoAnnouncementOnOtherFiles(t *testing.T) {
 func TestReadersYieldToAWriterElsewhere(t *testing.T) {
 	for _, withdraws := range []bool{false, true} {
 		onFake(t, func(t *testing.T, e *engine) {
+			e.heldAfterRival(0)
 			h := e.shared(e.l).got()
 			time.Sleep(askInterval + 1)
 			b := e.writerElsewhere()
@@ -202,6 +204,7 @@ func TestReadersYieldToAWriterElsewhere(t *testing.T) {
 			for _, r := range readers {
 				r.waits()
 			}
+			e.announced(1) // only the writer
 			e.release(own)
 			e.release(h)
 			time.Sleep(500 * time.Millisecond)
@@ -627,4 +630,82 @@ func TestCourtesy(t *testing.T) {
 	if len(c.stale) != maxStale {
 		t.Errorf("%d stale announcements, want the last %d", len(c.stale), maxStale)
 	}
+}
+
+// fakeBoard is a board of the fake kernel.
+type fakeBoard struct{ *fakeFile }
+
+func (f *fakeFile) openBoard(path string) (board, error) {
+	if err := f.k.enter("openBoard", path); err != nil {
+		return nil, err
+	}
+	if f.remote() {
+		return nil, errors.ErrUnsupported
+	}
+	opened, err := f.k.openFile(path)
+	if err != nil {
+		return nil, err
+	}
+	f.k.mu.Lock()
+	f.k.nopen--
+	f.k.nboards++
+	f.k.mu.Unlock()
+	b := &fakeBoard{opened}
+	if b.inode != f.inode {
+		b.close()
+		return nil, errFileLost
+	}
+	return b, nil
+}
+
+func (b *fakeBoard) announce() error {
+	defer b.finish()
+	if err := b.begin("announce"); err != nil {
+		return err
+	}
+	b.k.mu.Lock()
+	defer b.k.mu.Unlock()
+	b.k.announcements++
+	b.inode.announced[b] = b.k.announcements
+	return nil
+}
+
+func (b *fakeBoard) withdraw() error {
+	defer b.finish()
+	if err := b.begin("withdraw"); err != nil {
+		return err
+	}
+	b.k.mu.Lock()
+	defer b.k.mu.Unlock()
+	delete(b.inode.announced, b)
+	return nil
+}
+
+func (b *fakeBoard) find(last int64, stale []int64) (at int64, staleOnes bool, err error) {
+	defer b.finish()
+	if err := b.begin("find"); err != nil {
+		return 0, false, err
+	}
+	b.k.mu.Lock()
+	defer b.k.mu.Unlock()
+	for other, place := range b.inode.announced {
+		switch {
+		case other == b:
+		case slices.Contains(stale, place):
+			staleOnes = true
+		case at != last || at == 0:
+			at = place
+		}
+	}
+	return at, staleOnes, nil
+}
+
+func (b *fakeBoard) close() error {
+	b.k.mu.Lock()
+	delete(b.inode.announced, b)
+	b.k.nopen++ // which is about to be counted
+	b.k.nboards--
+	b.k.mu.Unlock()
+	b.closeDescriptor()
+	return b.k.enter("closeBoard", b.path)
 }

@@ -347,3 +347,21 @@ func TestCheckOfAHoldThatIsReleasedMeanwhile(t *testing.T) {
 		check.failed(ErrReleased)
 	})
 }
+
+// A thread that was left behind, and has been granted the lock, is about to release it. An
+// exclusive acquire that comes then starts a thread of its own.
+func TestOrphanThatUnlocksIsNotAdopted(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		f := e.orphanedBehindReaders()
+		e.release(e.shared(e.l).got())
+		goOn := e.holdUp("unlock")
+		f.release()
+		synctest.Wait()
+		w := e.acquire(e.l)
+		w.waits()
+		e.k.setHook(nil)
+		goOn()
+		e.release(w.got())
+		e.stats(Stats{Acquired: 2, Contended: 2, KernelWaits: 2, Cancelled: 1, Drained: 1})
+	})
+}

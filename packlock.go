@@ -83,6 +83,7 @@ package packlock
 //	queue.go      the queue of waiters of an entry; waiting in it, and giving up
 //	blocking.go   waiting in the kernel: the parked thread; the leak window
 //	convert.go    holds that change their kind, for package flock
+//	owners.go     the goroutines that they belong to
 //	orphan.go     an orphaned wait that would hold up readers, and is left behind
 //	poller.go     waiting in the kernel without a thread to spare
 //	fairness.go   when other processes get their chance
