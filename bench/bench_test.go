@@ -36,6 +36,9 @@ func TestPageOfThePeersHasEveryOneOfThem(t *testing.T) {
 		}})
 	}
 	page := peersPage(t.TempDir(), reports)
+	if version := peers[2].version(); version == "" || !strings.Contains(page, "\n"+peers[2].module+" "+version+": ") {
+		t.Errorf("no version %q of %s in:\n%s", version, peers[2].module, page)
+	}
 	for _, p := range peers {
 		for _, says := range []string{"| " + p.Name + " |", "\n## " + p.Name + "\n", p.about} {
 			if !strings.Contains(page, says) {
@@ -175,6 +178,14 @@ func made() *results {
 		r.cancels = append(r.cancels, cancelCost{waits: 1})
 	}
 	return r
+}
+
+func TestPartTakesThePlaceOfTheOldOne(t *testing.T) {
+	page := withPart(withPart(pageStart, "growth", "old\n"), "beside", "other\n")
+	got := withPart(page, "growth", "new\n")
+	if want := strings.Replace(page, "old", "new", 1); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
 }
 
 func TestTargetsAreRatiosToRawFlock(t *testing.T) {

@@ -22,13 +22,13 @@ var (
 	shortBeside = besideEffort{short: true, rounds: 1, length: time.Second}
 )
 
-// busy are those beside whom the others ask; the first is compared with the second.
+// busy are the libraries of the busy process; the first is compared with the second.
 var busy = []string{contend.Packlock.Name, contend.Flock.Name}
 
-// others are those who ask.
+// others are what the second program does.
 var others = []struct{ library, about string }{
-	{nameMilli, "asks every millisecond"},
-	{nameBbolt, "asks every 50 ms"},
+	{nameMilli, "tries every millisecond"},
+	{nameBbolt, "tries every 50 ms"},
 	{contend.Flock.Name, "waits in flock(2), as flock(1) does"},
 }
 
@@ -46,7 +46,7 @@ type besideRow struct {
 	of    []besideFigures
 }
 
-// makeBeside makes beside.md.
+// makeBeside makes the part about other programs.
 func makeBeside(ctx context.Context, own string, short bool) (string, drawing, error) {
 	effort := longBeside
 	if short {
@@ -60,7 +60,7 @@ func makeBeside(ctx context.Context, own string, short bool) (string, drawing, e
 	if err != nil {
 		return "", nil, err
 	}
-	return besidePage(rows, effort, machine(own)), nil, nil
+	return besideText(rows, effort, machine(own)), nil, nil
 }
 
 func measureBeside(ctx context.Context, path string, effort besideEffort) ([]besideRow, error) {
@@ -97,36 +97,26 @@ func measureBeside(ctx context.Context, path string, effort besideEffort) ([]bes
 	return rows, nil
 }
 
-// besidePage returns the page about them.
-func besidePage(rows []besideRow, effort besideEffort, machine string) string {
+// besideText returns what the page has about them.
+func besideText(rows []besideRow, effort besideEffort, machine string) string {
 	var b strings.Builder
-	short := ""
-	if effort.short {
-		short = " -short"
-	}
-	fmt.Fprintf(&b, `# Other programs beside a busy one
+	fmt.Fprintf(&b, `## Other programs alongside a busy one
 
-One process takes the lock in a tight loop: by packlock, or by raw flock in its place. Another program, which knows nothing of packlock, wants
-the lock too: it waits for it in the kernel, or it asks again and again until it gets it. Then it lets go at once, pauses for 10 ms, and begins anew. How
-often does it get in? Written by
+One process acquires the lock in a tight loop, by packlock or by raw flock. A second program, which does not use packlock, waits for the lock in the
+kernel, or polls until it acquires it. It releases it at once, pauses for 10 ms, and begins again. How often does it get in? %s
 
-`+"```sh\ngo -C bench run . -beside%s -out ../docs\n```"+`
-
-on %s. Rounds: %d of %v, alternating; the figures are medians of them. *Got in* is how often a second, of 100 at most; *worst wait* is the longest that it
-asked or waited. A wait that the end of the round cut short counts as long as it took, so that no wait is longer than a round and its warm-up. *Busy* is the operations of the busy process, those of
-packlock for one of raw flock.
-`, short, machine, effort.rounds, effort.length)
-	if effort.short {
-		b.WriteString("\n**This was a short run (`-short`): a first look, and no more.**\n")
-	}
+The figures are medians of %d rounds of %v, which alternate. *Got in* is how often per second, of 100 at most. *Worst wait* is the longest wait; one that
+the end of the round cut short counts as long as it took, so no wait is longer than a round and its warm-up. *Busy* is the operations of the busy process with
+packlock, over those with raw flock.
+`, measuredBy("beside", effort.short, machine), effort.rounds, effort.length)
 	var other string
 	for _, row := range rows {
 		if row.other != other {
 			other = row.other
-			fmt.Fprintf(&b, "\n## One that %s\n\n| busy |", other)
+			fmt.Fprintf(&b, "\n### A program that %s\n\n| busy |", other)
 			for _, what := range []string{"got in", "worst wait"} {
 				for _, library := range busy {
-					fmt.Fprintf(&b, " %s beside %s |", what, library)
+					fmt.Fprintf(&b, " %s, %s |", what, library)
 				}
 			}
 			b.WriteString(" busy |\n|---|--:|--:|--:|--:|--:|\n")

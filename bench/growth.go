@@ -74,7 +74,7 @@ type grower struct {
 	path   string // of the lock file
 }
 
-// makeGrowth makes growth.md.
+// makeGrowth makes the part about growth.
 func makeGrowth(ctx context.Context, own string, short bool) (string, drawing, error) {
 	effort := longGrowth
 	if short {
@@ -84,7 +84,7 @@ func makeGrowth(ctx context.Context, own string, short bool) (string, drawing, e
 	if err != nil {
 		return "", nil, err
 	}
-	return growthPage(parts, effort, machine(own)), func(out string) error { return drawParts(out, parts) }, nil
+	return growthText(parts, effort, machine(own)), func(out string) error { return drawParts(out, parts) }, nil
 }
 
 func drawParts(out string, parts []growthPart) error {
@@ -117,7 +117,7 @@ func measureGrowth(ctx context.Context, dir string, effort growEffort) ([]growth
 	return parts, nil
 }
 
-// say tells whoever waits what is being measured.
+// say reports on standard error what is being measured.
 func say(what string, n int) { fmt.Fprintf(os.Stderr, "%s: %s\n", what, thousands(n)) }
 
 func ratio(x float64) string { return fmt.Sprintf("%.2f", x) }
@@ -131,15 +131,14 @@ func bytes(x float64) string {
 	return fmt.Sprintf("%.1f KB", x/1024)
 }
 
-// processes is growth of who contends.
+// processes is growth of the processes that contend.
 func (g *grower) processes(ctx context.Context) (growthPart, error) {
 	part := growthPart{
 		name:    "growth-processes",
 		heading: "Processes",
-		about: `So many processes of one goroutine each take the lock, spend the section, and let it go, without pause. A round lasts
-longer the more they are, so that each gets its turn. *Least share* is the operations of the process that had the fewest, over an
-even share of all; *most share* those of the one that had the most. With one, there is nobody to be shared with. (The *share* of other pages is the
-one divided by the other.)`,
+		about: `Processes of one goroutine each acquire the lock, spend the section, and release it, without a pause. The more they are, the longer is a
+round, so that each gets its turn. *Least share* is the operations of the process with the fewest, over an even share of all. (The *share* elsewhere is the fewest
+over the most.)`,
 	}
 	for _, section := range []time.Duration{0, 20 * time.Microsecond} {
 		name := "empty section"
@@ -149,10 +148,10 @@ one divided by the other.)`,
 		newChart := func(title string, format func(float64) string) *chart {
 			return &chart{title: title + ", " + name, x: "processes", xs: g.effort.processes, format: format}
 		}
-		rate, worst := newChart("Operations a second", contend.Rate), newChart("Worst wait", nanoseconds)
-		least, most := newChart("Least share", ratio), newChart("Most share", ratio)
+		rate, worst := newChart("Operations per second", contend.Rate), newChart("Worst wait", nanoseconds)
+		least := newChart("Least share", ratio)
 		least.part = true
-		part.charts = append(part.charts, rate, worst, least, most)
+		part.charts = append(part.charts, rate, worst, least)
 		for i, n := range g.effort.processes {
 			say("processes, "+name, n)
 			c := contend.Comparison{
@@ -168,7 +167,6 @@ one divided by the other.)`,
 				rate.set(library, i, f.Rate)
 				worst.set(library, i, float64(f.Worst))
 				least.set(library, i, f.Least)
-				most.set(library, i, f.Most)
 			}
 		}
 	}
@@ -209,7 +207,7 @@ func median[T any](rounds []T, figure func(T) float64) float64 {
 	return contend.Median(all)
 }
 
-// waiters is growth of who waits in one process.
+// waiters is growth of the goroutines that wait in one process.
 func (g *grower) waiters(ctx context.Context) (growthPart, error) {
 	xs := g.effort.waiters
 	threads := &chart{title: "Threads more", x: "waiting goroutines", xs: xs, format: whole}
@@ -218,10 +216,9 @@ func (g *grower) waiters(ctx context.Context) (growthPart, error) {
 	part := growthPart{
 		name:    "growth-waiters",
 		heading: "Goroutines that wait in one process",
-		about: `So many goroutines wait for one lock, which is let go at last: threads and memory (Go's heap and stacks) that the waiting
-adds, and how long it then takes until each has had the lock and let it go. Memory of less than 100 is left out: it is lost in the pages
-that the heap grows by. Who takes a thread for each is not asked for more than 1,000, and who asks every 50 ms not for more than
-the processors can keep up with.`,
+		about: `Goroutines wait for one lock, which is then released: threads and memory (Go's heap and stacks) that the waiting
+adds, and how long it takes until each has acquired the lock and released it. Memory of fewer than 100 is left out, because the heap grows by pages.
+Libraries with a thread for each waiter are not measured beyond 1,000, and pollers not beyond what the processors can keep up with.`,
 		charts: []*chart{threads, memory, served},
 	}
 	for i, n := range xs {
@@ -248,16 +245,14 @@ func (g *grower) packs(ctx context.Context) (growthPart, error) {
 		return &chart{title: title, x: "packs", xs: g.effort.packs, format: format}
 	}
 	idle, held := newChart("Memory of an idle one", bytes), newChart("Memory of a held one", bytes)
-	idleFiles, heldFiles := newChart("Descriptors of an idle one", ratio), newChart("Descriptors of a held one", ratio)
 	open, acquire := newChart("Time to open", nanoseconds), newChart("Time to acquire", nanoseconds)
 	release, closing := newChart("Time to release", nanoseconds), newChart("Time to close", nanoseconds)
 	part := growthPart{
 		name:    "growth-packs",
 		heading: "Packs that one process has open",
-		about: `A process opens so many packs, takes the lock of each, lets them go, and closes them. Times are those of one, the mean of all. Some of
-the libraries open the file when it is locked and close it when it is let go: for them, that is where the time and the descriptors are. Memory of less
-than 1,000 is left out; what is negative is noise of the heap.`,
-		charts: []*chart{idle, held, idleFiles, heldFiles, open, acquire, release, closing},
+		about: `A process opens packs, acquires the lock of each, releases them, and closes them. Times are those of one pack, the mean of all. Some of
+the libraries open the file when they lock it and close it when they unlock it. Memory of fewer than 1,000 is left out; a negative figure is noise of the heap.`,
+		charts: []*chart{idle, held, open, acquire, release, closing},
 	}
 	for i, n := range g.effort.packs {
 		say("packs", n)
@@ -270,8 +265,6 @@ than 1,000 is left out; what is negative is noise of the heap.`,
 				set(idle, func(r packsReply) float64 { return each(r.Idle.Memory) })
 				set(held, func(r packsReply) float64 { return each(r.Held.Memory) })
 			}
-			set(idleFiles, func(r packsReply) float64 { return each(r.Idle.Files) })
-			set(heldFiles, func(r packsReply) float64 { return each(r.Held.Files) })
 			set(open, func(r packsReply) float64 { return float64(r.Open) })
 			set(acquire, func(r packsReply) float64 { return float64(r.Acquire) })
 			set(release, func(r packsReply) float64 { return float64(r.Release) })
@@ -296,10 +289,10 @@ func (g *grower) contended(ctx context.Context) (growthPart, error) {
 	middle, late99, worst := newChart("Late by, median", nanoseconds), newChart("Late by, 99th percentile", nanoseconds), newChart("Late by, worst", nanoseconds)
 	part := growthPart{
 		name:    "growth-contended",
-		heading: "Packs that another process has",
-		about: fmt.Sprintf(`A process waits for so many packs, a goroutine for each, while another process has them all and lets them go, one every
-millisecond: the threads that the waiting adds, and how late each pack is had. Packlock parks at most %d threads, and polls for the
-packs beyond, every millisecond at first and every 50 ms in the end. These packs are let go first, while the threads are still parked, and have a line of
+		heading: "Packs that another process holds",
+		about: fmt.Sprintf(`A process waits for packs, one goroutine per pack, while another process holds them all and releases one every
+millisecond: the threads that the waiting adds, and how late each lock is acquired. packlock parks at most %d threads. It polls for the
+packs beyond, every millisecond at first and every 50 ms in the end. These packs are released first, while the threads are still parked, and have a line of
 their own.`, mostParked),
 		charts: []*chart{threads, middle, late99, worst},
 	}
@@ -343,16 +336,16 @@ their own.`, mostParked),
 	return part, nil
 }
 
-// parallel is growth of what goroutines do beside each other.
+// parallel is growth of the goroutines that have a pack each.
 func (g *grower) parallel(ctx context.Context) (growthPart, error) {
 	xs := g.effort.parallel
-	rate := &chart{title: "Operations a second, of all", x: "goroutines", xs: xs, format: contend.Rate}
+	rate := &chart{title: "Operations per second, of all", x: "goroutines", xs: xs, format: contend.Rate}
 	scale := &chart{title: "Times that of one goroutine", x: "goroutines", xs: xs, format: ratio}
 	part := growthPart{
 		name:    "growth-parallel",
 		heading: "Goroutines with a pack each",
-		about: `So many goroutines of one process each lock a pack that nobody else wants, and let it go, without pause. If nothing that they share
-stands in the way, they do as many times more than one as there are processors.`,
+		about: `Goroutines of one process each lock a pack of their own and release it, without a pause. If nothing that they share
+stands in the way, they do as many times more than one goroutine as there are processors.`,
 		charts: []*chart{rate, scale},
 	}
 	for i, n := range xs {
@@ -374,22 +367,13 @@ stands in the way, they do as many times more than one as there are processors.`
 	return part, nil
 }
 
-// growthPage returns the page about the parts.
-func growthPage(parts []growthPart, effort growEffort, machine string) string {
+// growthText returns what the page has about the parts.
+func growthText(parts []growthPart, effort growEffort, machine string) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, `# Growth
-
-How the cost grows as the work grows, beside raw flock and other libraries; what they are is said in [benchmarks.md](benchmarks.md). Written by
-
-`+"```sh\ngo -C bench run . -growth -out ../docs\n```"+`
-
-on %s. Rounds: %d, alternating; the figures are medians of them.
-`, machine, effort.rounds)
-	if effort.short {
-		b.WriteString("\n**This was a short run (`-short`): a first look, and no more.**\n")
-	}
+	fmt.Fprintf(&b, "## Growth\n\nHow the cost grows as the work grows. %s\n\nThe figures are medians of %d rounds, which alternate.\n",
+		measuredBy("growth", effort.short, machine), effort.rounds)
 	for _, part := range parts {
-		fmt.Fprintf(&b, "\n## %s\n\n%s\n\n![%s](%s.svg)\n", part.heading, part.about, part.heading, part.name)
+		fmt.Fprintf(&b, "\n### %s\n\n%s\n\n![%s](%s.svg)\n", part.heading, part.about, part.heading, part.name)
 		for _, c := range part.charts {
 			fmt.Fprintf(&b, "\n%s", c.table())
 		}

@@ -40,18 +40,14 @@ func TestGrowthOfEverything(t *testing.T) {
 	}{
 		{"Threads more", contend.Packlock.Name, mostParked, mostParked + 10}, // the last of that title: 532 packs
 		{"Threads more", contend.Flock.Name, mostParked + 10, mostParked + 40},
-		{"Descriptors of a held one", contend.Packlock.Name, 1, 1},
-		{"Descriptors of an idle one", nameLockedfile, 0, 0},
-		{"Descriptors of a held one", nameLockedfile, 1, 1},
 		{"Least share, 20 µs section", contend.Packlock.Name, 0, 1},
-		{"Most share, 20 µs section", contend.Packlock.Name, 1, 3},
 	} {
 		got, ok := last[want.title][want.name]
 		if !ok || got < want.least || got > want.most {
 			t.Errorf("%s of %s: %v, want from %v to %v", want.title, want.name, got, want.least, want.most)
 		}
 	}
-	for _, chart := range []string{"Late by, median", "Until all were served", "Time to open", "Operations a second, of all"} {
+	for _, chart := range []string{"Late by, median", "Until all were served", "Time to open", "Operations per second, of all"} {
 		if !(last[chart][contend.Packlock.Name] > 0) {
 			t.Errorf("%s: %v", chart, last[chart])
 		}
@@ -60,7 +56,7 @@ func TestGrowthOfEverything(t *testing.T) {
 	if err := drawParts(out, parts); err != nil {
 		t.Fatal(err)
 	}
-	page := growthPage(parts, shortGrowth, "a machine")
+	page := growthText(parts, shortGrowth, "a machine")
 	for _, part := range parts {
 		f, err := os.Open(filepath.Join(out, part.name+".png"))
 		if err != nil {
@@ -76,7 +72,7 @@ func TestGrowthOfEverything(t *testing.T) {
 	}
 }
 
-func TestOneThatAsksBesideABusyOne(t *testing.T) {
+func TestOtherProgramAlongsideABusyOne(t *testing.T) {
 	path, err := newLockFile(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
@@ -92,7 +88,7 @@ func TestOneThatAsksBesideABusyOne(t *testing.T) {
 			}
 		}
 	}
-	page := besidePage(rows, shortBeside, "a machine")
+	page := besideText(rows, shortBeside, "a machine")
 	if got := strings.Count(page, "\n| 1 × "); got != len(rows) || len(rows) != 18 {
 		t.Errorf("%d rows, %d of them in\n%s", len(rows), got, page)
 	}

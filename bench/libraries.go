@@ -20,7 +20,7 @@ type library struct {
 	// giving up means leaving behind the goroutine that waits.
 	cancels bool
 
-	// every is how often one asks that does not wait in the kernel, 0 for others.
+	// every is the delay between the tries of a library that polls, 0 for others.
 	every time.Duration
 
 	about string
@@ -33,8 +33,8 @@ const (
 	nameBbolt      = "gofrs/flock 50 ms"
 )
 
-// libraries are those compared, packlock first. Of those that ask again and again,
-// the pauses are ones that well-known programs have chosen.
+// libraries are those compared, packlock first. The delays of those that poll are ones
+// that well-known programs have chosen.
 var libraries = []library{
 	{contend.Packlock, true, 0, "`Acquire` of a `Lock` that the goroutines of a process share"},
 	{contend.Flock, false, 0, "flock(2) on a descriptor for each goroutine"},
@@ -44,10 +44,10 @@ var libraries = []library{
 		"github.com/rogpeppe/go-internal/lockedfile: `Lock` of a `Mutex` that the goroutines of a process share"},
 	{contend.Library{Name: nameGofrs, Open: openGofrs, PerGoroutine: true}, false, 0,
 		"github.com/gofrs/flock: `Lock` of a `Flock` for each goroutine"},
-	polling(nameMilli, time.Millisecond, "the same with `TryLockContext`, which asks every millisecond"),
-	polling(nameBbolt, 50*time.Millisecond, "the same, which asks every 50 ms, as bbolt does (by a loop of its own)"),
-	polling("gofrs/flock 500 ms", 500*time.Millisecond, "the same, which asks every 500 ms, as minikube does"),
-	polling("gofrs/flock 1 s", time.Second, "the same, which asks every second, as helm and golangci-lint do"),
+	polling(nameMilli, time.Millisecond, "the same with `TryLockContext`, which tries every millisecond"),
+	polling(nameBbolt, 50*time.Millisecond, "the same, which tries every 50 ms, as bbolt does (by a loop of its own)"),
+	polling("gofrs/flock 500 ms", 500*time.Millisecond, "the same, which tries every 500 ms, as minikube does"),
+	polling("gofrs/flock 1 s", time.Second, "the same, which tries every second, as helm and golangci-lint do"),
 }
 
 func polling(name string, every time.Duration, about string) library {
@@ -79,10 +79,9 @@ func openGofrs(path string) (contend.Locker, error) { return gofrsLock{flock.New
 func (l gofrsLock) Lock(context.Context) (contend.Held, error) { return l, l.Flock.Lock() }
 func (l gofrsLock) Release() error                             { return l.Unlock() }
 
-// byContext is a Flock, of gofrs or the drop-in, locked by TryLockContext: that of gofrs
-// tries again and again.
-type byContext struct {
-	tryLocker
+// gofrsPolling is the same by TryLockContext, which polls.
+type gofrsPolling struct {
+	*flock.Flock
 	every time.Duration
 }
 
@@ -122,8 +121,8 @@ func (u unlocking) Release() error {
 	return nil
 }
 
-// filemutexLock is a FileMutex, which is a descriptor: it has the lock or not,
-// whoever asks, so each goroutine needs its own.
+// filemutexLock is a FileMutex, which is a descriptor and holds the lock or not, for
+// all goroutines alike, so each goroutine needs its own.
 type filemutexLock struct{ *filemutex.FileMutex }
 
 func openFilemutex(path string) (contend.Locker, error) {

@@ -1,36 +1,31 @@
-// Command bench compares packlock with what else Go programs use to lock a
-// file: how fast, how fair, how dear it is to wait, and what is left behind by
-// giving up.
+// Command bench compares packlock with other libraries that lock files for Go: how
+// fast they are, how fair, what a wait costs, and what a cancelled wait leaves behind.
 //
-//	go -C bench run . -out ../docs
+//	go -C bench run . -out ../docs/data
 //
-// It measures everything in alternating rounds, and writes three pages with their
-// pictures. Each has a flag, to measure it alone:
+// It measures everything in alternating rounds, and writes benchmarks.md and its
+// pictures. Each part of the page has a flag, to measure it alone:
 //
-//	-benchmarks  benchmarks.md: what there is to compare, and which of the
-//	             project's targets are reached
-//	-beside      beside.md: how other programs get in beside a busy one
-//	-growth      growth.md: how the cost grows with processes, waiters and packs
+//	-contention  throughput, waits and costs, and the project's targets
+//	-beside      how other programs get in alongside a busy one
+//	-growth      how the cost grows with processes, waiters and packs
 //
-// With -short all three take less than 10 minutes, and without it some 45. Three more are
-// made only when they are asked for:
-//
-//	-peers       peers.md: what each of the libraries excludes, notices and leaves behind
-//	-shared      shared.md: what shared locks cost, and how a writer gets in among readers
-//	-drop-in     drop-in.md: programs that use gofrs/flock, before and after they are built
-//	             with packlock/flock in its place
+// With -short all three take less than 10 minutes, and without it some 45. What each
+// library excludes, notices and leaves behind is tested only with -peers, which writes
+// peers.md.
 //
 //	main.go       this overview; the command
 //	libraries.go  the libraries
 //	measure.go    what is measured, how long, in which order
 //	waiting.go    what waits and cancelled waits cost
 //	targets.go    the targets
+//	page.go       the pages, and their parts
 //	markdown.go   the tables
 //	picture.go    the picture
 //	growth.go     the curves
 //	growtasks.go  what a process does for them
 //	chart.go      their tables and pictures
-//	beside.go     other programs beside a busy one
+//	beside.go     other programs alongside a busy one
 //	peers.go      what they exclude, notice and leave behind
 //	shared.go     shared locks, in a process
 //	visits.go     a writer among readers, a reader among writers
@@ -79,7 +74,7 @@ func main() {
 	m := maker{}
 	flag.StringVar(&m.out, "out", "", "`directory` to write to; none: print the pages only")
 	flag.StringVar(&m.dir, "dir", os.TempDir(), "`directory` on the file system to lock files on")
-	flag.BoolVar(&m.short, "short", false, "a first look, within 10 minutes")
+	flag.BoolVar(&m.short, "short", false, "a first impression, within 10 minutes")
 	chosen := make([]*bool, len(pages))
 	for i, p := range pages {
 		chosen[i] = flag.Bool(p.name, false, p.about+", and only what else is asked for")
@@ -100,28 +95,6 @@ func main() {
 			}
 		}
 	}
-}
-
-// A page is one of those that are written.
-type page struct {
-	name, about string
-	onlyAsked   bool
-	// measure returns the text of the page, measured on a lock file, or packs, in
-	// the directory own, and what draws its pictures in a directory.
-	measure func(ctx context.Context, own string, short bool) (text string, draw drawing, err error)
-}
-
-// A drawing writes the pictures of a page to the directory out; nil if there are
-// none.
-type drawing func(out string) error
-
-var pages = []page{
-	{"benchmarks", "measure what there is to compare", false, makeBenchmarks},
-	{"beside", "measure how other programs get in beside a busy one", false, makeBeside},
-	{"growth", "measure how the cost grows", false, makeGrowth},
-	{"shared", "measure shared locks", true, makeShared},
-	{"peers", "test what the libraries exclude, notice and leave behind", true, makePeers},
-	{"drop-in", "measure gofrs/flock and packlock/flock in its place", true, makeDropIn},
 }
 
 func newLockFile(dir string) (path string, err error) {
@@ -155,7 +128,7 @@ func (m maker) make(ctx context.Context, p page) error {
 		fmt.Print(text)
 		return nil
 	}
-	if err := os.WriteFile(filepath.Join(m.out, p.name+".md"), []byte(text), 0o666); err != nil {
+	if err := p.write(m.out, text); err != nil {
 		return err
 	}
 	if draw == nil {

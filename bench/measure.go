@@ -121,8 +121,8 @@ func indexOf(name string) int {
 	return slices.IndexFunc(libraries, func(l library) bool { return l.Name == name })
 }
 
-// makeBenchmarks makes benchmarks.md.
-func makeBenchmarks(ctx context.Context, own string, short bool) (string, drawing, error) {
+// makeContention makes the part about contention.
+func makeContention(ctx context.Context, own string, short bool) (string, drawing, error) {
 	effort := longEffort
 	if short {
 		effort = shortEffort

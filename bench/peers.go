@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"os"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -23,42 +24,55 @@ import (
 // A peer is a library that is tested, and what of it.
 type peer struct {
 	locktest.Lib
-	about string
+	module string // "" if it is no module's
+	about  string
 }
 
-// peerPause is how long those wait that ask again and again, where they are told.
+// version returns the version of the peer's module.
+func (p peer) version() string {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, m := range info.Deps {
+			if m.Path == p.module {
+				return m.Version
+			}
+		}
+	}
+	return ""
+}
+
+// peerPause is the delay of the libraries that poll, where it can be chosen.
 const peerPause = 10 * time.Millisecond
 
-// peers are those tested, packlock first, which alone claims something: what the
-// others have is found out.
+// peers are those tested, packlock first. packlock alone claims something: for the
+// others it is found out what they do.
 var peers = []peer{
-	{locktest.Packlock(), "`Acquire`, `TryAcquire`, `AcquireShared` and `TryAcquireShared` of a `Lock`"},
-	peerOf("raw flock", "flock(2) on a descriptor, as fd-lock of Rust has it", newRawPeer),
-	peerOf(nameGofrs, "github.com/gofrs/flock: `Lock`, `TryLock`, `RLock`, `TryRLock`", func(path string) (locktest.Locker, error) {
+	{locktest.Packlock(), "", "`Acquire` and `TryAcquire` of a `Lock`"},
+	peerOf("raw flock", "", "flock(2) on a descriptor", newRawPeer),
+	peerOf(nameGofrs, "github.com/gofrs/flock", "`Lock`, `TryLock`", func(path string) (locktest.Locker, error) {
 		return gofrsPeer{flock.New(path)}, nil
 	}),
-	peerOf("gofrs/flock TryLockContext", "the same, waiting by `TryLockContext` and `TryRLockContext`, told to ask every 10 ms", func(path string) (locktest.Locker, error) {
+	peerOf("gofrs/flock TryLockContext", "github.com/gofrs/flock", "the same, but it waits by `TryLockContext` with a delay of 10 ms", func(path string) (locktest.Locker, error) {
 		return gofrsAsking{gofrsPeer{flock.New(path)}}, nil
 	}),
-	peerOf(nameLockedfile, "github.com/rogpeppe/go-internal/lockedfile, a copy of the go command's: `Mutex`; shared, `Open`", func(path string) (locktest.Locker, error) {
-		return newSharable(&lockedfilePeer{path: path}), nil
+	peerOf(nameLockedfile, "github.com/rogpeppe/go-internal", "`Mutex` of the package lockedfile, a copy of the go command's", func(path string) (locktest.Locker, error) {
+		return &closable{grasp: &lockedfilePeer{mutex: lockedfile.MutexAt(path)}}, nil
 	}),
-	peerOf("go-filemutex", "github.com/alexflint/go-filemutex: `Lock`, `TryLock`, `RLock`", func(path string) (locktest.Locker, error) {
+	peerOf("go-filemutex", "github.com/alexflint/go-filemutex", "`Lock`, `TryLock`", func(path string) (locktest.Locker, error) {
 		m, err := filemutex.New(path)
 		return filemutexPeer{m}, err
 	}),
-	peerOf("juju/mutex", "github.com/juju/mutex/v2: `Acquire`, with a name made of the path, and `Cancel`. Its file is another, in the temporary directory: what becomes of the one at the path is nothing to it", newJujuPeer),
-	peerOf("gofslock", "github.com/danjacques/gofslock: `Lock`, `LockShared`, and `LockBlocking`, `LockSharedBlocking`, told to ask every 10 ms", func(path string) (locktest.Locker, error) {
-		return newSharable(&gofslockPeer{path: path}), nil
+	peerOf("juju/mutex", "github.com/juju/mutex/v2", "`Acquire`, with a name made of the path, and `Cancel`. It locks a file of its own in the temporary directory, so the file at the path does not matter to it", newJujuPeer),
+	peerOf("gofslock", "github.com/danjacques/gofslock", "`Lock`, and `LockBlocking` with a delay of 10 ms", func(path string) (locktest.Locker, error) {
+		return &closable{grasp: &gofslockPeer{path: path}}, nil
 	}),
-	peerOf("etcd fileutil", "go.etcd.io/etcd/client/pkg/v3/fileutil: `LockFile`, `TryLockFile`", func(path string) (locktest.Locker, error) {
+	peerOf("etcd fileutil", "go.etcd.io/etcd/client/pkg/v3", "`LockFile`, `TryLockFile` of the package fileutil", func(path string) (locktest.Locker, error) {
 		return &closable{grasp: &etcdPeer{path: path}}, nil
 	}),
 	peerOf("sync.RWMutex", "sync.RWMutex, one for each path: the ideal within a process. It locks no file and excludes no other process, so only what handles of one process show counts", newMutexPeer),
 }
 
-func peerOf(name, about string, open func(path string) (locktest.Locker, error)) peer {
-	return peer{locktest.Lib{Name: name, Open: open}, about}
+func peerOf(name, module, about string, open func(path string) (locktest.Locker, error)) peer {
+	return peer{locktest.Lib{Name: name, Open: open}, module, about}
 }
 
 func peerLibs() (libs []locktest.Lib) {
@@ -75,8 +89,8 @@ type grasp interface {
 	Unlock() error
 }
 
-// closable makes a Locker of it, which knows whether there is something to let go
-// of at the end.
+// closable makes a Locker of it, which knows whether there is something to unlock
+// at the end.
 type closable struct {
 	grasp
 	locked bool
@@ -106,35 +120,8 @@ func (c *closable) Close() error {
 	return nil
 }
 
-// A sharedGrasp is a grasp that has shared locks, too.
-type sharedGrasp interface {
-	grasp
-	LockShared(ctx context.Context) error
-	TryLockShared() (bool, error)
-}
-
-// sharable is closable of one.
-type sharable struct {
-	*closable
-	shared sharedGrasp
-}
-
-func newSharable(g sharedGrasp) sharable { return sharable{&closable{grasp: g}, g} }
-
-func (s sharable) LockShared(ctx context.Context) error {
-	err := s.shared.LockShared(ctx)
-	s.locked = err == nil
-	return err
-}
-
-func (s sharable) TryLockShared() (bool, error) {
-	took, err := s.shared.TryLockShared()
-	s.locked = s.locked || took
-	return took, err
-}
-
-// errNotHeld is what an adapter says to an Unlock without a lock, which the
-// library behind it could not be asked for.
+// errNotHeld is returned by an adapter for an Unlock without a lock, because the
+// library behind it needs one.
 var errNotHeld = errors.New("not locked")
 
 type gofrsPeer struct{ *flock.Flock }
@@ -251,7 +238,7 @@ func (p *gofslockPeer) LockShared(ctx context.Context) error {
 
 func (p *gofslockPeer) wait(ctx context.Context, lock func(string, fslock.Blocker) (fslock.Handle, error)) (err error) {
 	if err := ctx.Err(); err != nil {
-		return err // it asks nobody before it has to wait
+		return err // it checks the context only when it must wait
 	}
 	p.held, err = lock(p.path, func() error {
 		select {
@@ -403,17 +390,15 @@ var outcomeCells = map[locktest.Outcome]string{
 // peersPage is the page about the reports on the peers.
 func peersPage(dir string, reports []locktest.Report) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, `# What the libraries do
+	fmt.Fprintf(&b, `<!-- Generated: the command below writes it. -->
 
-What each library excludes, notices and leaves behind, found out by the same kit, [locktest](locktest.md). Written by
+# What the libraries do
 
-`+"```sh\ngo -C bench run . -peers -out ../docs\n```"+`
+What each library excludes, notices and leaves behind, found out by the same kit, [locktest](../testing.md#test-my-lock-library). %s
+A **no** in bold is of a property that every lock needs. A dash is what could not be found out, for the reason below.
+packlock claims all of it.
 
-on %s. A **no** in bold is of what a lock cannot do without, a dash is what could not be found out, for the reason below.
-packlock claims all of it, so that there a *no* would be a failure, except for what readers do for a writer of a different process:
-that depends on the file system. The last column is no lock of a file, but what is possible within a process.
-
-| |`, machine(dir))
+| |`, measuredBy("peers", false, machine(dir)))
 	for _, p := range peers {
 		fmt.Fprintf(&b, " %s |", p.Name)
 	}
@@ -427,7 +412,11 @@ that depends on the file system. The last column is no lock of a file, but what 
 	}
 	b.WriteString("\nEach, as it was used, and what was seen. Times are figures of one run.\n")
 	for i, p := range peers {
-		fmt.Fprintf(&b, "\n## %s\n\n%s\n\n", p.Name, p.about)
+		fmt.Fprintf(&b, "\n## %s\n\n", p.Name)
+		if p.module != "" {
+			fmt.Fprintf(&b, "%s %s: ", p.module, p.version())
+		}
+		fmt.Fprintf(&b, "%s\n\n", p.about)
 		for _, c := range reports[i].Checks {
 			if c.Detail != "" {
 				fmt.Fprintf(&b, "- %s: %s\n", c.Name, c)

@@ -9,7 +9,8 @@ import (
 	"packlock/internal/contend"
 )
 
-// A target is a figure that the project has set itself.
+// A target is a figure that the project has set itself. All are printed, and those that
+// were missed are on the page.
 type target struct {
 	what   string
 	sign   string // ≤ or ≥

@@ -62,7 +62,6 @@ func MedianFigures(rounds []Figures) Figures {
 		Worst:   medianOf(rounds, func(f Figures) time.Duration { return f.Worst }),
 		Share:   medianOf(rounds, func(f Figures) float64 { return f.Share }),
 		Least:   medianOf(rounds, func(f Figures) float64 { return f.Least }),
-		Most:    medianOf(rounds, func(f Figures) float64 { return f.Most }),
 		Mallocs: medianOf(rounds, func(f Figures) float64 { return f.Mallocs }),
 	}
 }

@@ -100,7 +100,7 @@ type Figures struct {
 	Rate            float64       // operations a second, of all processes together
 	P50, P99, Worst time.Duration // of the waits; zero if the scenario is Unclocked
 	Share           float64       // operations of the process with the least over those of the one with the most
-	Least, Most     float64       // operations of these two over an even share of all
+	Least           float64       // operations of the process with the fewest over an even share of all
 	Mallocs         float64       // allocations an operation
 
 	Waits *Histogram // whose quantiles the above are; nil in medians of Figures
@@ -128,7 +128,7 @@ func (r Result) Figures() Figures {
 	if most > 0 {
 		f.Share = float64(least) / float64(most)
 		even := float64(operations) / float64(len(r.Processes))
-		f.Least, f.Most = float64(least)/even, float64(most)/even
+		f.Least = float64(least) / even
 	}
 	if locks > 0 {
 		f.Mallocs = float64(mallocs) / float64(locks)
