@@ -11,7 +11,7 @@ import (
 )
 
 // The tests of this file are about network file systems, on the fake kernel.
-// docs/filesystems.md describes what was observed on real ones.
+// docs/data/filesystems.md lists what was observed on real ones.
 
 // onRemote is onFake on a network file system.
 func onRemote(t *testing.T, test func(t *testing.T, e *engine)) {

@@ -190,7 +190,7 @@ func (l *Lock) Path() string { return l.opened().path }
 //
 // If the lock file was deleted, replaced or renamed, Acquire continues with the file
 // that is at the path now. While it waits, it notices that within a second or two on local
-// file systems. Network file systems may take longer: see docs/machines.md.
+// file systems. Network file systems may take longer: see docs/network.md.
 //
 // The end of ctx does not interrupt system calls that do not wait for the lock. They may
 // take long on a slow file system, or while another process has a lease on the file,
