@@ -24,55 +24,42 @@ import (
 // A peer is a library that is tested, and what of it.
 type peer struct {
 	locktest.Lib
-	module string // "" if it is no module's
-	about  string
+	about string
 }
 
-// version returns the version of the peer's module.
-func (p peer) version() string {
-	if info, ok := debug.ReadBuildInfo(); ok {
-		for _, m := range info.Deps {
-			if m.Path == p.module {
-				return m.Version
-			}
-		}
-	}
-	return ""
-}
-
-// peerPause is the delay of the libraries that poll, where it can be chosen.
+// peerPause is how long those wait that ask again and again, where they are told.
 const peerPause = 10 * time.Millisecond
 
-// peers are those tested, packlock first. packlock alone claims something: for the
-// others it is found out what they do.
+// peers are those tested, packlock first, which alone claims something: what the
+// others have is found out.
 var peers = []peer{
-	{locktest.Packlock(), "", "`Acquire` and `TryAcquire` of a `Lock`"},
-	peerOf("raw flock", "", "flock(2) on a descriptor", newRawPeer),
-	peerOf(nameGofrs, "github.com/gofrs/flock", "`Lock`, `TryLock`", func(path string) (locktest.Locker, error) {
+	{locktest.Packlock(), "`Acquire` and `TryAcquire` of a `Lock`"},
+	peerOf("raw flock", "flock(2) on a descriptor", newRawPeer),
+	peerOf(nameGofrs, "github.com/gofrs/flock: `Lock`, `TryLock`", func(path string) (locktest.Locker, error) {
 		return gofrsPeer{flock.New(path)}, nil
 	}),
-	peerOf("gofrs/flock TryLockContext", "github.com/gofrs/flock", "the same, but it waits by `TryLockContext` with a delay of 10 ms", func(path string) (locktest.Locker, error) {
+	peerOf("gofrs/flock TryLockContext", "the same, waiting by `TryLockContext`, told to ask every 10 ms", func(path string) (locktest.Locker, error) {
 		return gofrsAsking{gofrsPeer{flock.New(path)}}, nil
 	}),
-	peerOf(nameLockedfile, "github.com/rogpeppe/go-internal", "`Mutex` of the package lockedfile, a copy of the go command's", func(path string) (locktest.Locker, error) {
+	peerOf(nameLockedfile, "github.com/rogpeppe/go-internal/lockedfile, a copy of the go command's: `Mutex`", func(path string) (locktest.Locker, error) {
 		return &closable{grasp: &lockedfilePeer{mutex: lockedfile.MutexAt(path)}}, nil
 	}),
-	peerOf("go-filemutex", "github.com/alexflint/go-filemutex", "`Lock`, `TryLock`", func(path string) (locktest.Locker, error) {
+	peerOf("go-filemutex", "github.com/alexflint/go-filemutex: `Lock`, `TryLock`", func(path string) (locktest.Locker, error) {
 		m, err := filemutex.New(path)
 		return filemutexPeer{m}, err
 	}),
-	peerOf("juju/mutex", "github.com/juju/mutex/v2", "`Acquire`, with a name made of the path, and `Cancel`. It locks a file of its own in the temporary directory, so the file at the path does not matter to it", newJujuPeer),
-	peerOf("gofslock", "github.com/danjacques/gofslock", "`Lock`, and `LockBlocking` with a delay of 10 ms", func(path string) (locktest.Locker, error) {
+	peerOf("juju/mutex", "github.com/juju/mutex/v2: `Acquire`, with a name made of the path, and `Cancel`. Its file is another, in the temporary directory: what becomes of the one at the path is nothing to it", newJujuPeer),
+	peerOf("gofslock", "github.com/danjacques/gofslock: `Lock`, and `LockBlocking`, told to ask every 10 ms", func(path string) (locktest.Locker, error) {
 		return &closable{grasp: &gofslockPeer{path: path}}, nil
 	}),
-	peerOf("etcd fileutil", "go.etcd.io/etcd/client/pkg/v3", "`LockFile`, `TryLockFile` of the package fileutil", func(path string) (locktest.Locker, error) {
+	peerOf("etcd fileutil", "go.etcd.io/etcd/client/pkg/v3/fileutil: `LockFile`, `TryLockFile`", func(path string) (locktest.Locker, error) {
 		return &closable{grasp: &etcdPeer{path: path}}, nil
 	}),
 	peerOf("sync.RWMutex", "sync.RWMutex, one for each path: the ideal within a process. It locks no file and excludes no other process, so only what handles of one process show counts", newMutexPeer),
 }
 
-func peerOf(name, module, about string, open func(path string) (locktest.Locker, error)) peer {
-	return peer{locktest.Lib{Name: name, Open: open}, module, about}
+func peerOf(name, about string, open func(path string) (locktest.Locker, error)) peer {
+	return peer{locktest.Lib{Name: name, Open: open}, about}
 }
 
 func peerLibs() (libs []locktest.Lib) {
@@ -89,8 +76,8 @@ type grasp interface {
 	Unlock() error
 }
 
-// closable makes a Locker of it, which knows whether there is something to unlock
-// at the end.
+// closable makes a Locker of it, which knows whether there is something to let go
+// of at the end.
 type closable struct {
 	grasp
 	locked bool
@@ -120,8 +107,8 @@ func (c *closable) Close() error {
 	return nil
 }
 
-// errNotHeld is returned by an adapter for an Unlock without a lock, because the
-// library behind it needs one.
+// errNotHeld is what an adapter says to an Unlock without a lock, which the
+// library behind it could not be asked for.
 var errNotHeld = errors.New("not locked")
 
 type gofrsPeer struct{ *flock.Flock }
@@ -238,7 +225,7 @@ func (p *gofslockPeer) LockShared(ctx context.Context) error {
 
 func (p *gofslockPeer) wait(ctx context.Context, lock func(string, fslock.Blocker) (fslock.Handle, error)) (err error) {
 	if err := ctx.Err(); err != nil {
-		return err // it checks the context only when it must wait
+		return err // it asks nobody before it has to wait
 	}
 	p.held, err = lock(p.path, func() error {
 		select {
@@ -382,6 +369,20 @@ func testPeers(ctx context.Context, dir string, told func(peer, locktest.Report)
 	return peersPage(dir, reports), nil
 }
 
+// withVersion returns what is said about a peer, with the version of the module that
+// it begins with.
+func withVersion(about string) string {
+	name, rest, _ := strings.Cut(about, ":")
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, m := range info.Deps {
+			if name == m.Path || strings.HasPrefix(name, m.Path+"/") {
+				return name + " " + m.Version + ":" + rest
+			}
+		}
+	}
+	return about
+}
+
 // outcomeCells are what the table says.
 var outcomeCells = map[locktest.Outcome]string{
 	locktest.OK: "yes", locktest.Lacks: "no", locktest.Failed: "**no**", locktest.Skipped: "–",
@@ -412,11 +413,7 @@ packlock claims all of it.
 	}
 	b.WriteString("\nEach, as it was used, and what was seen. Times are figures of one run.\n")
 	for i, p := range peers {
-		fmt.Fprintf(&b, "\n## %s\n\n", p.Name)
-		if p.module != "" {
-			fmt.Fprintf(&b, "%s %s: ", p.module, p.version())
-		}
-		fmt.Fprintf(&b, "%s\n\n", p.about)
+		fmt.Fprintf(&b, "\n## %s\n\n%s\n\n", p.Name, withVersion(p.about))
 		for _, c := range reports[i].Checks {
 			if c.Detail != "" {
 				fmt.Fprintf(&b, "- %s: %s\n", c.Name, c)
