@@ -228,7 +228,7 @@ func secondUnlock(x *exam) (string, error) {
 	}
 	err = other.refused()
 	if errors.Is(err, errTaken) {
-		return "", errors.New("a second Unlock let go of the lock that another handle had")
+		return "", errors.New("a second Unlock released the lock that another handle held")
 	}
 	if err != nil {
 		return "", err

@@ -72,7 +72,7 @@ func (x *exam) alone(h handleOf) error {
 		return err
 	}
 	if err := newcomer.refused(); errors.Is(err, errTaken) {
-		return errors.New("it locked the old file, and who opens the path locks the new one")
+		return errors.New("it locked the old file, and a process that opens the path locks the new one")
 	} else if err != nil {
 		return err
 	}
@@ -124,7 +124,7 @@ func lossWhileHeld(x *exam) (string, error) {
 		case err != nil:
 			return err
 		case said.Busy:
-			return errors.New("the lock of the old file, which somebody holds, is taken for that of the new one")
+			return errors.New("the lock of the old file, which is held, is taken for that of the new one")
 		}
 		return x.alone(other)
 	})

@@ -44,7 +44,7 @@ func inOrder(x *exam) (string, error) {
 		}
 	}
 	if inOrder < enough {
-		return "", fmt.Errorf("who came as %v, the 0 after it had let go, was served as %v; in order %d times of %d", want, disorder, inOrder, attempts)
+		return "", fmt.Errorf("arrived as %v, the 0 after its release, served as %v; in order %d times of %d", want, disorder, inOrder, attempts)
 	}
 	return fmt.Sprintf("in order %d times of %d", inOrder, attempts), nil
 }

@@ -162,14 +162,14 @@ var errTaken = errors.New("a process took the lock while another had it")
 
 // take takes the lock, which nobody has.
 func (h handleOf) take() error {
-	said, err := h.ask("trying the lock, which nobody has", order{Do: doTry})
+	said, err := h.ask("trying the lock, which is free", order{Do: doTry})
 	switch {
 	case errors.Is(err, errors.ErrUnsupported):
 		return h.lockFree(h.x.bounds.answer)
 	case err != nil:
 		return err
 	case said.Busy:
-		return errors.New("the lock is busy, and nobody has it")
+		return errors.New("the lock is busy although it is free")
 	}
 	return nil
 }
@@ -186,7 +186,7 @@ func (h handleOf) lock(what string, bound time.Duration) error {
 		return h.ended("lock")
 	}
 	for {
-		said, err := h.await(h.x.ctx, what, c, bound)
+		said, err := h.await(h.x.ctx, "waiting for the lock, which is free", c, bound)
 		if err != nil || !said.Waits {
 			return err
 		}

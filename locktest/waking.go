@@ -37,7 +37,7 @@ func wakes(x *exam) (string, error) {
 	worst := took[len(took)-1]
 	detail := fmt.Sprintf("after %v, %v at worst", rounded(took[len(took)/2]), rounded(worst))
 	if worst > time.Second {
-		detail += ": whoever waits here asks again and again, and late"
+		detail += ": a waiter polls here, and is late"
 	}
 	return detail, nil
 }
@@ -63,7 +63,7 @@ func polls(x *exam) (string, error) {
 		return "", err
 	}
 	if waiting > idle+noise {
-		return "", fmt.Errorf("it asks again and again: while it waits, it goes to sleep %d times in %v at least", waiting, sleepWindow)
+		return "", fmt.Errorf("it polls: while it waits, it goes to sleep %d times in %v at least", waiting, sleepWindow)
 	}
 	return "", nil
 }

@@ -90,6 +90,6 @@ var kinds = func() map[string]kind {
 		"fuse": {says: "a FUSE server without flock leaves locks to this machine's kernel, and then others that have the same files" +
 			" are not kept out; which it is cannot be seen from one machine"},
 		// Copied up files have an inode, and with it a lock, for each mount.
-		"overlay": {says: "overlay keeps locks to this mount: who has the files by another one, such as the upper directory, is not kept out"},
+		"overlay": {says: "overlay keeps locks to this mount: a program that uses the files by a different one, such as the upper directory, is not excluded"},
 	}
 }()

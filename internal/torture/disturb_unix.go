@@ -183,7 +183,7 @@ func (d *disturber) visit(p int) error {
 // hurry deletes one sidecar after the other, so that there is always somebody
 // whose last look at the path is not old.
 func (d *disturber) hurry() error {
-	d.note("%s: delete the sidecar many times", packNames[packFiled])
+	d.note("%s: delete the lock file many times", packNames[packFiled])
 	for range 10 + d.rng.IntN(40) {
 		d.n++
 		sidecar := d.site.sidecar(packFiled)
@@ -216,7 +216,7 @@ func (d *disturber) surprise() error {
 			return false, err
 		}
 		defer l.close()
-		d.note("everybody is stopped")
+		d.note("all processes are stopped")
 		return true, d.disturb(p, l)
 	}
 	for range 20 {
@@ -241,10 +241,10 @@ func (d *disturber) disturb(p int, l *rawLock) (err error) {
 	case p == packFiled:
 		switch d.rng.IntN(3) {
 		case 0:
-			d.noted(p, "delete the sidecar")
+			d.noted(p, "delete the lock file")
 			err = os.Remove(sidecar)
 		case 1:
-			d.noted(p, "rename a new file over the sidecar")
+			d.noted(p, "rename a new file over the lock file")
 			err = d.renameOver(sidecar)
 		case 2:
 			after, err = d.renameAway(p)
@@ -293,7 +293,7 @@ func (d *disturber) renameOver(sidecar string) error {
 
 // renameAway renames the sidecar, and leaves it to others to make another.
 func (d *disturber) renameAway(p int) (after func() error, err error) {
-	d.noted(p, "rename the sidecar")
+	d.noted(p, "rename the lock file")
 	away := d.fresh(filepath.Join(d.site.packs, "away"))
 	if err := os.Rename(d.site.sidecar(p), away); err != nil {
 		return nil, err

@@ -27,7 +27,7 @@ func (d *disturber) lose() error {
 		if err != nil {
 			return err
 		}
-		d.note("somebody hangs with %s", packNames[packLost])
+		d.note("a holder hangs with %s", packNames[packLost])
 		d.hung = append(d.hung, l)
 		if len(d.hung) > maxHung {
 			d.hung[0].close()
@@ -66,13 +66,13 @@ func (d *disturber) takeAway() error {
 	}
 	switch d.rng.IntN(6) {
 	case 0:
-		d.noted(p, "delete the sidecar")
+		d.noted(p, "delete the lock file")
 		err = os.Remove(sidecar)
 	case 1:
-		d.noted(p, "rename a new file over the sidecar")
+		d.noted(p, "rename a new file over the lock file")
 		err = d.renameOver(sidecar)
 	case 2:
-		d.noted(p, "rename the sidecar")
+		d.noted(p, "rename the lock file")
 		err = os.Rename(sidecar, away)
 	case 3:
 		d.noted(p, "rename the pack")

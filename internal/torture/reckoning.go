@@ -237,7 +237,7 @@ func (f *foreman) reckon() error {
 			return err
 		}
 		if slices.ContainsFunc(notes, func(n note) bool { return n.phase != outside }) {
-			return violationf("at rest, somebody is in the section of pack %s: %v", packNames[p], notes)
+			return violationf("at rest, a goroutine is in the section of pack %s: %v", packNames[p], notes)
 		}
 		if left, err := f.site.all("witness", p); err != nil || len(left) > 0 {
 			return violationf("at rest, the witness file of pack %s is there: %v (%v)", packNames[p], left, err)

@@ -208,7 +208,7 @@ func (s *spot) enter(by *scribe) error {
 			created, err = s.create()
 		}
 		if err == nil && !created {
-			err = violationf("the witness file is there again although nobody was let in")
+			err = violationf("the witness file is there again although no goroutine was let in")
 		}
 	}
 	if err == nil {
