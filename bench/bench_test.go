@@ -191,9 +191,23 @@ func TestVersionOfThePeersModule(t *testing.T) {
 }
 
 func TestPartTakesThePlaceOfTheOldOne(t *testing.T) {
-	page := withPart(withPart(pageStart, "growth", "old\n"), "beside", "other\n")
-	got := withPart(page, "growth", "new\n")
-	if want := strings.Replace(page, "old", "new", 1); got != want {
+	out := t.TempDir()
+	write := func(name, text string) string {
+		if err := (page{name: name}).write(out, text); err != nil {
+			t.Fatal(err)
+		}
+		written, err := os.ReadFile(filepath.Join(out, "benchmarks.md"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(written)
+	}
+	write("growth", "## Growth\n\nold\n")
+	both := write("beside", "## Beside\n")
+	if !strings.HasPrefix(both, pageStart) || !strings.HasSuffix(both, "\n<!-- beside -->\n\n## Beside\n\n<!-- /beside -->\n") {
+		t.Errorf("got\n%s", both)
+	}
+	if got, want := write("growth", "## Growth\n\nnew\n"), strings.Replace(both, "old", "new", 1); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 }
