@@ -10,9 +10,11 @@
 //	-beside      how other programs get in alongside a busy one
 //	-growth      how the cost grows with processes, waiters and packs
 //
-// With -short all three take less than 10 minutes, and without it some 45. What each
-// library excludes, notices and leaves behind is tested only with -peers, which writes
-// peers.md.
+// With -short all three take less than 10 minutes, and without it some 45. Two pages are
+// made only when they are asked for:
+//
+//	-shared      shared.md: what shared locks cost, and how a writer gets in among readers
+//	-peers       peers.md: what each library excludes, notices and leaves behind
 //
 //	main.go       this overview; the command
 //	libraries.go  the libraries

@@ -11,10 +11,11 @@ import (
 	"time"
 )
 
-// A page is peers.md, or a part of benchmarks.md.
+// A page is one of its own, if it is made only when it is asked for, or else a part of
+// benchmarks.md.
 type page struct {
 	name, about string
-	onlyAsked   bool // and a page of its own
+	onlyAsked   bool
 	// measure returns the text, measured on a lock file, or packs, in the directory
 	// own, and what draws its pictures in a directory.
 	measure func(ctx context.Context, own string, short bool) (text string, draw drawing, err error)
@@ -28,6 +29,7 @@ var pages = []page{
 	{"contention", "measure packlock and other libraries under contention", false, makeContention},
 	{"beside", "measure how other programs get in alongside a busy one", false, makeBeside},
 	{"growth", "measure how the cost grows", false, makeGrowth},
+	{"shared", "measure shared locks", true, makeShared},
 	{"peers", "test what the libraries exclude, notice and leave behind", true, makePeers},
 }
 

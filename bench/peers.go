@@ -27,30 +27,30 @@ type peer struct {
 	about string
 }
 
-// peerPause is how long those wait that ask again and again, where they are told.
+// peerPause is the delay of the libraries that poll, where it can be chosen.
 const peerPause = 10 * time.Millisecond
 
-// peers are those tested, packlock first, which alone claims something: what the
-// others have is found out.
+// peers are those tested, packlock first. packlock alone claims something: for the
+// others it is found out what they do.
 var peers = []peer{
-	{locktest.Packlock(), "`Acquire` and `TryAcquire` of a `Lock`"},
-	peerOf("raw flock", "flock(2) on a descriptor", newRawPeer),
-	peerOf(nameGofrs, "github.com/gofrs/flock: `Lock`, `TryLock`", func(path string) (locktest.Locker, error) {
+	{locktest.Packlock(), "`Acquire`, `TryAcquire`, `AcquireShared` and `TryAcquireShared` of a `Lock`"},
+	peerOf("raw flock", "flock(2) on a descriptor, as fd-lock of Rust has it", newRawPeer),
+	peerOf(nameGofrs, "github.com/gofrs/flock: `Lock`, `TryLock`, `RLock`, `TryRLock`", func(path string) (locktest.Locker, error) {
 		return gofrsPeer{flock.New(path)}, nil
 	}),
-	peerOf("gofrs/flock TryLockContext", "the same, waiting by `TryLockContext`, told to ask every 10 ms", func(path string) (locktest.Locker, error) {
+	peerOf("gofrs/flock TryLockContext", "the same, waiting by `TryLockContext` and `TryRLockContext`, with a delay of 10 ms", func(path string) (locktest.Locker, error) {
 		return gofrsAsking{gofrsPeer{flock.New(path)}}, nil
 	}),
-	peerOf(nameLockedfile, "github.com/rogpeppe/go-internal/lockedfile, a copy of the go command's: `Mutex`", func(path string) (locktest.Locker, error) {
-		return &closable{grasp: &lockedfilePeer{mutex: lockedfile.MutexAt(path)}}, nil
+	peerOf(nameLockedfile, "github.com/rogpeppe/go-internal/lockedfile, a copy of the go command's: `Mutex`; shared, `Open`", func(path string) (locktest.Locker, error) {
+		return newSharable(&lockedfilePeer{path: path}), nil
 	}),
-	peerOf("go-filemutex", "github.com/alexflint/go-filemutex: `Lock`, `TryLock`", func(path string) (locktest.Locker, error) {
+	peerOf("go-filemutex", "github.com/alexflint/go-filemutex: `Lock`, `TryLock`, `RLock`", func(path string) (locktest.Locker, error) {
 		m, err := filemutex.New(path)
 		return filemutexPeer{m}, err
 	}),
-	peerOf("juju/mutex", "github.com/juju/mutex/v2: `Acquire`, with a name made of the path, and `Cancel`. Its file is another, in the temporary directory: what becomes of the one at the path is nothing to it", newJujuPeer),
-	peerOf("gofslock", "github.com/danjacques/gofslock: `Lock`, and `LockBlocking`, told to ask every 10 ms", func(path string) (locktest.Locker, error) {
-		return &closable{grasp: &gofslockPeer{path: path}}, nil
+	peerOf("juju/mutex", "github.com/juju/mutex/v2: `Acquire`, with a name made of the path, and `Cancel`. It locks a file of its own in the temporary directory, so the file at the path does not matter to it", newJujuPeer),
+	peerOf("gofslock", "github.com/danjacques/gofslock: `Lock`, `LockShared`, and `LockBlocking`, `LockSharedBlocking`, with a delay of 10 ms", func(path string) (locktest.Locker, error) {
+		return newSharable(&gofslockPeer{path: path}), nil
 	}),
 	peerOf("etcd fileutil", "go.etcd.io/etcd/client/pkg/v3/fileutil: `LockFile`, `TryLockFile`", func(path string) (locktest.Locker, error) {
 		return &closable{grasp: &etcdPeer{path: path}}, nil
@@ -76,8 +76,8 @@ type grasp interface {
 	Unlock() error
 }
 
-// closable makes a Locker of it, which knows whether there is something to let go
-// of at the end.
+// closable makes a Locker of it, which knows whether there is something to unlock
+// at the end.
 type closable struct {
 	grasp
 	locked bool
@@ -107,8 +107,35 @@ func (c *closable) Close() error {
 	return nil
 }
 
-// errNotHeld is what an adapter says to an Unlock without a lock, which the
-// library behind it could not be asked for.
+// A sharedGrasp is a grasp that has shared locks, too.
+type sharedGrasp interface {
+	grasp
+	LockShared(ctx context.Context) error
+	TryLockShared() (bool, error)
+}
+
+// sharable is closable of one.
+type sharable struct {
+	*closable
+	shared sharedGrasp
+}
+
+func newSharable(g sharedGrasp) sharable { return sharable{&closable{grasp: g}, g} }
+
+func (s sharable) LockShared(ctx context.Context) error {
+	err := s.shared.LockShared(ctx)
+	s.locked = err == nil
+	return err
+}
+
+func (s sharable) TryLockShared() (bool, error) {
+	took, err := s.shared.TryLockShared()
+	s.locked = s.locked || took
+	return took, err
+}
+
+// errNotHeld is returned by an adapter for an Unlock without a lock, because the
+// library behind it needs one.
 var errNotHeld = errors.New("not locked")
 
 type gofrsPeer struct{ *flock.Flock }
@@ -225,7 +252,7 @@ func (p *gofslockPeer) LockShared(ctx context.Context) error {
 
 func (p *gofslockPeer) wait(ctx context.Context, lock func(string, fslock.Blocker) (fslock.Handle, error)) (err error) {
 	if err := ctx.Err(); err != nil {
-		return err // it asks nobody before it has to wait
+		return err // it checks the context only when it must wait
 	}
 	p.held, err = lock(p.path, func() error {
 		select {
@@ -397,7 +424,7 @@ func peersPage(dir string, reports []locktest.Report) string {
 
 What each library excludes, notices and leaves behind, found out by the same kit, [locktest](../testing.md#test-my-lock-library). %s
 A **no** in bold is of a property that every lock needs. A dash is what could not be found out, for the reason below.
-packlock claims all of it.
+packlock claims what is *yes*. The last column locks no file, and shows what is possible within a process.
 
 | |`, measuredBy("peers", false, machine(dir)))
 	for _, p := range peers {

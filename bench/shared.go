@@ -320,18 +320,12 @@ func (r *sharedResults) targets() (all []target) {
 func (r *sharedResults) page() string {
 	var b strings.Builder
 	p := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	p("<!-- Generated: the command below writes it. -->")
+	p("")
 	p("# Shared locks")
 	p("")
-	short := ""
-	if r.effort.short {
-		short = " -short"
-	}
-	p("Written by `go -C bench run . -shared%s -out ../docs`, on %s.", short, r.machine)
-	p("Rounds: %d, alternating; the figures are medians of them.", r.effort.rounds)
-	if r.effort.short {
-		p("")
-		p("**This was a short run (`-short`): a first look, and no more.**")
-	}
+	p("%s", measuredBy("shared", r.effort.short, r.machine))
+	p("The figures are medians of %d rounds, which alternate.", r.effort.rounds)
 	p("")
 	p("## Targets")
 	p("")

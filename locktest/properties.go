@@ -177,7 +177,7 @@ func (h handleOf) take() error {
 // lockFree takes the lock by waiting for it if need be, which somebody may be
 // about to let go.
 func (h handleOf) lockFree(bound time.Duration) error {
-	return h.lock("waiting for the lock, which nobody has", bound)
+	return h.lock("waiting for the lock, which is free", bound)
 }
 
 func (h handleOf) lock(what string, bound time.Duration) error {

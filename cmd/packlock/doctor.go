@@ -43,7 +43,7 @@ func newDoctor() *verb {
 		args:    "[flags] DIR [flags]",
 		summary: "find out whether the file system can be trusted with a lock",
 		about: `Has processes lock a scratch file in DIR and checks, a line for each check, that
-the lock excludes, that waiting for it blocks and wakes, that it is let go when
+the lock excludes, that waiting for it blocks and wakes, that it is released when
 its holder closes it, exits or is killed, that a child process has it only if it
 was handed over, that trying never waits, that every path to the file leads to
 the same lock, and that the file keeps its identity. Of shared locks it checks

@@ -183,7 +183,7 @@ func (d *doctor) judge(h *half, r peerResult) {
 			"A lock in %s does not exclude between %s here and %s.", dir, h.mine.peerName, h.other.peerName)
 	case !d.report.Trusted:
 		d.report.Verdict = fmt.Sprintf("A lock in %s excludes between %s here and %s,\n"+
-			"but who waits for it is not woken when it is released.", dir, h.mine.peerName, h.other.peerName)
+			"but a waiter is not woken when it is released.", dir, h.mine.peerName, h.other.peerName)
 	default:
 		d.report.Verdict = fmt.Sprintf("Proved: a lock in %s excludes\nbetween %s here and %s.", dir, h.mine.peerName, h.other.peerName)
 	}
@@ -460,7 +460,7 @@ func (h *half) tick() error {
 	case h.other.Trouble != "":
 		return fmt.Errorf("the other half, %v, gave up: %s", h.other.peerName, h.other.Trouble)
 	case h.other.Partner != h.id:
-		return fmt.Errorf("the other half, %v, turned to somebody else; run both again", h.other.peerName)
+		return fmt.Errorf("the other half, %v, turned to a different process; run both again", h.other.peerName)
 	case h.left():
 		return fmt.Errorf("the other half, %v, left before the end", h.other.peerName)
 	case time.Since(h.otherAt) > h.wait:
@@ -635,7 +635,7 @@ func (h *half) holds(lock *packlock.Lock, r *peerResult) error {
 	case err != nil:
 		return err
 	case !granted:
-		return fmt.Errorf("the lock was not to be had in %v, and nobody has it", wakeBound)
+		return fmt.Errorf("the lock could not be acquired in %v, though it is free", wakeBound)
 	}
 	hold := g.hold
 	defer hold.Release()

@@ -18,7 +18,7 @@ var unknownHolder = func() string {
 	if runtime.GOOS != "linux" && runtime.GOOS != "android" {
 		return "another process"
 	}
-	return "a process that cannot be seen from here (in another container, on another machine, or another user's), or that has let go just now"
+	return "a process that cannot be seen from here (in another container, on another machine, or another user's), or that has released it just now"
 }()
 
 // holders are who has a lock, as Lock.Holders returns them.

@@ -43,13 +43,13 @@ func newRun() *verb {
 		args:    "[flags] DIR... [flags] -- COMMAND ARGS...",
 		summary: "run a command under the lock of a pack",
 		about: `Runs COMMAND while holding the lock of the pack DIR, for which it waits if
-somebody else has it. The lock is let go when COMMAND ends, also if something
+another process holds it. The lock is released when COMMAND ends, also if something
 that COMMAND started still runs in the background. DIR is created if missing,
 and run says so.
 
 With several DIRs it gets all of their locks or none. It takes them in one order,
 whatever the order of the DIRs, so that runs that want the same packs do not
-wait for each other in a circle. Of several, each has to exist.
+wait for each other in a cycle. Of several, each must exist.
 
 With -s the lock is shared: any number of runs may hold it so at the same time,
 while none holds it exclusively. -s is for all DIRs and FILEs that follow it, and
@@ -85,7 +85,7 @@ Lost: if the lock file is deleted or replaced while COMMAND runs, another proces
 may run at the same time. run checks that once a second and when COMMAND has ended,
 and says so on standard error. The exit status remains that of COMMAND.
 
-Waiting: run says who has the lock after a second, then less and less often, and
+Waiting: run names the holder of the lock after a second, then less and less often, and
 when it got it.
 
 "--" may be left out if there is none in COMMAND ARGS either, with one DIR, with
@@ -94,7 +94,7 @@ when it got it.
 	packlock run -- -dir -- COMMAND ARGS...
 
 A COMMAND that is a script without "#!" is run by sh. If PATH is not set, COMMAND
-is looked for in /bin and /usr/bin.
+is searched for in /bin and /usr/bin.
 `,
 		details: runDetails,
 		run:     r.run,
@@ -108,7 +108,7 @@ is looked for in /bin and /usr/bin.
 		}
 		return err
 	})
-	v.flags.Func("E", "exit with `status` if the lock is not to be had (default 75)", func(s string) error {
+	v.flags.Func("E", "exit with `status` if the lock cannot be acquired (default 75)", func(s string) error {
 		n, err := strconv.ParseUint(s, 10, 8)
 		if err != nil {
 			return errors.New("a status is a number from 0 to 255, as in -E 75")
@@ -116,7 +116,7 @@ is looked for in /bin and /usr/bin.
 		r.busyStatus = int(n)
 		return nil
 	})
-	v.flags.BoolVar(&r.quiet, "q", false, "do not say that somebody else has the lock, or that DIR was created")
+	v.flags.BoolVar(&r.quiet, "q", false, "do not report that another process holds the lock, or that DIR was created")
 	v.flags.Func("f", "lock `FILE` itself, as flock(1) does; may be repeated, and DIR left out.\nOf a directory, that is not the lock of run DIR", func(s string) error {
 		r.files = append(r.files, r.operand(s))
 		return nil

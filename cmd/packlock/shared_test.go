@@ -233,7 +233,7 @@ func TestStatusOfASharedPack(t *testing.T) {
 		}
 		return
 	}
-	if want := fmt.Sprintf("held  %s  by 2 shared holds: pid ", dir); !strings.HasPrefix(stdout, want) || !strings.HasSuffix(stdout, ", and 3 more; nobody waits\n") {
+	if want := fmt.Sprintf("held  %s  by 2 shared holds: pid ", dir); !strings.HasPrefix(stdout, want) || !strings.HasSuffix(stdout, ", and 3 more; no process waits\n") {
 		t.Errorf("%q, want %q", stdout, want)
 	}
 	var got []int

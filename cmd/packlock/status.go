@@ -26,9 +26,9 @@ func newStatus() *verb {
 	v := &verb{
 		name:    "status",
 		args:    "[flags] [DIR...] [flags]",
-		summary: "say whether packs are free or held, and by whom",
-		about: `Says of each pack DIR whether its lock is free or held, and by whom and how many
-wait for it as far as the system tells. Without DIR it is the current directory.
+		summary: "report whether packs are free or held, and by which processes",
+		about: `Reports of each pack DIR whether its lock is free or held, by which processes, and
+how many wait for it, as far as the system shows. Without DIR it is the current directory.
 That may have changed by the time it is read: to do something only if the lock
 is free, use run -n.
 
@@ -38,10 +38,10 @@ It prints a line for each DIR: "free" or "held", DIR, and the rest for people,
 or says on standard error what is wrong. Of a pack that is held shared it says how
 many locks the system lists: one for each process that has acquired it, not one
 for each that has inherited it or for each goroutine. If processes wait for each other in a
-circle, a line that begins with "circle" says who has what and waits for what.
-Unless one of them has another thread that lets go, they wait for ever.
+cycle, a line that begins with "circle" lists what each holds and waits for.
+Unless one of them has another thread that releases it, they wait forever.
 
-Only Linux tells who holds a lock, in /proc, and that only of processes in this
+Only Linux lists the holders of a lock, in /proc, and only processes in this
 pid namespace or one inside it: not of other containers, nor of other machines.
 Where nothing is told, status tries to take the lock, once or, if it may be held
 shared, twice, without waiting, and releases it at once, which keeps out another
@@ -65,8 +65,8 @@ command line:
 
   dir          DIR. Bytes that are not UTF-8 become U+FFFD, as JSON has only
                text: tell such a DIR by its place
-  state        "free", "held", or "trouble" if it is not to be had
-  held_by      who has the lock, a phrase; only if held
+  state        "free", "held", or "trouble" if it cannot be known
+  held_by      the holder, a phrase; only if held
   shared       true if it is held shared; left out otherwise
   shared_by    how many locks that are, of those that the system lists; left out if
                none is seen
@@ -77,7 +77,7 @@ command line:
   waiting      how many wait for it; null if others than the waiters may
   waiters      the processes that are seen to wait, once for each wait; since
                when is not told by any system
-  circle       the circle that the pack is part of, if it is: processes that
+  circle       the cycle that the pack is part of, if it is: processes that
                have the next two, too
     has        the path of what the process has locked
     waits_for  the path of what it waits for, which is what the next one has
@@ -87,7 +87,7 @@ A process is an object:
 
   pid          its pid; 0 if it cannot be named
   name         its command name
-  args         its command line, an array, whole; left out if not to be had
+  args         its command line, an array, whole; left out if not known
   command      that in one line, shortened, as is shown without -json
   user         the name of its user, or "user 1000" if that has none
   started      when it started
@@ -185,7 +185,7 @@ func (s packState) waits() string {
 	case s.Waiting == nil:
 		return "how many wait is unknown"
 	case *s.Waiting == 0:
-		return "nobody waits"
+		return "no process waits"
 	}
 	return fmt.Sprintf("%d waiting", *s.Waiting)
 }
