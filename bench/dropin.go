@@ -37,26 +37,22 @@ func makeDropIn(ctx context.Context, own string, short bool) (string, drawing, e
 		return "", nil, err
 	}
 	c := contend.Comparison{Path: path, Rounds: 5, Duration: 4 * time.Second}
-	flags := ""
 	if short {
-		c.Rounds, c.Duration, flags = 1, time.Second, " -short"
+		c.Rounds, c.Duration = 1, time.Second
 	}
 	for _, l := range dropIns {
 		c.Libraries = append(c.Libraries, l.Name)
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, `# gofrs/flock, and packlock/flock in its place
+	fmt.Fprintf(&b, `<!-- Generated: the command below writes it. -->
 
-Eight processes take the lock for 1 ms each, by `+"`TryLockContext`"+`, in a loop. Written by
+# gofrs/flock, and packlock/flock in its place
 
-`+"```sh\ngo -C bench run . -drop-in%s -out ../docs\n```"+`
+Eight processes acquire the lock for 1 ms each, by `+"`TryLockContext`"+`, in a loop. %s
 
-on %s. Rounds: %d of %v, alternating; the figures are medians of them. *Locks* are those of all processes together. *Least* is the part of an even share that the
-process with the fewest got. packlock/flock ignores the retry delay.
-`, flags, machine(path), c.Rounds, c.Duration)
-	if short {
-		b.WriteString("\n**This was a short run (`-short`): a first look, and no more.**\n")
-	}
+The figures are medians of %d rounds of %v, which alternate. *Locks* are those of all processes together. *Least* is the operations of the process with the fewest, over an
+even share. packlock/flock ignores the retry delay.
+`, measuredBy("drop-in", short, machine(path)), c.Rounds, c.Duration)
 	for _, pause := range dropInPauses {
 		s := contend.Even(8, 1, time.Millisecond)
 		title := "Without a pause"
@@ -71,7 +67,7 @@ process with the fewest got. packlock/flock ignores the retry delay.
 		if err != nil {
 			return "", nil, err
 		}
-		fmt.Fprintf(&b, "\n## %s\n\n| | locks a second | median wait | 99th percentile | worst | least |\n|---|--:|--:|--:|--:|--:|\n", title)
+		fmt.Fprintf(&b, "\n## %s\n\n| | locks per second | median wait | 99th percentile | worst | least |\n|---|--:|--:|--:|--:|--:|\n", title)
 		for i, library := range c.Libraries {
 			f := contend.MedianFigures(rounds[i])
 			fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %.2f |\n", library, contend.Rate(f.Rate),

@@ -79,9 +79,9 @@ func openGofrs(path string) (contend.Locker, error) { return gofrsLock{flock.New
 func (l gofrsLock) Lock(context.Context) (contend.Held, error) { return l, l.Flock.Lock() }
 func (l gofrsLock) Release() error                             { return l.Unlock() }
 
-// gofrsPolling is the same by TryLockContext, which polls.
-type gofrsPolling struct {
-	*flock.Flock
+// byContext is a Flock, of gofrs or the drop-in, locked by TryLockContext: gofrs polls.
+type byContext struct {
+	tryLocker
 	every time.Duration
 }
 

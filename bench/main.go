@@ -10,11 +10,13 @@
 //	-beside      how other programs get in alongside a busy one
 //	-growth      how the cost grows with processes, waiters and packs
 //
-// With -short all three take less than 10 minutes, and without it some 45. Two pages are
+// With -short all three take less than 10 minutes, and without it some 45. Three pages are
 // made only when they are asked for:
 //
 //	-shared      shared.md: what shared locks cost, and how a writer gets in among readers
 //	-peers       peers.md: what each library excludes, notices and leaves behind
+//	-drop-in     drop-in.md: programs that use gofrs/flock, before and after they are built
+//	             with packlock/flock in its place
 //
 //	main.go       this overview; the command
 //	libraries.go  the libraries

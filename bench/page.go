@@ -31,6 +31,7 @@ var pages = []page{
 	{"growth", "measure how the cost grows", false, makeGrowth},
 	{"shared", "measure shared locks", true, makeShared},
 	{"peers", "test what the libraries exclude, notice and leave behind", true, makePeers},
+	{"drop-in", "measure gofrs/flock and packlock/flock in its place", true, makeDropIn},
 }
 
 const pageStart = `<!-- Generated: the command of each part writes it. -->
