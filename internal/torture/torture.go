@@ -103,10 +103,13 @@ type Summary struct {
 }
 
 func (s Summary) String() string {
-	return fmt.Sprintf("%d rounds, %d operations, %d sections, %d kills, %d stops, %d disturbances, %d of them under another holder, "+
-		"%d cancelled, %d busy, %d refused, %d kernel waits, %d hand-overs, %d adoptions, %d drains, %d reopenings, violations %d",
-		s.Rounds, s.Operations, s.Sections, s.Kills, s.Stops, s.Disturbed, s.Lost,
-		s.Cancelled, s.Busy, s.Refused, s.KernelWaits, s.HandedOver, s.Adopted, s.Drained, s.Reopened, s.Violations)
+	return fmt.Sprintf("%d rounds, %d operations, %d of them shared, %d exclusive sections, %d shared ones, %d of them with another reader, "+
+		"%d with one of a different process, %d kills, %d stops, %d disturbances, %d of them under another holder, %d announcements seen, "+
+		"%d cancelled, %d busy, %d refused, %d kernel waits, %d hand-overs, %d adoptions, %d drains, %d reopenings, "+
+		"longest without progress %v, violations %d",
+		s.Rounds, s.Operations, s.Shared, s.Sections, s.SharedSections, s.Met, s.MetElsewhere, s.Kills, s.Stops, s.Disturbed, s.Lost, s.Announced,
+		s.Cancelled, s.Busy, s.Refused, s.KernelWaits, s.HandedOver, s.Adopted, s.Drained, s.Reopened,
+		s.Longest, s.Violations)
 }
 
 // Run tortures for as long as cfg says, or until ctx ends or a promise is

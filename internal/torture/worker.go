@@ -229,8 +229,8 @@ func (w *worker) check() {
 		}
 		stats := first.Stats()
 		switch {
-		case stats.Waiting != 0 || stats.Parked || stats.Draining:
-			w.violated("at rest: a goroutine waits for %s: %+v", first.Path(), stats)
+		case stats.Waiting != 0 || stats.Parked || stats.Draining || stats.SharedHolds != 0:
+			w.violated("at rest: a goroutine waits for %s, or holds it: %+v", first.Path(), stats)
 		case stats.HandedOver > stats.Contended || stats.Contended > stats.Acquired || stats.Drained > stats.KernelWaits:
 			w.violated("at rest: Stats of %s contradict themselves: %+v", first.Path(), stats)
 		case p == packStill && (stats.Acquired != w.granted.Load() || stats.Cancelled != w.cancelled.Load()):
