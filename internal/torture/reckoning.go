@@ -281,7 +281,7 @@ func (f *foreman) reckonAnnouncements() error {
 	for p := range packs {
 		for left := newPatience(f.Patience); announced(f.site.sidecar(p)); {
 			if left.over() {
-				return violationf("at rest, a writer is announced on the sidecar of pack %s", packNames[p])
+				return violationf("at rest, a writer is announced on the lock file of pack %s", packNames[p])
 			}
 			if !sleep(f.ctx, time.Millisecond) {
 				return f.ctx.Err()
