@@ -186,7 +186,7 @@ func (h handleOf) lock(what string, bound time.Duration) error {
 		return h.ended("lock")
 	}
 	for {
-		said, err := h.await(h.x.ctx, "waiting for the lock, which is free", c, bound)
+		said, err := h.await(h.x.ctx, what, c, bound)
 		if err != nil || !said.Waits {
 			return err
 		}
