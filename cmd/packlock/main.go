@@ -21,7 +21,7 @@
 //	signal_*.go   run: signals, and dying of them
 //	witness_*.go  run: whether a signal was for run alone
 //	ignored_*.go  run: which signals it was started to ignore
-//	rundetails.go   run: what is rare
+//	rundetails.go   run: what help leaves to the pages
 //	lost.go       run: locks that are lost under the command
 //	wait.go       waiting for locks, and saying so
 //	holder.go     who has a lock, in words
@@ -57,7 +57,7 @@ type verb struct {
 	summary string // one line for the list of verbs
 	about   string // what there is to say, up to the flags
 	notes   string // and after them
-	details string // and what is rare, for the pages that are made from the help
+	details string // and what help leaves to the pages that are made from it
 	flags   flag.FlagSet
 	trouble int // the exit status on trouble, 0 for 1
 

@@ -43,9 +43,9 @@ func newRun() *verb {
 		args:    "[flags] DIR... [flags] -- COMMAND ARGS...",
 		summary: "run a command under the lock of a pack",
 		about: `Runs COMMAND while holding the lock of the pack DIR, for which it waits if
-another process holds it. The lock is released when COMMAND ends, also if something
-that COMMAND started still runs in the background. DIR is created if missing,
-and run says so.
+another process holds it. The lock is released when COMMAND ends, also if
+something that COMMAND started still runs in the background. DIR is created if
+missing, and run reports that.
 
 With several DIRs it gets all of their locks or none. It takes them in one order,
 whatever the order of the DIRs, so that runs that want the same packs do not
@@ -69,32 +69,13 @@ Exit status:
   1   on trouble with the lock
   2   if the command line makes no sense
 
-On Unix run itself dies of the signal that killed COMMAND or ended the wait. A
-shell shows 128+N for that, and does not go on with a script after Ctrl-C.
-
-Signals: what is sent to run is passed on to COMMAND, except SIGCHLD, SIGURG and
-those that stop a job (SIGTSTP, SIGTTIN, SIGTTOU). A signal to the process group
-of both, such as Ctrl-C, reaches COMMAND anyway, and is not passed on.
-
-Killed: on Unix COMMAND inherits the locked descriptor, so that the pack remains
-locked while COMMAND runs on after run was killed. It also remains locked by
-whatever COMMAND started in the background then. With -o, and on Windows, a
-killed run lets the lock go at once.
-
-Lost: if the lock file is deleted or replaced while COMMAND runs, another process
-may run at the same time. run checks that once a second and when COMMAND has ended,
-and says so on standard error. The exit status remains that of COMMAND.
-
-Waiting: run names the holder of the lock after a second, then less and less often, and
-when it got it.
-
 "--" may be left out if there is none in COMMAND ARGS either, with one DIR, with
 -f, or with -c. A DIR that begins with a dash may follow "--":
 
 	packlock run -- -dir -- COMMAND ARGS...
 
-A COMMAND that is a script without "#!" is run by sh. If PATH is not set, COMMAND
-is searched for in /bin and /usr/bin.
+Signals, a run that is killed, a lock file that is lost, and nested runs are in
+the manual page, docs/packlock.md.
 `,
 		details: runDetails,
 		run:     r.run,

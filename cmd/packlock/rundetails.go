@@ -1,7 +1,29 @@
 package main
 
-// runDetails is what there is to know about run in rare cases.
+// runDetails is what help leaves to the pages about run.
 const runDetails = `
+On Unix run itself dies of the signal that killed COMMAND or ended the wait. A
+shell shows 128+N for that, and does not go on with a script after Ctrl-C.
+
+Signals: what is sent to run is passed on to COMMAND, except SIGCHLD, SIGURG and
+those that stop a job (SIGTSTP, SIGTTIN, SIGTTOU). A signal to the process group
+of both, such as Ctrl-C, reaches COMMAND anyway, and is not passed on.
+
+Killed: on Unix COMMAND inherits the locked descriptor, so that the pack remains
+locked while COMMAND runs on after run was killed. It also remains locked by
+whatever COMMAND started in the background then. With -o, and on Windows, a
+killed run releases the lock at once.
+
+Lost: if the lock file is deleted or replaced while COMMAND runs, another process
+may run at the same time. run checks that once a second and when COMMAND has ended,
+and reports it on standard error. The exit status remains that of COMMAND.
+
+Waiting: run names the holder of the lock after a second, then less and less
+often, and says when it got it.
+
+A COMMAND that is a script without "#!" is run by sh. If PATH is not set, COMMAND
+is searched for in /bin and /usr/bin.
+
 What a parent that is no shell sees when a signal killed COMMAND: that the signal
 killed run, as if it had started COMMAND itself. systemd counts a service that
 "systemctl stop" ended as stopped, not as failed. Python's subprocess has -15 as

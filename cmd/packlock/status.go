@@ -27,8 +27,9 @@ func newStatus() *verb {
 		name:    "status",
 		args:    "[flags] [DIR...] [flags]",
 		summary: "report whether packs are free or held, and by which processes",
-		about: `Reports of each pack DIR whether its lock is free or held, by which processes, and
-how many wait for it, as far as the system shows. Without DIR it is the current directory.
+		about: `Reports of each pack DIR whether its lock is free or held, by which processes,
+and how many wait for it, as far as the system shows. Without DIR it is the
+current directory.
 That may have changed by the time it is read: to do something only if the lock
 is free, use run -n.
 
