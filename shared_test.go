@@ -846,3 +846,25 @@ func TestOwners(t *testing.T) {
 		break // which must not go on
 	}
 }
+
+// A shared waiter that moves to a file whose lock its caller holds shared joins, past a
+// waiting writer.
+func TestSharedWaiterMovesToAFileThatItsCallerHolds(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		other := e.open(otherPath)
+		h := e.tryShared(other)
+		linked := fakeAbs("/linked/.grex-lock")
+		e.k.link(otherPath, linked)
+		w := e.acquire(e.open(linked))
+		f := e.lockedElsewhere()
+		a := e.start(func(ctx context.Context) (*Hold, error) { return e.l.AcquireShared(h.Context(ctx)) })
+		a.waits()
+		e.k.rename(otherPath, fakePath)
+		time.Sleep(2 * watchInterval)
+		e.release(a.got())
+		w.waits()
+		w.givesUp()
+		e.release(h)
+		f.release()
+	})
+}
