@@ -86,8 +86,11 @@ const (
 	// small part of the time. After shorter ones it would be for a large one, and
 	// for nothing: each of the many unlocks of a slice has woken a waiter, and put it
 	// at the end of the line, so that there is no order left to keep.
-	longHold    = sliceTime / 4
-	maxReoffers = 16
+	// A slice of several holds is followed by the next one soon, and then the lock is
+	// reoffered a quarter as often, or it would be idle for a sixth of the time.
+	longHold        = sliceTime / 4
+	maxReoffers     = 64
+	reofferPatience = 8 * sliceTime
 
 	// How long a process that was seen to compete counts as a rival.
 	rivalMemory = time.Second
@@ -132,10 +135,15 @@ func (f *fairness) shouldYield(t int64, mayPause bool) bool {
 }
 
 // shouldReoffer reports whether an acquire that yielded and got the lock nevertheless, at
-// time t, unlocks it for another pause, having done that n times, for took nanoseconds:
-// where a pause takes as long as a slice, it does so twice at most.
+// time t, unlocks it for another pause, having done that n times, for took nanoseconds. On a
+// host that wakes its threads late, a pause takes long as well, so the patience is in time
+// and not in pauses alone.
 func (f *fairness) shouldReoffer(n int, took, t int64) bool {
-	return f.reoffers && n < f.reofferLimit && took < 2*int64(sliceTime) && f.rival(t) &&
+	most, patience := maxReoffers, reofferPatience
+	if f.handOvers > 0 {
+		most, patience = maxReoffers/4, reofferPatience/4
+	}
+	return f.reoffers && n < min(f.reofferLimit, most) && took < int64(patience) && f.rival(t) &&
 		f.changedAt-f.lockedAt >= int64(longHold)
 }
 
