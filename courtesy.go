@@ -35,8 +35,9 @@ type courtesy struct {
 	// yieldingSince is when the readers began to yield, 0 if they do not.
 	yieldingSince int64
 
-	// at is the announcement that they yield to, and atSince when it was first seen.
-	at, atSince int64
+	// at is the announcement that they yield to, atSince when it was first seen, and foundAt
+	// when it was last seen.
+	at, atSince, foundAt int64
 
 	// stale are the announcements that are ignored.
 	stale []int64
@@ -80,13 +81,14 @@ func (c *courtesy) shouldAsk(t int64) bool {
 // to it.
 func (c *courtesy) found(at, t int64) bool {
 	if at != c.at {
-		if c.yieldingSince != 0 && age(t, c.atSince) < announcementAge-announcementAge/10 {
+		if c.yieldingSince != 0 && age(t, c.foundAt) < 2*yieldMax && age(t, c.atSince) < announcementAge-announcementAge/10 {
 			// The writer had the lock, or gave up. It is the readers' turn.
 			c.served()
 			return false
 		}
 		c.at, c.atSince = at, t
 	}
+	c.foundAt = t
 	if c.yieldingSince == 0 || age(t, c.yieldingSince) > maxYield+announcementAge {
 		c.yieldingSince = t
 	}

@@ -121,14 +121,15 @@ func (f *fairness) rival(t int64) bool { return t-f.rivalAt < int64(rivalMemory)
 
 // shouldYield reports whether an acquire that is about to try the lock at time t should
 // pause first, for yieldPause. It needs trackRelease. mayPause is false for an acquire
-// that must not wait.
-func (f *fairness) shouldYield(t int64, mayPause bool) bool {
+// that must not wait. announced is set if rivals would announce that they wait: a pause is
+// for those that do not, and once in probeTime is enough.
+func (f *fairness) shouldYield(t int64, mayPause, announced bool) bool {
 	if t-f.changedAt > int64(yieldPause) { // free all the while
 		f.yieldedAt = t
 		return false
 	}
 	since := time.Duration(t - f.yieldedAt)
-	if f.rival(t) {
+	if f.rival(t) && !announced {
 		return mayPause && since >= sliceTime
 	}
 	return mayPause && since >= probeTime

@@ -52,7 +52,7 @@ func reoffersFail(times int) step {
 
 // findsFree is a query with an effect. It finds that the lock has been free for long.
 func findsFree(at time.Duration) step {
-	return event(func(f *fairness) { f.shouldYield(int64(at), false) })
+	return event(func(f *fairness) { f.shouldYield(int64(at), false, false) })
 }
 
 // handsOverAll uses up the hand-overs of a slice.
@@ -83,11 +83,11 @@ func tryHandOver(at time.Duration) step {
 }
 
 func shouldYield(at time.Duration) step {
-	return func(f *fairness) bool { return f.trackRelease && f.shouldYield(int64(at), true) }
+	return func(f *fairness) bool { return f.trackRelease && f.shouldYield(int64(at), true, false) }
 }
 
 func tryShouldYield(at time.Duration) step {
-	return func(f *fairness) bool { return f.trackRelease && f.shouldYield(int64(at), false) }
+	return func(f *fairness) bool { return f.trackRelease && f.shouldYield(int64(at), false, false) }
 }
 
 func tracksReleases() step { return func(f *fairness) bool { return f.trackRelease } }
@@ -160,6 +160,11 @@ func TestFairnessRules(t *testing.T) {
 		{"but no longer",
 			[]step{acquiresAfterWait(0), yieldsUntil(rivalMemory - sliceTime), acquires(rivalMemory - sliceTime),
 				releases(rivalMemory), shouldYield(rivalMemory)}, false},
+
+		{"for rivals that announce themselves, it yields no more often than without a rival",
+			[]step{acquiresAfterWait(0), releases(sliceTime), func(f *fairness) bool { return f.shouldYield(int64(probeTime)-1, true, true) }}, false},
+		{"but as often",
+			[]step{acquiresAfterWait(0), releases(probeTime), func(f *fairness) bool { return f.shouldYield(int64(probeTime), true, true) }}, true},
 
 		// A lock that is free.
 		{"a process yields when the lock was free only for a moment",

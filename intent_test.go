@@ -603,8 +603,9 @@ func TestCourtesy(t *testing.T) {
 		{"but not for more than maxYield in all", yields(&c, 5, 10000*ms), false},
 		{"so that readers get in for a while", yields(&c, 6, 10950*ms), false},
 		{"then it yields again", yields(&c, 6, 11150*ms), true},
-		{"but not to the next writer, when the first was served", yields(&c, 7, 11200*ms), false},
-		{"but after that", yields(&c, 7, 11201*ms), true},
+		{"but not to the next writer, when the first was served", yields(&c, 7, 11155*ms), false},
+		{"but after that", yields(&c, 7, 11156*ms), true},
+		{"and to one that comes long after the first was seen", yields(&c, 6, 11156*ms+2*int64(yieldMax)), true},
 		{"", func() bool { c.foundNone(true); return len(c.stale) == 1 }, true},
 		{"when there is none, it begins again", yields(&c, 8, 21000*ms), true},
 		{"and forgets the stale ones when they are gone", func() bool { c.foundNone(false); return c.stale == nil }, true},
@@ -708,4 +709,32 @@ func (b *fakeBoard) close() error {
 	b.k.mu.Unlock()
 	b.closeDescriptor()
 	return b.k.enter("closeBoard", b.path)
+}
+
+// A reader makes no pause for a rival, nor reoffers the lock, as an exclusive acquire would:
+// the rival announces itself if it waits.
+func TestReadersDoNotPauseForARival(t *testing.T) {
+	for _, remote := range []bool{false, true} {
+		onKernel(t, remote, func(t *testing.T, e *engine) {
+			e.release(e.shared(e.l).got()) // which finds out whether there are announcements
+			e.heldAfterRival(0)
+			h := e.shared(e.l).got()
+			time.Sleep(sliceTime)
+			e.release(h)
+			pauses := e.k.called("pause")
+			e.release(e.start(e.l.AcquireShared).got())
+			if paused := e.k.called("pause") > pauses; paused != remote {
+				t.Errorf("remote %v: paused %v", remote, paused)
+			}
+			if !remote {
+				h := e.shared(e.l).got()
+				time.Sleep(probeTime)
+				e.release(h)
+				for range 3 { // one pause is enough for another probeTime
+					e.release(e.start(e.l.AcquireShared).got())
+				}
+				e.called("pause", pauses+1)
+			}
+		})
+	}
 }

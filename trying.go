@@ -55,7 +55,9 @@ func (a *acquisition) try(ctx context.Context) (acquireState, error) {
 // and when it got it. It may yield to other processes before.
 func (a *acquisition) tryKernel(ctx context.Context) (ok bool, t int64, err error) {
 	e := a.entry
-	yields := e.fair.trackRelease && e.fair.shouldYield(now(), a.mode != trying)
+	// To writers that announce themselves, readers yield otherwise (courtesy.go).
+	announced := a.hold.shared && !e.intent.notHere.Load() && !a.lock.options.anyFile
+	yields := e.fair.trackRelease && e.fair.shouldYield(now(), a.mode != trying, announced)
 	if yields {
 		e.reg.kernel.pause(yieldPause)
 	}
@@ -63,6 +65,8 @@ func (a *acquisition) tryKernel(ctx context.Context) (ok bool, t int64, err erro
 	t = now()
 	switch {
 	case err != nil:
+	case ok && yields && announced:
+		e.fair.yielded(t)
 	case ok && yields:
 		return a.reoffer(ctx, t)
 	case !ok:
