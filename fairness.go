@@ -90,7 +90,7 @@ const (
 	// reoffered a quarter as often, or it would be idle for a sixth of the time.
 	longHold        = sliceTime / 4
 	maxReoffers     = 64
-	reofferPatience = 8 * sliceTime
+	reofferTime = 8 * sliceTime
 
 	// How long a process that was seen to compete counts as a rival.
 	rivalMemory = time.Second
@@ -137,14 +137,14 @@ func (f *fairness) shouldYield(t int64, mayPause, announced bool) bool {
 
 // shouldReoffer reports whether an acquire that yielded and got the lock nevertheless, at
 // time t, unlocks it for another pause, having done that n times, for took nanoseconds. On a
-// host that wakes its threads late, a pause takes long as well, so the patience is in time
+// host that wakes its threads late, a pause takes long as well, so the limit is in time
 // and not in pauses alone.
 func (f *fairness) shouldReoffer(n int, took, t int64) bool {
-	most, patience := maxReoffers, reofferPatience
+	most, limit := maxReoffers, reofferTime
 	if f.handOvers > 0 {
-		most, patience = maxReoffers/4, reofferPatience/4
+		most, limit = maxReoffers/4, reofferTime/4
 	}
-	return f.reoffers && n < min(f.reofferLimit, most) && took < int64(patience) && f.rival(t) &&
+	return f.reoffers && n < min(f.reofferLimit, most) && took < int64(limit) && f.rival(t) &&
 		f.changedAt-f.lockedAt >= int64(longHold)
 }
 

@@ -149,11 +149,11 @@ func TestAnnouncementIsRenewed(t *testing.T) {
 			}
 			time.Sleep(time.Until(start.Add(time.Duration(i+1)*watchInterval)) - 1)
 			e.announced(1)
-			time.Sleep(1)
+			time.Sleep(time.Nanosecond)
 			e.announced(0)
 			time.Sleep(intentGap - 1)
 			e.announced(0)
-			time.Sleep(1)
+			time.Sleep(time.Nanosecond)
 		}
 		f.release()
 		e.release(a.got())

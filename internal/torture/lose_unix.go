@@ -139,3 +139,5 @@ func (d *disturber) removeAll(path string) error {
 		}
 	}
 }
+
+func (s *spot) writeLost(at uint64) error { return s.writeWord(2, at) }

@@ -124,7 +124,6 @@ func (s *spot) writeWord(i int, v uint64) error {
 
 func (s *spot) writeCount(count uint64) error      { return s.writeWord(0, count) }
 func (s *spot) writeCleared(cleared uint64) error  { return s.writeWord(1, cleared) }
-func (s *spot) writeLost(at uint64) error          { return s.writeWord(2, at) }
 func (s *spot) writeSeat(seat int, v uint64) error { return s.writeWord(firstSeat+seat, v) }
 
 func (s *spot) witness() string { return s.site.witness(s.pack, s.file) }
