@@ -88,8 +88,8 @@ const (
 	// at the end of the line, so that there is no order left to keep.
 	// A slice of several holds is followed by the next one soon, and then the lock is
 	// reoffered a quarter as often, or it would be idle for a sixth of the time.
-	longHold        = sliceTime / 4
-	maxReoffers     = 64
+	longHold    = sliceTime / 4
+	maxReoffers = 64
 	reofferTime = 8 * sliceTime
 
 	// How long a process that was seen to compete counts as a rival.
