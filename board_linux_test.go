@@ -83,19 +83,19 @@ func TestBoard(t *testing.T) {
 	defer release(t, h)
 	asks, first, second := realBoard(t, l), realBoard(t, l), realBoard(t, l)
 	asks.finds(t, nil, 0, false)
-	if err := errors.Join(asks.announce(), first.announce()); err != nil {
+	if err := errors.Join(asks.announce(false), first.announce(false)); err != nil {
 		t.Fatal(err)
 	}
 	asks.finds(t, nil, first.at, false)
 	asks.finds(t, []int64{first.at}, 0, true)
-	if err := second.announce(); err != nil {
+	if err := second.announce(false); err != nil {
 		t.Fatal(err)
 	}
 	asks.finds(t, []int64{first.at}, second.at, false)
 	asks.finds(t, []int64{second.at}, first.at, false)
 	asks.finds(t, []int64{first.at, second.at}, 0, true)
 	was := second.at
-	if err := errors.Join(second.withdraw(), second.announce()); err != nil || second.at == was {
+	if err := errors.Join(second.withdraw(), second.announce(false)); err != nil || second.at == was {
 		t.Errorf("announced at %d again, %v", was, err)
 	}
 	if err := errors.Join(second.withdraw(), first.withdraw()); err != nil {
@@ -146,7 +146,7 @@ func TestBoardBesideOtherPrograms(t *testing.T) {
 			t.Errorf("%s: found %d, %v", name, at, err)
 		}
 		if lock.Type == unix.F_WRLCK && lock.Len == 0 {
-			if err := announces.announce(); err != errBusyBoard {
+			if err := announces.announce(false); err != errBusyBoard {
 				t.Errorf("%s: announced, %v", name, err)
 			}
 		}

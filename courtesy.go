@@ -23,8 +23,9 @@ import (
 //     a writer that was stopped. Readers ignore it from then on.
 //   - Readers yield for no longer than maxYield in a row, because a holder in another process
 //     may wait for one of them.
-//   - For writers that do not announce themselves, the group closes once in groupSlice. Then
-//     this process does not hold the lock for a moment.
+//   - For writers that do not announce themselves, the group closes once in groupSlice. If it
+//     drains within a fiftieth of its age, this process does not hold the lock for a moment.
+//     If not, it opens again.
 type courtesy struct {
 	askedAt atomic.Int64
 
@@ -42,13 +43,21 @@ type courtesy struct {
 	// stale are the announcements that are ignored.
 	stale []int64
 
-	// awaiting is set while a goroutine waits for the writer that the group has closed for.
-	awaiting bool
+	// missed is set when the announcement was missing once: it may be about to be renewed.
+	missed bool
+
+	// awaiting is set while a timer waits for the writer that the group has closed for, since
+	// awaitedAt. A timer of a testing/synctest bubble never fires after the bubble's end.
+	awaiting  bool
+	awaitedAt int64
 
 	// closedAt is when the group closed, and drain how long it then took until its last
 	// member left.
 	closedAt int64
 	drain    time.Duration
+
+	// reopenedAt is when a group that had closed opened again.
+	reopenedAt int64
 }
 
 const (
@@ -58,7 +67,13 @@ const (
 	// A writer renews its announcement once in watchInterval.
 	announcementAge = watchInterval
 
-	maxYield = 10 * time.Second
+	// A try yields for less.
+	maxYield    = 10 * time.Second
+	maxTryYield = time.Second
+
+	// An announcement that is renewed is missing for intentGap. A reader that has yielded for
+	// renewalDoubt asks once more. Before, it would take too large a part of the wait.
+	renewalDoubt = 50 * time.Millisecond
 
 	// A group closes when it is as old as groupSlice, and older than drainShare times what it
 	// took to drain the last time: that takes its readers a fiftieth of their time
@@ -80,15 +95,21 @@ func (c *courtesy) shouldAsk(t int64) bool {
 // found notes the announcement that was found at time t, and reports whether readers yield
 // to it.
 func (c *courtesy) found(at, t int64) bool {
-	if at != c.at {
-		if c.yieldingSince != 0 && age(t, c.foundAt) < 2*yieldMax && age(t, c.atSince) < announcementAge-announcementAge/10 {
-			// The writer had the lock, or gave up. It is the readers' turn.
-			c.served()
-			return false
-		}
+	recently := c.yieldingSince != 0 && age(t, c.foundAt) < 2*yieldMax
+	renewed := c.yieldingSince != 0 && at == c.at+1
+	switch {
+	case at == c.at:
+	case !renewed && recently:
+		// The writer had the lock, or gave up. It is the readers' turn.
+		c.served()
+		return false
+	case !renewed:
+		c.yieldingSince = 0
+		fallthrough
+	default:
 		c.at, c.atSince = at, t
 	}
-	c.foundAt = t
+	c.foundAt, c.missed = t, false
 	if c.yieldingSince == 0 || age(t, c.yieldingSince) > maxYield+announcementAge {
 		c.yieldingSince = t
 	}
@@ -103,21 +124,38 @@ func (c *courtesy) found(at, t int64) bool {
 // served notes that the readers need not yield any longer.
 func (c *courtesy) served() { c.at, c.yieldingSince = 0, 0 }
 
-// foundNone notes that there is no announcement, but perhaps stale ones.
-func (c *courtesy) foundNone(staleOnes bool) {
+// foundNone notes that at time t there is no announcement, but perhaps stale ones. It reports
+// whether readers yield nevertheless.
+func (c *courtesy) foundNone(staleOnes bool, t int64) bool {
+	yielded := age(t, c.yieldingSince)
+	if c.yieldingSince != 0 && !c.missed && yielded >= renewalDoubt && yielded < maxYield && age(t, c.foundAt) < 2*yieldMax {
+		c.missed = true
+		return true
+	}
 	c.served()
+	c.missed = false
 	if !staleOnes {
 		c.stale = nil
 	}
+	return false
 }
+
+// tryYields reports whether a try still yields at time t.
+func (c *courtesy) tryYields(t int64) bool { return age(t, c.yieldingSince) < maxTryYield }
 
 // shouldClose reports whether a group that opened at the given time should close at time t.
 func (c *courtesy) shouldClose(opened, t int64) bool {
-	return time.Duration(t-opened) >= max(groupSlice, drainShare*c.drain)
+	return min(time.Duration(t-opened), age(t, c.reopenedAt)) >= max(groupSlice, drainShare*c.drain)
+}
+
+// sliceDrain returns how long a group that opened at the given time, and closes at time t,
+// may take to drain before it opens again.
+func sliceDrain(opened, t int64) time.Duration {
+	return min(max(time.Duration(t-opened)/drainShare, yieldMin), watchInterval)
 }
 
 // drained notes that the last member of a group that had closed has left at time t.
 func (c *courtesy) drained(t int64) {
-	c.drain = age(t, c.closedAt)
+	c.drain = min(age(t, c.closedAt), watchInterval)
 	c.mustAsk = true
 }

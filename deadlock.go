@@ -286,6 +286,7 @@ func (r *registry) breakCycle(cycle []waitEdge) *longWait {
 	e.queue.remove(w)
 	if joins >= 0 {
 		e.joinLocked(w.hold, w.owner)
+		w.stays = true
 		w.deliver(joined)
 	} else {
 		deliverError([]*waiter{w}, ErrDeadlock)

@@ -509,8 +509,8 @@ func (w *world) foreign(which int, path string, how int) {
 		w.foreigners[which] = f
 		if how&4 != 0 {
 			w.log("foreigner %d announces itself", which)
-			w.boards[which] = &fakeBoard{f}
-			w.boards[which].announce()
+			w.boards[which] = &fakeBoard{fakeFile: f}
+			w.boards[which].announce(false)
 		}
 	case w.isLockedBy(f):
 		w.log("foreigner %d unlocks %s", which, f.path)

@@ -55,7 +55,8 @@ func (e *entry) mayJoinLocked(l *lock, goroutine uint64, marks *mark) bool {
 // tryMayJoinLocked reports whether a shared try may join: also a group that closes though no
 // writer is known to wait, in this process or a different one.
 func (e *entry) tryMayJoinLocked() bool {
-	if e.turn != turnShared || e.group.closing != sliceEnded {
+	waited := e.group.closing == writerWaits && age(now(), e.courtesy.closedAt) >= maxTryYield
+	if e.turn != turnShared || e.group.closing != sliceEnded && !waited {
 		return false
 	}
 	for w := range e.queue.all() {
@@ -180,9 +181,18 @@ func (e *entry) closeGroupLocked(why closing, t int64) {
 	if e.turn == turnShared && e.group.closing < why {
 		e.group.closing = why
 		e.courtesy.closedAt = t
-		if why == writerWaits && !e.courtesy.awaiting {
-			e.courtesy.awaiting = true
+		if why == writerWaits && (!e.courtesy.awaiting || inBubble(e.courtesy.awaitedAt) != inBubble(t)) {
+			e.courtesy.awaiting, e.courtesy.awaitedAt = true, t
 			e.awaitWriterAfter(yieldMin)
+		}
+		if why == sliceEnded {
+			time.AfterFunc(sliceDrain(e.fair.lockedAt, t), func() {
+				e.mu.Lock()
+				defer e.mu.Unlock()
+				if e.courtesy.closedAt == t {
+					e.reopenGroupLocked(sliceEnded, now())
+				}
+			})
 		}
 	}
 }
@@ -192,6 +202,7 @@ func (e *entry) reopenGroupLocked(why closing, t int64) {
 	if e.turn == turnShared && e.group.closing == why {
 		e.group.closing = notClosing
 		e.courtesy.drained(t)
+		e.courtesy.reopenedAt = t
 		e.admitLocked()
 	}
 }
@@ -228,7 +239,7 @@ func (a *acquisition) stay(ctx context.Context) (bool, error) {
 		same, err = e.verifyHandedOver(loc, t)
 	}
 	ok := same && err == nil
-	if ok && !e.mustClose(a.lock, t) {
+	if ok && (!e.mustClose(a.lock, t) || a.waiter != nil && a.waiter.stays) {
 		return true, nil
 	}
 	e.mu.Lock()
@@ -277,7 +288,9 @@ func (a *acquisition) arriveAgain(ctx context.Context, loc *location) (acquireSt
 		if to == nil {
 			// No other file can be at the path while this one is open (errDeletePending).
 			e.mu.Lock()
-			e.closeGroupLocked(fileKeepsName, now())
+			if slices.Contains(e.locations, loc) { // or the Locks have moved, or are closed
+				e.closeGroupLocked(fileKeepsName, now())
+			}
 			e.mu.Unlock()
 		}
 	}

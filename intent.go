@@ -31,6 +31,8 @@ type intent struct {
 	board board
 	// up is set while there is an announcement.
 	up bool
+	// renewing is set while the announcement is away to be renewed.
+	renewing bool
 	// closed is set when board will not be used any more.
 	closed bool
 }
@@ -68,12 +70,13 @@ func (e *entry) updateIntent() {
 	for wanted := i.wanted.Load(); wanted != i.up; wanted = i.wanted.Load() {
 		if !wanted {
 			i.withdrawLocked()
+			i.renewing = false
 			continue
 		}
-		if i.closed || !e.openBoard() || !i.check(i.board.announce()) {
+		if i.closed || !e.openBoard() || !i.check(i.board.announce(i.renewing)) {
 			return // renewIntent tries again
 		}
-		i.up = true
+		i.up, i.renewing = true, false
 	}
 }
 
@@ -97,6 +100,7 @@ func (e *entry) renewIntent() {
 	i.mu.Lock()
 	if i.up {
 		i.withdrawLocked()
+		i.renewing = true
 	}
 	i.mu.Unlock()
 	time.AfterFunc(intentGap, e.updateIntent)
@@ -139,8 +143,7 @@ func (e *entry) findIntent() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if at == 0 {
-		e.courtesy.foundNone(staleOnes)
-		return false
+		return e.courtesy.foundNone(staleOnes, now())
 	}
 	return e.courtesy.found(at, now())
 }
@@ -208,7 +211,12 @@ func (a *acquisition) yieldsToWriter() bool {
 	must := e.courtesy.mustAsk || e.courtesy.yieldingSince != 0
 	e.courtesy.mustAsk = false
 	e.mu.Unlock()
-	return (e.courtesy.shouldAsk(now()) || must) && e.findIntent()
+	if !e.courtesy.shouldAsk(now()) && !must || !e.findIntent() {
+		return false
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return a.mode != trying || e.courtesy.tryYields(now())
 }
 
 // A reader that yields tries again after yieldMin at first, and then less and less often, up
@@ -242,6 +250,9 @@ func (e *entry) awaitWriterAfter(delay time.Duration) {
 func (e *entry) startYieldLocked() {
 	e.turn = turnPolled
 	e.pollerStop = make(chan struct{}, 1)
+	if e.setWantedLocked() {
+		go e.updateIntent()
+	}
 	go e.yield()
 }
 

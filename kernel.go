@@ -86,7 +86,10 @@ type file interface {
 // be used by one goroutine at a time. announce and find return errBusyBoard if another
 // program has locked the bytes that they use.
 type board interface {
-	announce() error
+	// announce makes the announcement, at a place that no other process is likely to have. One
+	// that renews the last one is at the next place.
+	announce(renews bool) error
+
 	withdraw() error
 
 	// find returns where another process has an announcement that is not stale: the one that

@@ -150,8 +150,9 @@ const (
 
 // osBoard is the board of a lock file on Linux.
 type osBoard struct {
-	fd int
-	at int64 // of the announcement, 0 if there is none
+	fd   int
+	at   int64 // of the announcement, 0 if there is none
+	last int64 // of the last one
 }
 
 func (f *osFile) openBoard(path string) (board, error) {
@@ -180,11 +181,14 @@ func (f *osFile) openBoard(path string) (board, error) {
 	return &osBoard{fd: fd}, nil
 }
 
-func (b *osBoard) announce() error {
-	at := boardStart + rand.Int64N(boardSize)
+func (b *osBoard) announce(renews bool) error {
+	at := b.last + 1
+	if !renews || at >= boardStart+boardSize {
+		at = boardStart + rand.Int64N(boardSize)
+	}
 	err := b.fcntl(unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_RDLCK, Start: at, Len: 1})
 	if err == nil {
-		b.at = at
+		b.at, b.last = at, at
 	}
 	return err
 }

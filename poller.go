@@ -39,6 +39,7 @@ func (e *entry) poll() {
 		switch {
 		case e.adoptOrphanLocked():
 			e.mu.Unlock()
+			e.updateIntent()
 			return
 		case e.reg.threads.take():
 			e.startThreadLocked()

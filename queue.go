@@ -15,6 +15,7 @@ type waiter struct {
 	owner   uint64 // the goroutine
 	since   int64  // when the acquire began to wait
 	ordered bool   // it must not move to a different entry
+	stays   bool   // it was admitted to end a deadlock, and must not leave for a writer
 	trying  bool   // it waits for no lock, but for how a shared try ends
 
 	// Of the context, if it was read.

@@ -7,13 +7,11 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 
 	"packlock/locktest"
@@ -45,9 +43,6 @@ func TestMain(m *testing.M) {
 		os.Unsetenv(heldVariable) // of a run that the tests are run under
 		os.Unsetenv("NO_COLOR")
 		os.Unsetenv("TERM")
-		// Under nohup, too, the commands are to get a SIGHUP: what this process ignores
-		// they would ignore.
-		signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
 		// Two at a time, on two processors, would do nothing for most of the time: what
 		// is parallel here waits for a second or for several. Windows starts processes
 		// slowly.

@@ -21,6 +21,14 @@ import (
 	"packlock"
 )
 
+// Under nohup, too, the commands of the tests are to get a SIGHUP: what this process
+// ignores, they would ignore.
+func init() {
+	if os.Getenv(roleVariable) == "" {
+		signal.Notify(make(chan os.Signal, 1), unix.SIGHUP)
+	}
+}
+
 func init() {
 	roles["test:kill"] = func(args []string) int {
 		n, _ := strconv.Atoi(args[0])

@@ -150,6 +150,9 @@ func TestNestedRunsOfBothKinds(t *testing.T) {
 }
 
 func TestNestedSharedRunDoesNotWaitForAWriter(t *testing.T) {
+	if roles["test:then"] == nil {
+		t.Skip("the command that begins the nested run later, test:then, is one of Linux")
+	}
 	dirs := packs(t, "pack", "other")
 	for _, inner := range [][]string{
 		runs(t, 4, "-s", dirs[0]),

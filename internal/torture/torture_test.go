@@ -155,7 +155,7 @@ func TestTortureFindsWhatIsBroken(t *testing.T) {
 			[]string{"a reader was there", "readers came in", "readers are in the section"}},
 		{"a reader without the lock, in spite of all that are killed", flaw{flawBargeShared, nil}, amongReaders},
 		{"a shared hold of a lost sidecar", flaw{flawStaleShared, nil}, amongReaders},
-		{"a reader that joins others on a lost file", flaw{flawLostGroup, nil}, []string{"file was lost"}},
+		{"a reader that joins others on a lost file", flaw{flawLostGroup, nil}, []string{"file was lost", "no such file or directory"}},
 		{"a writer that acquires shared", flaw{flawMeek, nil}, append(amongReaders, "the counter")},
 		{"a hold of the other kind", flaw{flawLone, nil}, []string{"a hold that is shared"}},
 		{"readers that acquire exclusively", flaw{flawLone, blind(seeKind)}, []string{"has seen another"}},
