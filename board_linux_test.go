@@ -273,3 +273,15 @@ func TestNoBoard(t *testing.T) {
 		}
 	}
 }
+
+// A board is of the file that is locked, and not of what is at its path by now.
+func TestNoBoardOfALostFile(t *testing.T) {
+	l, other := openReal(t, t.TempDir()), openReal(t, t.TempDir())
+	realBoard(t, l)
+	f := l.entry().file
+	for _, path := range []string{other.Path(), l.Path() + ".missing"} {
+		if _, err := f.openBoard(path); err != errFileLost {
+			t.Errorf("%s: %v, want errFileLost", path, err)
+		}
+	}
+}

@@ -501,13 +501,13 @@ func TestLongWaiterAwaitsTheDeletion(t *testing.T) {
 		old := e.k.inode(fakePath)
 		a := e.acquire(e.l)
 		time.Sleep(2 * deletePendingTimeout)
-		e.k.unlink(fakePath)
-		e.before("open", func() error {
+		e.before("open", func() error { // before the watch, which may just be checking the path
 			if e.k.isOpen(old) {
 				return errDeletePending
 			}
 			return nil
 		})
+		e.k.unlink(fakePath)
 		f.release()
 		time.Sleep(deletePendingTimeout / 2)
 		a.waits()
