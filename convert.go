@@ -62,7 +62,11 @@ func (h *Hold) downgrade() error {
 	e.mu.Unlock()
 
 	ok, err := e.active.toShared()
-	if !ok && err == nil {
+	switch {
+	case err != nil:
+		ok = false
+		e.unlock() // the lock may be there still
+	case !ok:
 		if err = e.unlock(); err == nil {
 			ok, err = e.active.try(true)
 		}

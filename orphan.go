@@ -62,6 +62,10 @@ func (e *entry) openSpare(loc *location) {
 		e.passOrphanLocked()
 	} else {
 		e.refuseTriesLocked()
+		// An exclusive waiter may have been behind them.
+		if e.setWantedLocked() {
+			go e.updateIntent()
+		}
 	}
 	e.mu.Unlock()
 	if err == nil && !usable {

@@ -72,6 +72,25 @@ func TestTryAcquireSharedGoesPastAnOrphan(t *testing.T) {
 	}
 }
 
+// A writer behind a shared try that cannot go past an orphaned wait announces itself when the
+// try has failed.
+func TestWriterBehindARefusedTryAnnouncesItself(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		f := e.orphanedBehindReaders()
+		resume := make(chan struct{})
+		e.beforeNext("open", func() error { <-resume; return errBroken })
+		try := e.start(func(context.Context) (*Hold, error) { return e.l.TryAcquireShared() })
+		try.waits()
+		w := e.acquire(e.l)
+		e.announced(0)
+		close(resume)
+		try.failed(ErrBusy)
+		e.announced(1)
+		f.release()
+		e.release(w.got())
+	})
+}
+
 // Shared waiters behind an exclusive one go past its wait when it gives up.
 func TestReadersGoPastTheWaitOfAWriterThatGivesUp(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {

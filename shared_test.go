@@ -711,6 +711,23 @@ func TestConversionThatLosesTheLock(t *testing.T) {
 	}
 }
 
+// A downgrade that fails leaves nothing locked.
+func TestDowngradeFails(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		h := e.try(e.l)
+		e.failNext("toShared", errBroken)
+		if err := h.downgrade(); !errors.Is(err, errBroken) {
+			t.Errorf("%v, want errBroken", err)
+		}
+		if err := h.Release(); !errors.Is(err, ErrReleased) {
+			t.Errorf("Release: %v", err)
+		}
+		f := e.lockedElsewhere()
+		f.release()
+		e.works()
+	})
+}
+
 // A shared try that comes during a downgrade waits for how it ends. One that comes during an
 // upgrade finds the lock busy.
 func TestTryDuringAConversion(t *testing.T) {
