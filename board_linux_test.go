@@ -68,6 +68,17 @@ func realBoard(t *testing.T, l *Lock) *osBoard {
 	return b.(*osBoard)
 }
 
+// awaitAnnouncement waits for the announcement of another process, of which no event tells.
+func (b *osBoard) awaitAnnouncement(t *testing.T) {
+	t.Helper()
+	for at, _, err := b.find(0, nil); at == 0; at, _, err = b.find(0, nil) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
 // finds checks what a board finds.
 func (b *osBoard) finds(t *testing.T, stale []int64, want int64, wantStale bool) {
 	t.Helper()
@@ -184,12 +195,7 @@ func TestLockOfTheWholeFileGetsThrough(t *testing.T) {
 		got <- err
 	}()
 	asks := realBoard(t, l)
-	for at, _, err := asks.find(0, nil); at == 0; at, _, err = asks.find(0, nil) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(time.Millisecond)
-	}
+	asks.awaitAnnouncement(t)
 	if err := unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK}); err != unix.EAGAIN {
 		t.Errorf("without waiting: %v, want EAGAIN", err)
 	}
@@ -218,12 +224,7 @@ func TestKilledWriterLeavesNoAnnouncement(t *testing.T) {
 	if _, err := io.WriteString(c.stdin, "\n"); err != nil {
 		t.Fatal(err)
 	}
-	for at, _, err := asks.find(0, nil); at == 0; at, _, err = asks.find(0, nil) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(time.Millisecond)
-	}
+	asks.awaitAnnouncement(t)
 	c.kill()
 	asks.finds(t, nil, 0, false)
 	release(t, h)
@@ -238,12 +239,7 @@ func TestStoppedWriterHoldsReadersUpForASecond(t *testing.T) {
 	h := acquireShared(t, l)
 	h.Detach() // or the next one is its own
 	c := childWaiter(t, dir)
-	for at, _, err := asks.find(0, nil); at == 0; at, _, err = asks.find(0, nil) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(time.Millisecond)
-	}
+	asks.awaitAnnouncement(t)
 	if err := c.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}

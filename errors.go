@@ -46,6 +46,9 @@ var errClosed error = describedError{"lock is closed", fs.ErrClosed}
 // have a different place in the order.
 var errMoved = errors.New("lock file moved")
 
+// errLostAgain ends an acquire after maxMoves moves.
+var errLostAgain = fmt.Errorf("%w %d times in a row", ErrLost, maxMoves)
+
 // errFileLost is returned by the kernel for a call on a file that was deleted on the
 // server.
 var errFileLost = errors.New("file deleted on the server")

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"packlock/internal/dirents"
+	"packlock/internal/fsinfo"
 )
 
 // threadLimit returns the lower of the limits on the threads of the user
@@ -238,3 +239,21 @@ func (b *osBoard) fcntl(cmd int, l *unix.Flock_t) error {
 }
 
 func (b *osBoard) close() error { return unix.Close(b.fd) }
+
+// hasLocalLocks reports whether the kernel's own code has the locks of the file, on a file
+// system of which that is known: it converts an exclusive lock in one step.
+func hasLocalLocks(fd int) bool {
+	fs := fsinfo.Of(uintptr(fd))
+	return fs.Reach == fsinfo.Local || fs.Type == "overlay"
+}
+
+// whileEAGAIN calls fn until it returns something other than EAGAIN, maxAgain times at
+// most.
+func whileEAGAIN(fn func() error) (err error) {
+	for range maxAgain {
+		if err = fn(); err != unix.EAGAIN {
+			break
+		}
+	}
+	return err
+}

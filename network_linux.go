@@ -73,13 +73,6 @@ func networkOf(fd int, path string, st *unix.Stat_t) network {
 	return otherNetwork
 }
 
-// hasLocalLocks reports whether the kernel's own code has the locks of the file, on a file
-// system of which that is known: it converts an exclusive lock in one step.
-func hasLocalLocks(fd int) bool {
-	fs := fsinfo.Of(uintptr(fd))
-	return fs.Reach == fsinfo.Local || fs.Type == "overlay"
-}
-
 // networkOfFUSE returns the kind of a FUSE mount from its type in the list of mounts. If
 // that is not known (""), the mount may be one that needs the expensive check.
 func networkOfFUSE(mounted string) network {
@@ -299,15 +292,4 @@ func (n network) grantsAfterRead(err error) (bool, error) {
 		return true, nil
 	}
 	return err == nil, err
-}
-
-// whileEAGAIN calls fn until it returns something other than EAGAIN, maxAgain times at
-// most.
-func whileEAGAIN(fn func() error) (err error) {
-	for range maxAgain {
-		if err = fn(); err != unix.EAGAIN {
-			break
-		}
-	}
-	return err
 }

@@ -44,8 +44,8 @@
 // kernel announces itself, by a lock on a byte far behind the end of the lock file. The
 // readers of other processes that use this package wait until it has had the lock, for ten
 // seconds at most. A writer that is stopped keeps them out for one second. Elsewhere, and for
-// writers that do not use this package, each process only stops reading for a moment about
-// ten times a second.
+// writers that do not use this package, each process only tries to stop reading for a moment,
+// up to ten times a second.
 //
 // # Testing with synctest
 //
@@ -91,7 +91,9 @@ package packlock
 //	relocate.go   when the path is checked; moving to the file that is there now
 //	watch.go      the alarms of an entry with waiters
 //	deadlock.go   goroutines that wait for each other in a cycle
-//	registry.go   the process-wide table, file identity -> entry; opening and closing; Option
+//	longwaits.go  the table of the edges of their graph, and the time that searches get
+//	registry.go   the process-wide table, file identity -> entry; opening and closing
+//	options.go    Option
 //	stats.go      Stats and its counters; Process, and how Holders finds them
 //	kernel.go     the seam to the operating system
 //	lock_unix.go, lock_windows.go, lock_other.go   the three that stand behind it;

@@ -3,7 +3,6 @@ package packlock
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"slices"
 	"time"
@@ -91,9 +90,6 @@ func (e *entry) verifyHandedOver(loc *location, t int64) (bool, error) {
 	}
 	return loc.checkPath(t)
 }
-
-// errLostAgain ends an acquire after maxMoves moves.
-var errLostAgain = fmt.Errorf("%w %d times in a row", ErrLost, maxMoves)
 
 // moveOn leaves the entry, whose file is lost, for that of the file that is at the path
 // now.

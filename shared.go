@@ -15,7 +15,7 @@ import (
 //     AcquireShared that arrives behind a waiting Acquire waits for it, and neighbouring
 //     shared waiters are admitted together.
 //   - While this process holds the lock shared and no Acquire waits, it takes no system
-//     call.
+//     call, but for a check of the path, and of writers elsewhere, once in a millisecond.
 //   - If the caller holds the lock shared already, it is granted once more, at once and
 //     ahead of all waiters. If the caller holds it exclusively, AcquireShared fails with
 //     ErrReentrant, as Acquire does if the caller holds it shared: a hold does not change
@@ -28,8 +28,9 @@ func (l *Lock) AcquireShared(ctx context.Context) (*Hold, error) {
 }
 
 // TryAcquireShared returns a shared hold if it can acquire one without waiting. Otherwise
-// it fails with ErrBusy, also if an Acquire waits, or with ErrReentrant if the calling
-// goroutine holds the lock exclusively.
+// it fails with ErrBusy, also if an Acquire waits in this process, or for a second if one
+// waits in a different process, or with ErrReentrant if the calling goroutine holds the lock
+// exclusively.
 func (l *Lock) TryAcquireShared() (*Hold, error) {
 	h, err := l.opened().acquire(context.Background(), trying, true, nil)
 	runtime.KeepAlive(l)

@@ -63,7 +63,7 @@ type Held interface {
 	Release() error
 }
 
-// ErrOverlap is why a run fails in which two held the lock at the same time, of whom not
+// ErrOverlap is returned when two held the lock at the same time, of whom not
 // both did so shared.
 var ErrOverlap = errors.New("no exclusion: sections overlapped")
 

@@ -99,7 +99,7 @@ func (p *page) unshared(processes int) bool {
 	return true
 }
 
-// enterShared and exitShared surround a shared section of a process. If somebody is in
+// enterShared and exitShared surround a shared section of a process. If another holder is in
 // an exclusive one, they report it.
 func (p *page) enterShared(process int) bool {
 	p.shared[process].Add(1)

@@ -186,7 +186,7 @@ func (p *Program) workRun(ask json.RawMessage) (any, error) {
 	return runReply{sum, r.overlaps.Load()}, nil
 }
 
-// errNotShared is why a run fails of a library that has no shared locks.
+// errNotShared is returned when a library has no shared locks.
 var errNotShared = fmt.Errorf("no shared locks: %w", errors.ErrUnsupported)
 
 // openFor opens the lock file for the goroutines of a contender, and once more for the

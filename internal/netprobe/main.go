@@ -83,7 +83,7 @@ const tick = 50 * time.Millisecond
 // acquireFunc is the method of a Lock that waits for one kind of hold.
 type acquireFunc func(context.Context) (*packlock.Hold, error)
 
-// told reports whether somebody has made the mark of that name.
+// told reports whether another probe has made the mark of that name.
 func told(what string) bool {
 	_, err := os.Stat(os.Getenv("NETPROBE_MARK") + "." + what)
 	return err == nil

@@ -22,7 +22,7 @@ type disturber struct {
 	freeze    func() (goOn func()) // stops all processes
 	stopOne   func() (goOn func()) // stops one of them
 	n         int                  // disturbances so far
-	lost      int                  // of those, the ones of what somebody else had locked
+	lost      int                  // of those, the ones that another process had locked
 	announced int                  // announcements of writers that it has found
 	hung      []*rawLock           // of packLost, held by somebody who hangs
 	note      func(format string, args ...any)

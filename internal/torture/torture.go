@@ -88,7 +88,7 @@ type Summary struct {
 	Kills                             int
 	Stops                             int
 	Disturbed                         int // sidecars and packs deleted or replaced
-	Lost                              int // of those, the ones that somebody else had locked
+	Lost                              int // of those, the ones that another process had locked
 	Announced                         int // announcements of writers that the disturber has found
 
 	Longest stall // of a goroutine, while none was stopped for long
