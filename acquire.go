@@ -151,6 +151,8 @@ func (a *acquisition) queueUpOrCheck(t int64, mayCheck bool) (state acquireState
 	loc := l.location.Load()
 	held := e.heldByLocked(a.caller, a.marks())
 	waits := a.mode != trying || a.hold.shared && e.tryMayWaitLocked()
+	// A try that waits for an orphaned wait to be passed may be refused later.
+	mayBeRefused := held || !waits || a.mode == trying && e.turn == turnParked
 	switch {
 	case l.closed:
 		return nothing, false, errClosed
@@ -162,7 +164,7 @@ func (a *acquisition) queueUpOrCheck(t int64, mayCheck bool) (state acquireState
 	case a.hold.shared && (e.mayJoinLocked(l, a.caller, a.marks()) || a.mode == trying && e.tryMayJoinLocked()):
 		e.joinLocked(a.hold, a.caller)
 		return joined, false, nil
-	case mayCheck && (held || !waits) && loc.due(t):
+	case mayCheck && mayBeRefused && loc.due(t):
 		return nothing, true, nil
 	case held:
 		return nothing, false, ErrReentrant

@@ -44,6 +44,7 @@ const (
 	doGoOn             // a call that hangs returns; a: which call
 	doSleep            // a: how long
 	doNoThreads        // there is no room for more parked threads; the next one ends that
+	doConvert          // as package flock does, to the other kind; a: hold
 	numEvents
 )
 
@@ -183,7 +184,7 @@ func play(t *testing.T, name string, data []byte) {
 		acquired: make(map[*entry]uint64), cancelled: make(map[*entry]uint64),
 		handedOver: make(map[*entry]uint64), lockedAt: make(map[*entry]time.Time),
 		changed: make(map[string]time.Time), turns: make(map[*entry]turn), yieldingSince: make(map[*entry]time.Time),
-		failing: make(map[string]*fuzzError), slow: make(map[string]bool),
+		failing: make(map[string]*fuzzError), slow: make(map[string]bool), withdrawn: make(map[*fakeInode]time.Time),
 	}
 	k.setHook(w.hook)
 	w.log("schedule %q", name)
@@ -270,6 +271,8 @@ func (w *world) event(what byte, a, b int) {
 		d := fuzzSleeps[a%len(fuzzSleeps)]
 		w.log("%v pass", d)
 		time.Sleep(d)
+	case doConvert:
+		w.convert(a)
 	case doNoThreads:
 		w.noThreads = !w.noThreads
 		w.log("no room for threads: %t", w.noThreads)
@@ -545,7 +548,9 @@ func (w *world) acquireDone(a *fuzzAcquire) {
 	w.acquired[e]++
 	w.granted++
 	n := e.counts.handedOver.Load()
-	handedOver := n > w.handedOver[e]
+	before, known := w.handedOver[e]
+	handedOver := known && n > before
+	uncounted := w.moved && !known // whether this one was handed over
 	w.handedOver[e] = n
 	joined := a.shared && slices.ContainsFunc(w.holds, e.grants)
 	if joined {
@@ -556,7 +561,7 @@ func (w *world) acquireDone(a *fuzzAcquire) {
 	} else if held := a.returned.Sub(w.lockedAt[e]); held >= sliceTime && !a.slow {
 		w.fail("%s: handed over, though the process has held the lock for %v", a.what, held)
 	}
-	w.holds = append(w.holds, &fuzzHold{a.hold, a.goroutine, f.inode})
+	w.holds = append(w.holds, &fuzzHold{Hold: a.hold, owner: a.goroutine, inode: f.inode})
 	w.log("%s: succeeds", a.what)
 	for _, b := range w.acquires {
 		sameFile := b.lock.path == l.path || a.arrival == e && b.lock.Lock.entry() == e
@@ -569,7 +574,7 @@ func (w *world) acquireDone(a *fuzzAcquire) {
 			w.fail("%s overtook %s", a.what, b.what)
 		}
 	}
-	if w.k.files[l.path] != f.inode && !a.slow {
+	if w.k.files[l.path] != f.inode && !a.slow && !uncounted {
 		age := a.returned.Sub(w.changed[l.path])
 		switch {
 		case (handedOver || joined) && age > handOverCheckAge, !handedOver && !joined && a.waited, age > pathCheckAge:
@@ -724,7 +729,7 @@ func (w *world) check() {
 			w.fail("%s: has not returned at once", a.what)
 		case e != nil && a.ctx != nil && a.ctx.Err() != nil:
 			w.fail("%s: is queued, though its context has ended", a.what)
-		case e != nil && w.callerHolds(a, e.grants):
+		case e != nil && w.callerHolds(a, e.grants) && !a.duringConversion:
 			w.fail("%s: waits for its own caller", a.what)
 		case e != nil && (a.mode != trying || w.mayAwaitTry(a, e)):
 		case w.blocked(a) != nil:

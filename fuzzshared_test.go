@@ -72,6 +72,7 @@ var sharedSchedules = []struct {
 	{"no second description for now", [][3]byte{{doOpen}, {doForeign, 0, foreignShared}, {doAcquire}, {doCancel}, {doFail, 6}, {doAcquire, 4, shared}, {doDrain}, {doSleep, 6}, {doRelease}, {doForeign}}},
 	{"no second description, and the reader gives up", [][3]byte{{doOpen}, {doForeign, 0, foreignShared}, {doAcquire}, {doCancel}, {doSlow, 6}, {doAcquire, 4, shared}, {doAcquire, 8}, {doDrain}, {doCancel}, {doGoOn}, {doForeign}, {doRelease}}},
 	{"lost with an orphaned wait that was left behind", [][3]byte{{doOpen}, {doForeign, 0, foreignShared}, {doAcquire}, {doCancel}, {doAcquire, 4, shared}, {doFiles, fileReplace}, {doSleep, 4}, {doAcquire, 8, shared}, {doAcquire, 12}, {doRelease}, {doRelease}, {doForeign}, {doRelease}}},
+	{"a shared try goes past an orphaned wait on a lost file", [][3]byte{{doOpen}, {doForeign}, {doFiles}, {doAcquire}, {doCancel}, {doSleep, 4}, {doSlow, 5}, {doTry, 4, 1}, {doTry, 8, 1}, {doGoOn}, {doRelease}, {doRelease}, {doForeign}}},
 	{"closed with an orphaned wait that was left behind", [][3]byte{{doOpen}, {doForeign, 0, foreignShared}, {doAcquire}, {doCancel}, {doAcquire, 4, shared}, {doClose}, {doRelease}, {doOpen}, {doAcquire, 8, shared}, {doRelease}, {doForeign}, {doTry}}},
 
 	// Readers that make room for writers of other processes.
@@ -80,6 +81,18 @@ var sharedSchedules = []struct {
 	{"a writer that was stopped is waited for once", [][3]byte{{doOpen}, {doForeign, 0, foreignShared + foreignIntent}, {doAcquire, 0, shared}, {doSleep, 6}, {doRelease}, {doAcquire, 0, shared}, {doRelease}, {doForeign}}},
 	{"a group closes for its own sake", [][3]byte{{doOpen}, {doTry, 0, 1}, {doSleep, 5}, {doAcquire, 4, shared}, {doAcquire, 8, shared}, {doTry, 12, 1}, {doAcquire, 16}, {doTry, 20, 1}, {doTry, 0, 1}, {doRelease}, {doRelease}, {doRelease}, {doRelease}, {doRelease}, {doRelease}}},
 	{"a group that does not drain opens again", [][3]byte{{doOpen}, {doTry, 0, 1}, {doSleep, 5}, {doAcquire, 4, shared}, {doAcquire, 8, shared}, {doSleep, 6}, {doRelease}, {doRelease}, {doRelease}}},
+
+	// Holds that are converted.
+	{"downgraded and upgraded", [][3]byte{{doOpen}, {doTry}, {doConvert}, {doTry, 4, 1}, {doConvert}, {doConvert, 1}, {doRelease}, {doConvert}, {doTry, 4, 1}, {doCheck}, {doRelease}}},
+	{"downgraded with waiters", [][3]byte{{doOpen}, {doTry}, {doAcquire, 4, shared}, {doAcquire, 8}, {doAcquire, 12, shared}, {doConvert}, {doRelease}, {doRelease}, {doRelease}, {doRelease}}},
+	{"upgraded with waiters", [][3]byte{{doOpen}, {doTry, 0, 1}, {doAcquire, 4}, {doAcquire, 8, shared}, {doConvert}, {doRelease}, {doRelease}, {doRelease}}},
+	{"upgraded while others wait in the kernel", [][3]byte{{doOpen}, {doTry, 0, 1}, {doForeign, 0, foreignWaits}, {doConvert}, {doForeign}, {doTry}, {doForeign, 0, foreignWaits + foreignShared}, {doConvert}, {doConvert}, {doRelease}, {doForeign}}},
+	{"upgraded beside readers of other processes", [][3]byte{{doOpen}, {doTry, 0, 1}, {doForeign, 0, foreignShared}, {doConvert}, {doForeign}, {doConvert}, {doConvert}, {doRelease}}},
+	{"others come during an upgrade", [][3]byte{{doOpen}, {doTry, 0, 1}, {doSlow, 3}, {doConvert}, {doTry, 4, 1}, {doAcquire, 4, shared}, {doAcquire, 8, ctxMarked}, {doFiles, fileReplace}, {doGoOn}, {doConvert}, {doRelease}, {doRelease}, {doRelease}}},
+	{"others come during a downgrade", [][3]byte{{doOpen}, {doTry}, {doSlow, 10}, {doConvert}, {doTry, 4, 1}, {doAcquire, 8, shared}, {doAcquire, 12}, {doGoOn}, {doRelease}, {doRelease}, {doRelease}}},
+	{"a downgrade fails", [][3]byte{{doOpen}, {doTry}, {doAcquire, 4, shared}, {doFail, 10}, {doConvert}, {doTry}, {doFail, 10}, {doFail, 3}, {doRelease}, {doTry}, {doConvert}}},
+	{"downgraded after it was detached", [][3]byte{{doOpen}, {doTry}, {doDetach}, {doConvert}, {doTry, 0, 1}, {doRelease}, {doRelease}}},
+	{"an upgrade fails", [][3]byte{{doOpen}, {doTry, 0, 1}, {doAcquire, 4}, {doFail}, {doConvert}, {doRelease}, {doTry, 0, 1}, {doFail, 3}, {doConvert}, {doTry}}},
 
 	// A group whose file is lost.
 	{"lost under shared holds", [][3]byte{{doOpen}, {doTry, 0, 1}, {doTry, 4, 1}, {doFiles, fileReplace}, {doSleep, 2}, {doAcquire, 0, shared}, {doAcquire, 8}, {doCheck}, {doCheck, 1}, {doRelease}, {doRelease}, {doRelease}, {doRelease}}},
@@ -97,9 +110,11 @@ func (w *world) isRefused(a *fuzzAcquire, meets func(h *fuzzHold) bool) bool {
 	return w.callerHolds(a, func(h *fuzzHold) bool { return meets(h) && !(a.shared && h.shared) })
 }
 
-// isAnnounced reports whether another process has announced itself on the file.
+// isAnnounced reports whether another process has announced itself on the file, or had until a
+// moment ago: readers that have yielded ask once more.
 func (w *world) isAnnounced(i *fakeInode) bool {
-	return slices.ContainsFunc(w.boards[:], func(b *fakeBoard) bool { return b != nil && b.inode == i })
+	at, ok := w.withdrawn[i]
+	return ok && time.Since(at) < 2*yieldMax || slices.ContainsFunc(w.boards[:], func(b *fakeBoard) bool { return b != nil && b.inode == i })
 }
 
 // withdraw withdraws the announcement of a foreigner.
@@ -107,6 +122,7 @@ func (w *world) withdraw(which int) {
 	w.frozen(func() {
 		if b := w.boards[which]; b != nil {
 			w.boards[which] = nil
+			w.withdrawn[b.inode] = time.Now()
 			delete(b.inode.announced, b)
 		}
 	})

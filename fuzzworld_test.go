@@ -26,6 +26,7 @@ type world struct {
 	goroutines [numGoroutines]goroutine
 	foreigners [numForeigners]*fakeFile
 	boards     [numForeigners]*fakeBoard // of those that have announced themselves
+	withdrawn  map[*fakeInode]time.Time  // when an announcement last was
 	slots      [numSlots]*fuzzLock
 	opening    [numSlots]bool
 	holds      []*fuzzHold // live ones, in the order in which they were granted
@@ -33,6 +34,7 @@ type world struct {
 	acquires   []*fuzzAcquire // under way, in the order of their arrival
 	others     []*fuzzTask    // under way
 	leftBehind []*entry       // with an orphaned wait that was left behind
+	converting int            // holds that are being converted
 	// yieldingSince is since when shared waiters have been kept out of a lock that they could have.
 	yieldingSince map[*entry]time.Time
 	seq           int
@@ -92,6 +94,17 @@ type fuzzHold struct {
 	*Hold
 	owner *goroutine // nil when detached
 	inode *fakeInode
+	// conversions counts their beginnings and ends: while it is odd, the hold is not live.
+	conversions int
+}
+
+// wasReleased returns a function that reports whether the hold is not live, or has not always
+// been since wasReleased was called.
+func (w *world) wasReleased(h *fuzzHold) func() bool {
+	before := h.conversions
+	return func() bool {
+		return before%2 == 1 || h.conversions != before || slices.Contains(w.released, h)
+	}
 }
 
 type fuzzContext struct {
@@ -142,6 +155,8 @@ type fuzzAcquire struct {
 	mayBeOvertaken bool
 	cycle          bool // it waited in a cycle
 	deadlock       bool // of waits that only a release or an error ends
+	// A hold was being converted, and was not live then.
+	duringConversion bool
 
 	// The following are known beforehand.
 	reentrant, cancelled, closed bool
@@ -436,17 +451,57 @@ func (w *world) release(which int, again bool) {
 	})
 }
 
+// convert converts a hold, unless its goroutine acquires something.
+func (w *world) convert(which int) {
+	h, name := w.hold(which, false)
+	if h == nil || h.owner != nil && h.owner.busy {
+		return
+	}
+	// It is not live before it has been converted.
+	w.holds = slices.DeleteFunc(w.holds, func(other *fuzzHold) bool { return other == h })
+	w.converting++
+	h.conversions++
+	if h.owner != nil {
+		h.owner.busy = true
+	}
+	op, convert := "downgrade", h.downgrade
+	if h.shared {
+		op, convert = "upgrade", func() error {
+			exclusive, err := h.upgrade()
+			if err == nil && exclusive == h.shared {
+				return fmt.Errorf("exclusive: %t, hold.shared: %t", exclusive, h.shared)
+			}
+			return err
+		}
+	}
+	w.start(op+" "+name, nil, convert, func(err error) {
+		w.converting--
+		h.conversions++
+		if h.owner != nil {
+			h.owner.busy = false
+		}
+		w.watchDelayedAt = time.Now() // a cycle may begin
+		if err != nil {
+			w.released = append(w.released, h)
+			w.explained(err, op, h.Path(), func(err error) bool { return errors.Is(err, ErrLost) })
+			return
+		}
+		w.holds = append(w.holds, h)
+		w.lockedAt[h.entry] = time.Now()
+	})
+}
+
 func (w *world) checkHold(which int, again bool) {
 	h, name := w.hold(which, again)
 	if h == nil {
 		return
 	}
 	lost := func() bool { return w.k.inode(h.Path()) != h.inode }
-	before, fileChanges := lost(), w.fileChanges
+	before, fileChanges, wasReleased := lost(), w.fileChanges, w.wasReleased(h)
 	w.start("check "+name, nil, h.Check, func(err error) {
 		meanwhile := w.fileChanges > fileChanges // before its check, or after
 		if again || before && !meanwhile || err != nil {
-			released := slices.Contains(w.released, h) // when it returns
+			released := wasReleased()
 			w.explained(err, "check", h.Path(), func(err error) bool {
 				return released && errors.Is(err, ErrReleased) || (before || meanwhile) && errors.Is(err, ErrLost)
 			})
@@ -459,6 +514,7 @@ func (w *world) dup(which int, again bool) {
 	if h == nil {
 		return
 	}
+	wasReleased := w.wasReleased(h)
 	w.start("dup "+name, nil, func() error {
 		f, err := h.Dup()
 		if err == nil {
@@ -466,10 +522,9 @@ func (w *world) dup(which int, again bool) {
 		}
 		return err
 	}, func(err error) {
-		released := slices.Contains(w.released, h) // when dup returns
-		if released || err != nil {
+		if err != nil || slices.Contains(w.released, h) {
 			w.explained(err, "dup", h.Path(), func(err error) bool {
-				return released && errors.Is(err, ErrReleased)
+				return wasReleased() && errors.Is(err, ErrReleased)
 			})
 		}
 	})
@@ -581,6 +636,9 @@ func (w *world) settle() {
 				a.shared && w.isAnnounced(at.file.(*fakeFile).inode) // it may have left the group again
 			a.cycle = a.cycle || w.cycle(a, false) != nil
 			a.deadlock = a.deadlock || w.cycle(a, true) != nil
+			if w.converting > 0 {
+				a.duringConversion, a.cycle, a.deadlock = true, true, true
+			}
 			// An acquire that checks the path first decides later, by the state then.
 			certain := !w.hangs("sameAt", "open", "serverStillGrants") &&
 				!(a.mustCheck && (w.pausing > 0 || len(w.hanging) > 0))
@@ -597,6 +655,7 @@ func (w *world) settle() {
 			w.frozen(func() { joins = joins || l.entry.turn == turnShared })
 			l.entry, l.stats = l.Lock.entry(), Stats{}
 			w.moved = true
+			delete(w.handedOver, l.entry)
 			for _, a := range w.acquires {
 				if a.lock == l {
 					w.turnedAway++
@@ -608,6 +667,15 @@ func (w *world) settle() {
 		}
 	}
 	w.givenBack = false
+	// Conversions come before the acquires that joined what they made.
+	for _, task := range w.others {
+		if task.done.Load() {
+			if task.err != nil {
+				w.log("%s: %v", task.what, task.err)
+			}
+			task.finish(task.err)
+		}
+	}
 	// Failed acquires come first: they set givenBack, and have overtaken no other.
 	for _, succeeded := range []bool{false, true} {
 		for _, a := range w.acquires {
@@ -620,14 +688,6 @@ func (w *world) settle() {
 		}
 	}
 	w.acquires = slices.DeleteFunc(w.acquires, func(a *fuzzAcquire) bool { return a.done.Load() })
-	for _, task := range w.others {
-		if task.done.Load() {
-			if task.err != nil {
-				w.log("%s: %v", task.what, task.err)
-			}
-			task.finish(task.err)
-		}
-	}
 	w.others = slices.DeleteFunc(w.others, func(task *fuzzTask) bool { return task.done.Load() })
 	for _, l := range w.slots {
 		if l != nil && !l.closed {

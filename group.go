@@ -98,9 +98,6 @@ func (e *entry) joinLocked(h *Hold, owner uint64) {
 
 // disown makes the member h belong to no goroutine.
 func (g *group) disown(h *Hold) {
-	if h.owner == 0 {
-		return
-	}
 	g.owners.add(h.owner, -1)
 	h.owner = 0
 }

@@ -838,7 +838,7 @@ func (b *fakeBoard) find(last int64, stale []int64) (at int64, staleOnes bool, e
 		case other == b:
 		case slices.Contains(stale, place):
 			staleOnes = true
-		case at != last || at == 0:
+		case at == 0 || at != last && (place == last || place < at): // whatever the order of the map
 			at = place
 		}
 	}

@@ -22,8 +22,12 @@ func (o *owners) of(goroutine uint64) int {
 	return o.many[goroutine]
 }
 
-// add counts a member of the goroutine, or takes one back with n = -1.
+// add counts a member of the goroutine, or takes one back with n = -1. A detached hold, with
+// goroutine 0, belongs to none.
 func (o *owners) add(goroutine uint64, n int) {
+	if goroutine == 0 {
+		return
+	}
 	free := -1
 	for i := range o.few {
 		switch {

@@ -826,7 +826,7 @@ func TestOwners(t *testing.T) {
 	count := make(map[uint64]int)
 	check := func() {
 		t.Helper()
-		for g := range uint64(12) {
+		for g := range uint64(13) {
 			if o.of(g) != count[g] {
 				t.Fatalf("goroutine %d has %d members, want %d", g, o.of(g), count[g])
 			}
@@ -846,9 +846,11 @@ func TestOwners(t *testing.T) {
 			t.Fatalf("%d goroutines and %d in the map, want %d", len(seen), len(o.many), owning)
 		}
 	}
+	o.add(0, 1) // a detached hold, which belongs to none
+	check()
 	random := rand.New(rand.NewPCG(1, 2))
 	for range 10000 {
-		g := random.Uint64N(12)
+		g := 1 + random.Uint64N(12)
 		switch {
 		case random.IntN(2) == 0:
 			o.add(g, 1)
