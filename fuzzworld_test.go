@@ -33,7 +33,7 @@ type world struct {
 	released   []*fuzzHold
 	acquires   []*fuzzAcquire // under way, in the order of their arrival
 	others     []*fuzzTask    // under way
-	leftBehind []*entry       // with an orphaned wait that was left behind
+	leftBehind []*entry       // of the last check: there may be an orphaned wait and nothing else
 	converting int            // holds that are being converted
 	// yieldingSince is since when shared waiters have been kept out of a lock that they could have.
 	yieldingSince map[*entry]time.Time

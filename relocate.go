@@ -182,7 +182,7 @@ func (r *registry) relocate(loc *location, a *acquisition) (to *entry, got acqui
 	case err == errDeletePending && a == nil:
 		return nil, nothing, nil // no process can have a different one
 	case err != nil:
-		if a == nil && errors.Is(err, fs.ErrNotExist) {
+		if errors.Is(err, fs.ErrNotExist) {
 			from.turnAway(loc, fs.ErrNotExist)
 		}
 		return nil, nothing, err
