@@ -161,9 +161,7 @@ func (e *entry) headChangedLocked() {
 	e.stopPollerLocked()
 	e.admitLocked()
 	e.passOrphanLocked()
-	if e.setWantedLocked() {
-		go e.updateIntent()
-	}
+	e.refreshIntentLocked()
 	if !e.drainingLocked() {
 		e.endDrainLocked() // the head may have been about to go past the orphaned wait
 	}
@@ -238,9 +236,7 @@ func (e *entry) pass() {
 	}
 	e.turn = turnFree
 	e.hold = nil
-	if e.setWantedLocked() {
-		go e.updateIntent()
-	}
+	e.refreshIntentLocked()
 	unused := e.unusedLocked()
 	e.mu.Unlock()
 	if unused {

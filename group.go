@@ -117,9 +117,7 @@ func (e *entry) openGroup(h *Hold) {
 		e.admitUnownedLocked()
 	}
 	e.admitLocked()
-	if e.setWantedLocked() {
-		go e.updateIntent()
-	}
+	e.refreshIntentLocked()
 }
 
 // admitUnownedLocked lets the shared waiters of unowned Locks join the group, wherever in

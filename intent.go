@@ -9,8 +9,8 @@ import (
 // An exclusive waiter that waits in the kernel announces itself to the readers of other
 // processes on a byte far behind the end of the lock file, and they stay out until the
 // announcement is gone (courtesy.go). If there is a rival, it does so already when it waits
-// for the readers of its own process: both drain at the same time. The announcement belongs to a waiter that wants the
-// lock: when the last one gives up, it is withdrawn, though its thread stays parked.
+// for the readers of its own process: both drain at the same time. When the last one gives up,
+// the announcement is withdrawn, though the thread stays parked.
 //
 // It is put up by a description of its own, which no child of this process gets: when
 // the process is killed, the announcement is gone. Announcing and withdrawing are made
@@ -57,6 +57,13 @@ func (e *entry) setWantedLocked() bool {
 	}
 	e.intent.wanted.Store(wanted)
 	return true
+}
+
+// refreshIntentLocked has an announcement put up or withdrawn, if that is wanted now.
+func (e *entry) refreshIntentLocked() {
+	if e.setWantedLocked() {
+		go e.updateIntent()
+	}
 }
 
 // updateIntent announces or withdraws, as it is wanted now.
@@ -180,8 +187,7 @@ func (e *entry) boardPath() string {
 }
 
 // check notes if err says that there are no announcements here, and reports whether it is
-// nil. Another process may have the byte locked, or the whole file (errBusyBoard), which
-// passes.
+// nil. That another process has the byte locked, or the whole file (errBusyBoard), passes.
 func (i *intent) check(err error) bool {
 	if err != nil && err != errBusyBoard && err != errFileLost {
 		i.notHere.Store(true)
@@ -250,9 +256,7 @@ func (e *entry) awaitWriterAfter(delay time.Duration) {
 func (e *entry) startYieldLocked() {
 	e.turn = turnPolled
 	e.pollerStop = make(chan struct{}, 1)
-	if e.setWantedLocked() {
-		go e.updateIntent()
-	}
+	e.refreshIntentLocked()
 	go e.yield()
 }
 

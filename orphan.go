@@ -63,9 +63,7 @@ func (e *entry) openSpare(loc *location) {
 	} else {
 		e.refuseTriesLocked()
 		// An exclusive waiter may have been behind them.
-		if e.setWantedLocked() {
-			go e.updateIntent()
-		}
+		e.refreshIntentLocked()
 	}
 	e.mu.Unlock()
 	if err == nil && !usable {
@@ -84,9 +82,7 @@ func (e *entry) adoptOrphanLocked() bool {
 	e.turn = turnParked
 	e.counts.adopted.Add(1)
 	e.endDrainLocked()
-	if e.setWantedLocked() {
-		go e.updateIntent()
-	}
+	e.refreshIntentLocked()
 	return true
 }
 
