@@ -549,8 +549,8 @@ func (w *world) acquireDone(a *fuzzAcquire) {
 	w.granted++
 	n := e.counts.handedOver.Load()
 	before, known := w.handedOver[e]
-	handedOver := known && n > before
 	uncounted := w.moved && !known // whether this one was handed over
+	handedOver := n > before && !uncounted
 	w.handedOver[e] = n
 	joined := a.shared && slices.ContainsFunc(w.holds, e.grants)
 	if joined {
