@@ -239,11 +239,23 @@ func TestStoppedWriterHoldsReadersUpForASecond(t *testing.T) {
 	h := acquireShared(t, l)
 	h.Detach() // or the next one is its own
 	c := childWaiter(t, dir)
-	asks.awaitAnnouncement(t)
-	if err := c.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
+	for at := int64(0); at == 0; { // or it was stopped in the moment of a renewal
+		if err := c.cmd.Process.Signal(syscall.SIGCONT); err != nil {
+			t.Fatal(err)
+		}
+		asks.awaitAnnouncement(t)
+		if err := c.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+			t.Fatal(err)
+		}
+		err := unix.Waitid(unix.P_PID, c.cmd.Process.Pid, nil, unix.WSTOPPED, nil)
+		if err == nil {
+			at, _, err = asks.find(0, nil)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
-	time.Sleep(2 * askInterval)
+	time.Sleep(2 * askInterval) // which limits how often a reader asks
 	checkBusyFor(t, l, true)
 	release(t, h)
 	start := time.Now()
