@@ -242,7 +242,7 @@ func TestTenThousandCancelledLeaveOneParked(t *testing.T) {
 }
 
 // On the real kernel, too, any number of cancelled acquires leave one parked thread and no
-// open file. It drains when the lock is released.
+// open file, but for that of announcements. It drains when the lock is released.
 func TestCancelledAcquiresLeaveOneThread(t *testing.T) {
 	dir := t.TempDir()
 	l := openReal(t, dir)

@@ -21,10 +21,10 @@ func WithMode(perm fs.FileMode) Option {
 //   - A symbolic link is followed. If it leads nowhere, its target is created.
 //   - A directory or a block device is locked, too. If it is gone later, no file is
 //     created in its place.
-//   - The file is opened for reading only. So a program that is running can be locked,
+//   - The file is opened for reading only, unless NFS needs more. So a program that is running can be locked,
 //     and a locked one can be started.
 //
-// Such a Lock makes no room for writers of other processes, and asks for none.
+// Such a Lock does not announce a writer to other processes, and ignores announcements.
 //
 // A named pipe, a socket or a character device is refused. Do not use it on files that
 // this process locks by fcntl(2): closing any descriptor of a file releases those locks.

@@ -23,29 +23,29 @@
 //
 // # Waiting and giving up
 //
-// A waiting goroutine costs no thread. For all waiters of one file at most one thread
-// of the process is parked in the kernel, or two: see below. When the context of an acquire ends, the
-// acquire returns at once. The parked thread cannot be interrupted. If no waiter is
-// left, it stays as an orphaned wait until the lock's holder releases the lock. Then it
+// A waiting goroutine costs no thread. For all waiters of one file at most one thread of
+// the process is parked in the kernel, or two: see below. When the context of an acquire
+// ends, the acquire returns at once. The parked thread cannot be interrupted. If no waiter
+// is left, it stays as an orphaned wait until the lock's holder releases the lock. Then it
 // acquires the lock and drains: it releases it at once. Until then TryAcquire returns
-// ErrBusy. The next acquire in the process adopts the orphaned wait instead of starting
+// ErrBusy. The next Acquire in the process adopts the orphaned wait instead of starting
 // another one. Stats shows it, and WaitDrained waits for its end.
 //
 // # Shared holds
 //
 // AcquireShared is Acquire for a shared hold. In one process, acquires of both kinds are
 // served first come, first served. While the process holds the lock shared and no Acquire
-// waits, another AcquireShared takes no system call. An orphaned wait for an exclusive hold
-// does not keep shared acquires out while other processes hold the lock shared: they use a
-// second descriptor and, if they must wait, a second thread.
+// waits, another AcquireShared takes next to no system calls. An orphaned wait for an
+// exclusive hold does not keep shared acquires out while other processes hold the lock
+// shared: they use a second descriptor and, if they must wait, a second thread.
 //
 // The kernel grants a shared lock while an exclusive one is waited for, so readers whose
-// holds overlap would starve writers. On local Linux file systems a writer that waits in the
-// kernel announces itself, by a lock on a byte far behind the end of the lock file. The
+// holds overlap would starve writers. On local Linux file systems a writer that waits in
+// the kernel announces itself, by a lock on a byte far behind the end of the lock file. The
 // readers of other processes that use this package wait until it has had the lock, for ten
-// seconds at most. A writer that is stopped keeps them out for one second. Elsewhere, and for
-// writers that do not use this package, each process only tries to stop reading for a moment,
-// up to ten times a second.
+// seconds at most. A writer that is stopped keeps them out for one second. Elsewhere, and
+// for writers that do not use this package, each process only tries to stop reading for a
+// moment, up to ten times a second.
 //
 // # Testing with synctest
 //
@@ -62,8 +62,9 @@
 //
 // Every error is an *fs.PathError, for use with errors.Is and errors.As. Its path is the
 // absolute path of the lock file. If Open or OpenFile fail, it may also be the path as
-// given, or that of a directory that could not be created. Two return joined errors: Do,
-// which returns that of the function as it is, and Holds.Release.
+// given, or that of a directory that could not be created. Do, DoShared, AcquireAll,
+// AcquireSets and Holds.Release may return joined errors. Do and DoShared return an error
+// of the function as it is.
 package packlock
 
 // Where things are:
@@ -154,10 +155,11 @@ func (l *Lock) opened() *lock {
 // directory. Open creates the lock file, and the directory with its parents, if they
 // do not exist. It acquires no lock.
 //
-// The lock file must be a regular file, not a symbolic link (but see WithAnyFile). If it
-// cannot be opened for writing, it is opened for reading only, which is enough to lock it
-// on most file systems. If the system or the file system has no such locks, Open or the first
-// acquire fails with an error for which errors.Is(err, errors.ErrUnsupported) holds.
+// The lock file must be a regular file, not a symbolic link (OpenFile accepts one with
+// WithAnyFile). If it cannot be opened for writing, it is opened for reading only, which is
+// enough to lock it on most file systems. If the system or the file system has no such
+// locks, Open or the first acquire fails with an error for which errors.Is(err,
+// errors.ErrUnsupported) holds.
 func Open(packPath string, opts ...Option) (*Lock, error) {
 	return process.openPack(packPath, opts...)
 }
@@ -171,15 +173,14 @@ func OpenFile(lockPath string, opts ...Option) (*Lock, error) {
 // Path returns the absolute path of the lock file.
 func (l *Lock) Path() string { return l.opened().path }
 
-// Acquire waits until it holds the lock exclusively, first come, first served among the goroutines
-// of this process, and returns the hold.
+// Acquire waits until it holds the lock exclusively, first come, first served among the
+// goroutines of this process, and returns the hold.
 //
 // The hold belongs to the calling goroutine: until it is released, a second acquire by
 // the same goroutine fails with ErrReentrant. Call Hold.Detach if a different goroutine
 // is going to release it. A server that hands its hold to a worker needs that, because
 // net/http serves the next request of a connection on the same goroutine. So does a
-// function that C code calls on a thread that Go did not start, if the hold outlives
-// the call.
+// callback from C on a thread that Go did not start, if the hold outlives the call.
 //
 // Acquire returns
 //   - ErrCancelled when ctx ends first, or has ended before. The error is also ctx.Err()
@@ -188,6 +189,7 @@ func (l *Lock) Path() string { return l.opened().path }
 //     hold that ctx descends from (see Hold.Context).
 //   - ErrDeadlock when it waits in a cycle with other goroutines of this process.
 //   - fs.ErrNotExist when the directory of the lock file is gone.
+//   - ErrLost when the lock file is lost a thousand times in a row.
 //   - fs.ErrClosed when the Lock is closed, before or while it waits.
 //
 // If the lock file was deleted, replaced or renamed, Acquire continues with the file
@@ -262,8 +264,8 @@ func (l *Lock) Stats() Stats { return l.opened().stats() }
 // if they share it, then those that inherited a descriptor of it. Without a file there
 // are none.
 //
-// Holders acquires no lock, waits for none and starts no process. What it returns may
-// have changed by then. It reads the descriptors of every process on the machine, so
+// Holders acquires no lock, waits for none and starts no process. Its result may be
+// outdated when it returns. It reads the descriptors of every process on the machine, so
 // call it to tell people what they wait for, and not on each acquire.
 //
 // Only Linux has such tables. On other systems, and where /proc is missing, the error is

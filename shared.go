@@ -27,10 +27,10 @@ func (l *Lock) AcquireShared(ctx context.Context) (*Hold, error) {
 	return h, err
 }
 
-// TryAcquireShared returns a shared hold if it can acquire one without waiting. Otherwise
-// it fails with ErrBusy, also if an Acquire waits in this process, or for a second if one
-// waits in a different process, or with ErrReentrant if the calling goroutine holds the lock
-// exclusively.
+// TryAcquireShared returns a shared hold if it can acquire one without waiting. It fails
+// with ErrReentrant if the calling goroutine holds the lock exclusively, and otherwise with
+// ErrBusy. An Acquire that waits makes it fail, too: in a different process, for a second
+// at most.
 func (l *Lock) TryAcquireShared() (*Hold, error) {
 	h, err := l.opened().acquire(context.Background(), trying, true, nil)
 	runtime.KeepAlive(l)

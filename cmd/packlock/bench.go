@@ -52,7 +52,7 @@ func newBench() *verb {
 	v := &verb{
 		name:    "bench",
 		args:    "[flags] DIR [flags]",
-		summary: "measure how processes and goroutines contend, beside raw flock",
+		summary: "measure how processes and goroutines contend, compared with raw flock",
 		about: `Has processes and goroutines contend for a lock in DIR, alternately by packlock
 and by the kernel's bare locks: flock(2), or LockFileEx, and open file description
 locks (F_OFD_SETLKW), where the system has them. It prints the medians of the

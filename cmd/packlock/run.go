@@ -51,7 +51,7 @@ With several DIRs it gets all of their locks or none. It takes them in one order
 whatever the order of the DIRs, so that runs that want the same packs do not
 wait for each other in a cycle. Of several, each must exist.
 
-With -s the lock is shared: any number of runs may hold it so at the same time,
+With -s the lock is shared: any number of runs may hold it at the same time,
 while none holds it exclusively. -s is for all DIRs and FILEs that follow it, and
 -x ends that:
 
