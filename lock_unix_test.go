@@ -34,7 +34,12 @@ func init() {
 		if !wait {
 			how |= unix.LOCK_NB
 		}
-		if ok, err := noNetwork.taken(ignoringEINTR(func() error { return unix.Flock(fd, how) })); !ok {
+		var st unix.Stat_t
+		if err := unix.Fstat(fd, &st); err != nil {
+			unix.Close(fd)
+			return nil, err
+		}
+		if ok, err := networkOf(fd, path, &st).taken(ignoringEINTR(func() error { return unix.Flock(fd, how) })); !ok {
 			unix.Close(fd)
 			return nil, err
 		}
