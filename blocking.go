@@ -107,6 +107,7 @@ func (e *entry) block() error {
 	e.mu.Lock()
 	e.turn = turnBlocked
 	e.intent.wanted.Store(!e.hold.lock.options.anyFile)
+	e.pathAlarm.setLocked(e, now(), watchInterval, (*entry).checkPaths) // which renews that
 	e.mu.Unlock()
 	e.updateIntent()
 	err := e.active.block(e.shared)

@@ -23,7 +23,7 @@ func (h *Hold) upgrade() (bool, error) {
 	case !e.isLiveLocked(h):
 		e.mu.Unlock()
 		return false, h.fail("upgrade", ErrReleased)
-	case !h.member, e.group.n > 1:
+	case !h.member, e.group.n > 1, e.orphan.file != nil: // an orphaned wait would be granted the lock
 		e.mu.Unlock()
 		return !h.member, nil
 	}

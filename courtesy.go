@@ -64,8 +64,8 @@ const (
 	// To ask takes some 0.6 µs.
 	askInterval = time.Millisecond
 
-	// A writer renews its announcement once in watchInterval.
-	announcementAge = watchInterval
+	// A writer renews its announcement once in watchInterval, or a little later.
+	announcementAge = watchInterval + watchInterval/10
 
 	// A try yields for less.
 	maxYield    = 10 * time.Second

@@ -199,6 +199,7 @@ func (e *entry) reopenGroupLocked(why closing, t int64) {
 		e.courtesy.drained(t)
 		e.courtesy.reopenedAt = t
 		e.admitLocked()
+		e.refreshIntentLocked() // an exclusive waiter may be at the head now
 	}
 }
 

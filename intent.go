@@ -74,6 +74,7 @@ func (e *entry) updateIntent() {
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	i.renewing = i.renewing && i.wanted.Load()
 	for wanted := i.wanted.Load(); wanted != i.up; wanted = i.wanted.Load() {
 		if !wanted {
 			i.withdrawLocked()
@@ -206,8 +207,7 @@ func (e *entry) closeIntent() {
 	}
 }
 
-// yieldsToWriter reports whether a shared acquire that has the turn must wait for a writer of
-// another process.
+// yieldsToWriter reports whether a shared acquire with the turn must wait for a writer elsewhere.
 func (a *acquisition) yieldsToWriter() bool {
 	e := a.entry
 	if e.intent.notHere.Load() || a.lock.options.anyFile {

@@ -138,27 +138,75 @@ func TestOrphanDoesNotAnnounceItself(t *testing.T) {
 
 // A waiter renews its announcement once a second, and for a moment it has none.
 func TestAnnouncementIsRenewed(t *testing.T) {
+	for _, way := range waysToWait {
+		onFake(t, func(t *testing.T, e *engine) { checkRenewed(t, e, way) })
+	}
+}
+
+func checkRenewed(t *testing.T, e *engine, way wayToWait) {
+	f := e.lockedElsewhere()
+	start := time.Now()
+	a := way.acquire(e)
+	for i := range 3 {
+		e.announced(1)
+		if e.k.announcements != int64(i+1) {
+			t.Fatalf("%d announcements, want %d", e.k.announcements, i+1)
+		}
+		time.Sleep(time.Until(start.Add(time.Duration(i+1)*watchInterval)) - 1)
+		e.announced(1)
+		time.Sleep(time.Nanosecond)
+		e.announced(0)
+		time.Sleep(intentGap - 1)
+		e.announced(0)
+		time.Sleep(time.Nanosecond)
+	}
+	f.release()
+	e.release(a.got())
+	time.Sleep(2 * watchInterval)
+	e.announced(0)
+}
+
+// A writer that got the lock while its announcement was away leaves nothing to the next one.
+func TestGrantWhileTheAnnouncementIsAway(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
 		f := e.lockedElsewhere()
-		start := time.Now()
 		a := e.acquire(e.l)
-		for i := range 3 {
-			e.announced(1)
-			if e.k.announcements != int64(i+1) {
-				t.Fatalf("%d announcements, want %d", e.k.announcements, i+1)
+		time.Sleep(watchInterval)
+		e.announced(0)
+		f.release()
+		e.release(a.got())
+		time.Sleep(intentGap)
+		f = e.lockedElsewhere()
+		a = e.acquire(e.l)
+		e.announced(1)
+		for _, place := range f.inode.announced {
+			if place%1000 != 0 {
+				t.Errorf("announced at %d, as a renewal", place)
 			}
-			time.Sleep(time.Until(start.Add(time.Duration(i+1)*watchInterval)) - 1)
-			e.announced(1)
-			time.Sleep(time.Nanosecond)
-			e.announced(0)
-			time.Sleep(intentGap - 1)
-			e.announced(0)
-			time.Sleep(time.Nanosecond)
 		}
 		f.release()
 		e.release(a.got())
-		time.Sleep(2 * watchInterval)
-		e.announced(0)
+	})
+}
+
+// A writer that comes to the head of the queue because the group opens again announces itself.
+func TestWriterIsAnnouncedWhenTheGroupOpensAgain(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		e.heldAfterRival(0)
+		h := e.shared(e.l).got()
+		time.Sleep(askInterval + 1)
+		b := e.writerElsewhere()
+		r := e.shared(e.l)
+		r.waits()
+		w := e.acquire(e.l)
+		e.announced(1) // the writer elsewhere
+		b.withdraw()
+		time.Sleep(yieldMax)
+		e.release(r.got())
+		e.announced(1)
+		e.release(h)
+		<-w.done
+		e.release(w.hold)
 	})
 }
 
@@ -692,82 +740,6 @@ func TestWriterBehindItsOwnReadersAnnouncesItself(t *testing.T) {
 				e.announced(0)
 			})
 		})
-	}
-}
-
-// The rules of courtesy, each as a row of what happens at which time.
-func TestCourtesy(t *testing.T) {
-	const ms = int64(time.Millisecond)
-	start := int64(time.Hour)
-	yields := func(c *courtesy, at, t int64) func() bool { return func() bool { return c.found(at, start+t) } }
-	var c courtesy
-	for _, step := range []struct {
-		what string
-		got  func() bool
-		want bool
-	}{
-		{"the first reader asks", func() bool { return c.shouldAsk(start) }, true},
-		{"no other for a millisecond", func() bool { return c.shouldAsk(start + ms - 1) }, false},
-		{"then the next one", func() bool { return c.shouldAsk(start + ms) }, true},
-		{"not on an older clock", func() bool { return c.shouldAsk(start) }, true},
-
-		{"it yields to an announcement", yields(&c, 1, 0), true},
-		{"for a second", yields(&c, 1, 999*ms), true},
-		{"and no longer", yields(&c, 1, 1000*ms), false},
-		{"it ignores that one from then on", func() bool { return len(c.stale) == 1 && c.stale[0] == 1 }, true},
-		{"a new one gets its own second", yields(&c, 2, 1100*ms), true},
-		{"as does the one that it is renewed by", yields(&c, 3, 2001*ms), true},
-		{"", yields(&c, 4, 3002*ms), true},
-		{"but not for more than maxYield in all", yields(&c, 5, 10000*ms), false},
-		{"so that readers get in for a while", yields(&c, 6, 10950*ms), false},
-		{"then it yields again", yields(&c, 6, 11150*ms), true},
-		{"but not to the next writer, when the first was served", yields(&c, 20, 11155*ms), false},
-		{"but after that", yields(&c, 20, 11156*ms), true},
-		{"and to one that comes long after the first was seen", yields(&c, 6, 11156*ms+2*int64(yieldMax)), true},
-		{"when there is none, it does not yield", func() bool { return c.foundNone(true, start+11170*ms) }, false},
-		{"", func() bool { return c.yieldingSince != 0 || len(c.stale) != 1 }, false},
-		{"when there is none, it begins again", yields(&c, 8, 21000*ms), true},
-		{"and forgets the stale ones when they are gone", func() bool { c.foundNone(false, start); return c.stale == nil }, true},
-
-		{"after it has yielded for long, it asks once more", func() bool {
-			c.found(40, start+30000*ms)
-			c.found(40, start+30060*ms)
-			return c.foundNone(false, start+30061*ms)
-		}, true},
-		{"and yields to the one that is there then", yields(&c, 41, 30064*ms), true},
-		{"", func() bool { return c.foundNone(false, start+30065*ms) }, true},
-		{"but not twice", func() bool { return c.foundNone(false, start+30069*ms) }, false},
-		{"a try yields for a second", func() bool { c.found(50, start+40000*ms); return c.tryYields(start + 40999*ms) }, true},
-		{"and no longer", func() bool { return c.tryYields(start + 41000*ms) }, false},
-		{"a group that is old may take longer to drain", func() bool { return sliceDrain(start, start+5000*ms) == 100*time.Millisecond }, true},
-		{"a young one may not", func() bool { return sliceDrain(start, start+100*ms) == 2*time.Millisecond }, true},
-		{"and a second is enough", func() bool { return sliceDrain(start, start+3600000*ms) == time.Second }, true},
-		{"a group that has opened again counts from then on", func() bool {
-			c.reopenedAt = start + 50*ms
-			defer func() { c.reopenedAt = 0 }()
-			return c.shouldClose(start, start+149*ms)
-		}, false},
-
-		{"a group closes when it is old", func() bool { return c.shouldClose(start, start+int64(groupSlice)) }, true},
-		{"not before", func() bool { return c.shouldClose(start, start+int64(groupSlice)-1) }, false},
-		{"later if it took long to drain", func() bool {
-			c.closedAt = start
-			c.drained(start + 10*ms)
-			return c.shouldClose(start, start+500*ms-1)
-		}, false},
-		{"", func() bool { return c.shouldClose(start, start+500*ms) }, true},
-		{"and then the next acquire asks", func() bool { return c.mustAsk }, true},
-	} {
-		if got := step.got(); got != step.want {
-			t.Errorf("%s: %v", step.what, got)
-		}
-	}
-	for at := range int64(2 * maxStale) {
-		c.found(at+100, start)
-		c.found(at+100, start+1000*ms)
-	}
-	if len(c.stale) != maxStale {
-		t.Errorf("%d stale announcements, want the last %d", len(c.stale), maxStale)
 	}
 }
 

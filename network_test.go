@@ -1,10 +1,13 @@
 package packlock
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -127,11 +130,13 @@ func TestCancelWhileAFileIsFoundStale(t *testing.T) {
 	})
 }
 
-// waysToWait are the ways in which an acquire may wait.
-var waysToWait = []struct {
+// A wayToWait is one of the ways in which an acquire may wait.
+type wayToWait struct {
 	what    string
 	acquire func(e *engine) *acquiring
-}{
+}
+
+var waysToWait = []wayToWait{
 	{"waits", func(e *engine) *acquiring { return e.acquire(e.l) }},
 	{"blocks", func(e *engine) *acquiring { return e.blocking(e.l) }},
 }
@@ -351,6 +356,48 @@ func TestDeletePendingFileOfAHungHolder(t *testing.T) {
 					if e.k.isOpen(old) {
 						t.Error("the old file is still open")
 					}
+				})
+			})
+		}
+	}
+}
+
+// The holder of a deleted file may leave at any time while an acquire finds out that the file
+// keeps its name.
+func TestDeletePendingFileWhoseHolderLeaves(t *testing.T) {
+	ways := append(slices.Clone(waysToWait), wayToWait{"TryAcquire", func(e *engine) *acquiring {
+		return e.start(func(context.Context) (*Hold, error) { return e.l.TryAcquire() })
+	}})
+	for _, row := range ways {
+		for leaves := range 4 {
+			t.Run(fmt.Sprintf("%s, at open %d", row.what, leaves), func(t *testing.T) {
+				onRemote(t, func(t *testing.T, e *engine) {
+					f := e.lockedElsewhere()
+					old := e.k.inode(fakePath)
+					e.k.unlink(fakePath)
+					leave := sync.OnceFunc(f.close)
+					opens := 0
+					e.before("open", func() error {
+						if opens++; opens == leaves {
+							leave()
+						}
+						if e.k.isOpen(old) {
+							return errDeletePending
+						}
+						return nil
+					})
+					time.Sleep(pathCheckAge + 1)
+					a := row.acquire(e)
+					synctest.Wait()
+					leave()
+					<-a.done
+					if a.err != nil && !errors.Is(a.err, ErrBusy) || opens > 10 {
+						t.Errorf("%v, after %d opens", a.err, opens)
+					}
+					if a.hold != nil {
+						e.release(a.hold)
+					}
+					e.works()
 				})
 			})
 		}

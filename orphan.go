@@ -62,8 +62,11 @@ func (e *entry) openSpare(loc *location) {
 		e.passOrphanLocked()
 	} else {
 		e.refuseTriesLocked()
-		// An exclusive waiter may have been behind them.
+		// An exclusive waiter may have been behind them. (headChangedLocked would try again.)
 		e.refreshIntentLocked()
+		if !e.drainingLocked() {
+			e.endDrainLocked()
+		}
 	}
 	e.mu.Unlock()
 	if err == nil && !usable {

@@ -21,6 +21,44 @@ func (e *engine) orphanedBehindReaders() foreigner {
 	return f
 }
 
+// An upgrade beside an orphaned wait of this process would lose the lock to it, and changes
+// nothing.
+func TestUpgradeBesideAnOrphanedWait(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		f := e.orphanedBehindReaders()
+		h := e.shared(e.l).got()
+		f.release()
+		if ok, err := h.upgrade(); ok || err != nil || !h.Shared() {
+			t.Errorf("%v, %v, shared %v", ok, err, h.Shared())
+		}
+		e.release(h)
+		if err := e.l.WaitDrained(context.Background()); err != nil {
+			t.Error(err)
+		}
+		e.release(e.try(e.l))
+	})
+}
+
+// While a shared try waits for a second descriptor, which cannot be opened, an exclusive
+// acquire queues behind it. Then the orphaned wait is its own.
+func TestOrphanIsAdoptedFromBehindARefusedTry(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		f := e.orphanedBehindReaders()
+		drained := e.drain(e.l)
+		resume := make(chan struct{})
+		e.beforeNext("open", func() error { <-resume; return errBroken })
+		try := e.start(func(context.Context) (*Hold, error) { return e.l.TryAcquireShared() })
+		w := e.acquire(e.l)
+		drained.waits()
+		close(resume)
+		try.failed(ErrBusy)
+		drained.succeeds()
+		w.waits()
+		f.release()
+		e.release(w.got())
+	})
+}
+
 // While only readers have the lock, an orphaned exclusive wait does not hold up shared
 // acquires of this process, by a second descriptor.
 func TestOrphanDoesNotHoldUpReaders(t *testing.T) {

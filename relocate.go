@@ -183,7 +183,7 @@ func (r *registry) relocate(loc *location, a *acquisition) (to *entry, got acqui
 		return nil, nothing, nil // no process can have a different one
 	case err != nil:
 		if errors.Is(err, fs.ErrNotExist) {
-			from.turnAway(loc, fs.ErrNotExist)
+			from.turnAway(loc, t, fs.ErrNotExist)
 		}
 		return nil, nothing, err
 	}
@@ -287,10 +287,10 @@ func (e *entry) acquiringLocked() bool {
 	return e.turn == turnTaken && (e.hold == nil || !e.hold.returned.Load())
 }
 
-// turnAway ends the waits by the given location with err.
-func (e *entry) turnAway(loc *location, err error) {
+// turnAway ends the waits by the given location that began before time t with err.
+func (e *entry) turnAway(loc *location, t int64, err error) {
 	e.mu.Lock()
-	line := e.queue.removeFunc(func(w *waiter) bool { return w.lock.location.Load() == loc })
+	line := e.queue.removeFunc(func(w *waiter) bool { return w.since <= t && w.lock.location.Load() == loc })
 	e.headChangedLocked()
 	e.mu.Unlock()
 	deliverError(line, err)

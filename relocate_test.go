@@ -795,3 +795,20 @@ func TestMovesInARowAreBounded(t *testing.T) {
 		e.works()
 	})
 }
+
+// An acquire that finds the directory gone turns away those that waited then, and none that
+// came later: the directory may be back.
+func TestLateWaiterIsNotTurnedAway(t *testing.T) {
+	onFake(t, func(t *testing.T, e *engine) {
+		e.k.unlink(fakePath)
+		time.Sleep(pathCheckAge + 1)
+		resume := make(chan struct{})
+		e.beforeNext("open", func() error { <-resume; return fs.ErrNotExist })
+		a := e.acquire(e.l)
+		time.Sleep(time.Nanosecond)
+		w := e.acquire(e.l)
+		close(resume)
+		a.failed(fs.ErrNotExist)
+		e.release(w.got())
+	})
+}

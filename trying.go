@@ -6,6 +6,8 @@ import "context"
 // it.
 func (a *acquisition) try(ctx context.Context) (acquireState, error) {
 	e := a.entry
+	heldElsewhere := a.heldElsewhere
+	a.heldElsewhere = false // unless that is seen again
 	if e.unusable {
 		return lost, nil
 	}
@@ -27,8 +29,7 @@ func (a *acquisition) try(ctx context.Context) (acquireState, error) {
 		return locked, nil
 	}
 	e.fair.yielded(t)
-	if a.heldElsewhere {
-		a.heldElsewhere = false
+	if heldElsewhere {
 		return a.waitForKernel(ctx, t, yields) // it was checked, and no other file can be there yet
 	}
 	var done <-chan struct{}

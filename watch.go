@@ -58,11 +58,12 @@ func (e *entry) watchLocked(t int64) {
 	e.deadlockAlarm.setLocked(e, t, deadlockAge, (*entry).findDeadlocks)
 }
 
-// checkPaths checks the paths to the file for which that is due, while there are waiters.
+// checkPaths checks the paths to the file for which that is due, and renews the announcement,
+// while there are waiters.
 func (e *entry) checkPaths() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.queue.n == 0 {
+	if e.queue.n == 0 && e.turn != turnBlocked {
 		return
 	}
 	t := now()
@@ -75,7 +76,7 @@ func (e *entry) checkPaths() {
 	}
 	e.pathAlarm.setLocked(e, t, watchInterval, (*entry).checkPaths)
 	for _, loc := range e.locations {
-		if loc.due(t) {
+		if e.queue.n > 0 && loc.due(t) {
 			loc.checkLocked()
 		}
 	}
