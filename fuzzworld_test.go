@@ -62,6 +62,8 @@ type world struct {
 	// began is when the event began, and turns are the turns of all entries before it.
 	began time.Time
 	turns map[*entry]turn
+	// settled is set while all goroutines are blocked.
+	settled bool
 
 	history strings.Builder
 
@@ -411,12 +413,13 @@ func (w *world) cancel(which int, tie bool) {
 	w.frozen(func() {
 		for _, a := range w.acquires {
 			if task == &a.fuzzTask {
-				a.contextEnded = true
-				a.cancelled = a.cancelled || w.queued(a) != nil
-				a.tie = a.tie || tie
+				a.contextEnded = a.contextEnded || w.settled // or it may have succeeded before
+				a.cancelled = a.cancelled || w.settled && w.queued(a) != nil
+				a.tie = a.tie || tie || !w.settled
 			}
 		}
 	})
+	w.settled = w.settled && !tie
 	task.ctx.cancel(task.ctx.cause)
 }
 
@@ -623,6 +626,7 @@ func (w *world) changeFiles(what, path int) {
 // settle waits until all goroutines are blocked, and checks the state.
 func (w *world) settle() {
 	synctest.Wait()
+	w.settled = true
 	w.frozen(func() {
 		for _, a := range w.acquires {
 			a.slow = a.slow || len(w.hanging) > 0
