@@ -71,30 +71,50 @@ func pidsFiles(groups string) (files []string) {
 // not open for writing, on NFSv4.
 func needsWriting(err error) bool { return err == unix.EBADF || err == unix.EIO }
 
-// openForWriting opens the file of a Lock with WithAnyFile again, for writing, and
-// reports whether it did. The caller has the turn, with nothing locked.
-func (f *osFile) openForWriting() bool {
+// openForWriting opens the file of a Lock with WithAnyFile again, for writing, after flock
+// failed with err. It returns nil if it did, and errFileLost if the file is not there any more.
+// The caller has the turn, with nothing locked.
+func (f *osFile) openForWriting(err error) error {
 	if f.reopenPath == "" || f.network != nfs || f.readOnly != nil {
-		return false
+		return err
 	}
-	fd, err := unix.Open(f.reopenPath, unix.O_RDWR|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		f.readOnly = err
-		return false
+	fd, failed := f.openSameForWriting("/proc/self/fd/" + strconv.Itoa(f.fd))
+	if failed != nil { // without /proc
+		fd, failed = f.openSameForWriting(f.reopenPath)
+	}
+	switch {
+	case failed == errFileLost:
+		return failed
+	case failed != nil:
+		f.readOnly = failed
+		return err
 	}
 	defer unix.Close(fd)
-	var st unix.Stat_t
-	if unix.Fstat(fd, &st) != nil || identify(&st) != f.identity {
-		return false // lost: the acquire finds that out
-	}
 	// The descriptor keeps its number, and whatever uses it goes on.
 	if unix.Dup3(fd, f.fd, unix.O_CLOEXEC) != nil {
-		return false
+		return err
 	}
 	unix.FcntlInt(uintptr(f.fd), unix.F_SETFL, 0)
 	f.prepare(f.reopenPath)
 	f.reopenPath = ""
-	return true
+	return nil
+}
+
+// openSameForWriting opens the file at path for writing. It returns errFileLost if that is not f.
+func (f *osFile) openSameForWriting(path string) (int, error) {
+	fd, err := unix.Open(path, unix.O_RDWR|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	switch {
+	case missing(err):
+		return -1, errFileLost
+	case err != nil:
+		return -1, err
+	}
+	var st unix.Stat_t
+	if unix.Fstat(fd, &st) != nil || identify(&st) != f.identity {
+		unix.Close(fd)
+		return -1, errFileLost
+	}
+	return fd, nil
 }
 
 // A 9p client answers from its memory what is at the path of a file that is open, by any

@@ -901,7 +901,7 @@ func TestForbiddenLockIsNotBusy(t *testing.T) {
 }
 
 // A file that was opened for reading only is opened again for writing where the lock needs
-// that: under the same descriptor, if the file is still at the path.
+// that: under the same descriptor, whatever is at the path by now.
 func TestFileIsOpenedForWritingWhenItsLockNeedsThat(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "file")
 	open := func() *osFile {
@@ -918,24 +918,35 @@ func TestFileIsOpenedForWritingWhenItsLockNeedsThat(t *testing.T) {
 		mode, err := unix.FcntlInt(uintptr(f.fd), unix.F_GETFL, 0)
 		return err == nil && mode&unix.O_ACCMODE == unix.O_RDWR
 	}
-	f, lost := open(), open()
-	if writable(f) || !f.openForWriting() || !writable(f) || f.openForWriting() {
-		t.Error("it is not opened for writing once")
+	f, lost, gone := open(), open(), open()
+	if err := f.openForWriting(unix.EBADF); err != nil || !writable(f) {
+		t.Errorf("it is not opened for writing: %v", err)
+	}
+	if err := f.openForWriting(unix.EBADF); err != unix.EBADF {
+		t.Errorf("it is opened again: %v", err)
 	}
 	if ok, err := f.try(false); !ok {
 		t.Error(err)
 	}
 	remove(t, path)
 	writeFile(t, path, 0o666)
-	if lost.openForWriting() || writable(lost) {
-		t.Error("a different file took the place of the open one")
+	if err := lost.openForWriting(unix.EBADF); err != nil || !writable(lost) {
+		t.Errorf("a lost file: %v", err)
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(lost.fd, &st); err != nil || identify(&st) != lost.identity {
+		t.Errorf("a different file took the place of the open one, %v", err)
+	}
+	if err := (&osFile{fd: -1, identity: gone.identity, network: nfs, reopenPath: path}).openForWriting(unix.EBADF); err != errFileLost {
+		t.Errorf("a file that is nowhere: %v", err)
 	}
 	remove(t, path)
 	if err := os.Mkdir(path, 0o777); err != nil {
 		t.Fatal(err)
 	}
-	if lost.openForWriting() || lost.readOnly != unix.EISDIR {
-		t.Errorf("the error of opening a directory for writing is %v", lost.readOnly)
+	f = open()
+	if err := f.openForWriting(unix.EBADF); err != unix.EBADF || f.readOnly != unix.EISDIR {
+		t.Errorf("a directory: %v, and from now on %v", err, f.readOnly)
 	}
 }
 

@@ -135,8 +135,10 @@ func (f *osFile) unlock() error {
 // is a system call that the Go scheduler knows of.
 func (f *osFile) flock(how int) error {
 	err := ignoringEINTR(func() error { return unix.Flock(f.fd, how) })
-	if needsWriting(err) && f.openForWriting() {
-		err = ignoringEINTR(func() error { return unix.Flock(f.fd, how) })
+	if needsWriting(err) {
+		if err = f.openForWriting(err); err == nil {
+			err = ignoringEINTR(func() error { return unix.Flock(f.fd, how) })
+		}
 	}
 	return f.describe(err)
 }

@@ -58,7 +58,7 @@ func hasLocalLocks(int) bool { return false }
 
 func needsWriting(error) bool { return false }
 
-func (f *osFile) openForWriting() bool { return false }
+func (f *osFile) openForWriting(err error) error { return err }
 
 func isDeletePending(string, options, error) bool { return false }
 
