@@ -119,7 +119,7 @@ func (d *disturber) work(ctx context.Context) error {
 	for ctx.Err() == nil {
 		time.Sleep(d.upTo(60 * time.Millisecond))
 		for p := range packs {
-			if announced(d.site.sidecar(p)) {
+			if d.terrain.prompt && announced(d.site.sidecar(p)) {
 				d.announced++
 			}
 		}

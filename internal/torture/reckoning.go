@@ -279,7 +279,7 @@ func (f *foreman) reckonMeetings(sum estate) error {
 // may be withdrawn a moment later.
 func (f *foreman) reckonAnnouncements() error {
 	for p := range packs {
-		for left := newPatience(f.Patience); announced(f.site.sidecar(p)); {
+		for left := newPatience(f.Patience); f.disturber.terrain.prompt && announced(f.site.sidecar(p)); {
 			if left.over() {
 				return violationf("at rest, a writer is announced on the lock file of pack %s", packNames[p])
 			}

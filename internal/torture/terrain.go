@@ -18,7 +18,8 @@ type terrain struct {
 	// leftovers is set where a file that is deleted while open stays in its
 	// directory, by another name, so that this cannot be deleted: NFS.
 	leftovers bool
-	// prompt is set on local file systems: a path leads to the new file at once.
+	// prompt is set on local file systems: a path leads to the new file at once, and writers
+	// are announced.
 	prompt bool
 	// orphans is set where a wait that a signal interrupts may leave the lock at the
 	// server, where no process has it and none can acquire it (NFS 3, the kernel's CephFS), or the
