@@ -1,0 +1,66 @@
+"""Raw flock(2): threads of four processes try the locks of two files, shared and
+exclusively, and close and open their descriptors. Nothing waits in the kernel, and no process
+is killed. When all are gone, nobody may have a lock.
+
+	tries.py DIR ROUNDS
+"""
+
+import fcntl
+import os
+import random
+import sys
+import threading
+import time
+
+
+def thread(paths, end, seed):
+    rnd = random.Random(seed)
+    files = [os.open(p, os.O_RDWR) for p in paths]
+    while time.time() < end:
+        i = rnd.randrange(len(files))
+        kind = fcntl.LOCK_SH if rnd.random() < 0.6 else fcntl.LOCK_EX
+        try:
+            fcntl.flock(files[i], kind | fcntl.LOCK_NB)
+        except OSError:
+            time.sleep(0.001 + rnd.random() * 0.004)
+            continue
+        time.sleep(rnd.random() * 0.002)
+        fcntl.flock(files[i], fcntl.LOCK_UN)
+        if rnd.random() < 0.1:
+            os.close(files[i])
+            files[i] = os.open(paths[i], os.O_RDWR)
+
+
+def child(paths, end):
+    threads = [threading.Thread(target=thread, args=(paths, end, os.getpid() * 100 + i)) for i in range(3)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    os._exit(0)
+
+
+directory, rounds = sys.argv[1], int(sys.argv[2])
+bad = 0
+for n in range(rounds):
+    paths = ["%s/%d.%d.%d" % (directory, os.getpid(), n, i) for i in range(2)]
+    for p in paths:
+        os.close(os.open(p, os.O_RDWR | os.O_CREAT))
+    end = time.time() + 5
+    children = []
+    for _ in range(4):
+        pid = os.fork()
+        if pid == 0:
+            child(paths, end)
+        children.append(pid)
+    for pid in children:
+        os.waitpid(pid, 0)
+    files = [os.open(p, os.O_RDWR) for p in paths]
+    try:
+        for f in files:
+            fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        bad += 1
+    for f in files:
+        os.close(f)
+print("a lock of nobody after %d of %d rounds" % (bad, rounds))
