@@ -1,8 +1,8 @@
-"""Raw flock(2): threads of four processes try the locks of two files, shared and
-exclusively, and close and open their descriptors. Nothing waits in the kernel, and no process
-is killed. When all are gone, nobody may have a lock.
+"""Raw flock(2): threads of four processes try the locks of two files until they have them,
+and close and open their descriptors. Nothing waits in the kernel, and no process is killed.
+When all are gone, nobody may have a lock.
 
-	tries.py DIR ROUNDS
+	tries.py DIR ROUNDS exclusive|shared
 """
 
 import fcntl
@@ -12,27 +12,36 @@ import sys
 import threading
 import time
 
+directory, rounds, shared = sys.argv[1], int(sys.argv[2]), sys.argv[3] == "shared"
 
-def thread(paths, end, seed):
-    rnd = random.Random(seed)
+
+def acquire(f, kind, end):
+    while time.time() < end:
+        try:
+            fcntl.flock(f, kind | fcntl.LOCK_NB)
+            return True
+        except OSError:
+            time.sleep(0.001 + random.random() * 0.004)
+    return False
+
+
+def thread(paths, end):
     files = [os.open(p, os.O_RDWR) for p in paths]
     while time.time() < end:
-        i = rnd.randrange(len(files))
-        kind = fcntl.LOCK_SH if rnd.random() < 0.6 else fcntl.LOCK_EX
-        try:
-            fcntl.flock(files[i], kind | fcntl.LOCK_NB)
-        except OSError:
-            time.sleep(0.001 + rnd.random() * 0.004)
-            continue
-        time.sleep(rnd.random() * 0.002)
+        i = random.randrange(len(files))
+        kind = fcntl.LOCK_SH if shared and random.random() < 0.6 else fcntl.LOCK_EX
+        if not acquire(files[i], kind, end + 6):
+            return
+        time.sleep(random.random() * 0.002)
         fcntl.flock(files[i], fcntl.LOCK_UN)
-        if rnd.random() < 0.1:
+        if random.random() < 0.1:
             os.close(files[i])
             files[i] = os.open(paths[i], os.O_RDWR)
 
 
 def child(paths, end):
-    threads = [threading.Thread(target=thread, args=(paths, end, os.getpid() * 100 + i)) for i in range(3)]
+    random.seed(os.getpid())
+    threads = [threading.Thread(target=thread, args=(paths, end)) for _ in range(3)]
     for t in threads:
         t.start()
     for t in threads:
@@ -40,7 +49,6 @@ def child(paths, end):
     os._exit(0)
 
 
-directory, rounds = sys.argv[1], int(sys.argv[2])
 bad = 0
 for n in range(rounds):
     paths = ["%s/%d.%d.%d" % (directory, os.getpid(), n, i) for i in range(2)]
