@@ -36,7 +36,7 @@ def thread(paths, end):
         fcntl.flock(files[i], fcntl.LOCK_UN)
         if random.random() < 0.1:
             os.close(files[i])
-            files[i] = os.open(paths[i], os.O_RDWR)
+            files[i] = os.open(paths[i], os.O_RDWR | os.O_NONBLOCK) # a second kind of descriptor
 
 
 def child(paths, end):
