@@ -80,7 +80,7 @@ const serverKeeps = "the locks are the server's to keep; it takes two machines t
 var kinds = func() map[string]kind {
 	const cluster = "the machines are to keep the locks together; it takes two to see that they do"
 	nfs := kind{[]string{"nolock", "local_lock=flock", "local_lock=all"}, serverKeeps}
-	smb := kind{[]string{"nobrl", "nolock"}, serverKeeps + "; where locks are shared, mount with nolease, or one may stay with no process"}
+	smb := kind{[]string{"nobrl", "nolock"}, serverKeeps + "; do not share locks there: a shared one may stay with no process"}
 	clustered := kind{[]string{"localflocks", "localflock"}, cluster}
 	return map[string]kind{
 		"nfs": nfs, "nfs4": nfs,

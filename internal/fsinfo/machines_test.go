@@ -18,7 +18,7 @@ func TestWhatIsKnownOfLocksAcrossMachines(t *testing.T) {
 		{FileSystem{Type: "nfs4", Options: []string{"rw", "local_lock=all"}}, KeptLocal, "local_lock=all"},
 		{FileSystem{Type: "nfs", Options: []string{"nolock", "local_lock=all"}}, KeptLocal, "nolock"},
 		{FileSystem{Type: "cifs"}, NotKnown, "server"},
-		{FileSystem{Type: "cifs"}, NotKnown, "nolease"},
+		{FileSystem{Type: "cifs"}, NotKnown, "do not share locks"},
 		{FileSystem{Type: "cifs", Options: []string{"nobrl"}}, KeptLocal, "nobrl"},
 		{FileSystem{Type: "ocfs2", Options: []string{"localflocks"}}, KeptLocal, "localflocks"},
 		{FileSystem{Type: "fuse.sshfs"}, KeptLocal, "fuse.sshfs"},

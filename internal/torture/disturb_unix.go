@@ -151,7 +151,7 @@ func (d *disturber) work(ctx context.Context) error {
 // pack before it lets the lock go.
 func (d *disturber) visit(p int) error {
 	k, how := exclusive, unix.LOCK_EX
-	if d.rng.IntN(3) == 0 {
+	if d.rng.IntN(3) == 0 && !d.terrain.unshared {
 		k, how = shared, unix.LOCK_SH
 	}
 	l, err := lockRaw(d.site.sidecar(p), how)

@@ -146,7 +146,7 @@ func (f *foreman) hire(process, life int) error {
 	h := &hireling{
 		assignment: assignment{
 			Dir: f.Dir, Packs: f.Packs, Seed: f.Seed, Process: process, Life: life,
-			Processes: f.Processes, Goroutines: f.Goroutines, Patience: f.Patience, Prompt: f.disturber.terrain.prompt, Flaw: f.flaw,
+			Processes: f.Processes, Goroutines: f.Goroutines, Patience: f.Patience, Prompt: f.disturber.terrain.prompt, Unshared: f.disturber.terrain.unshared, Flaw: f.flaw,
 		},
 		reports: make(chan report, 1),
 		gone:    make(chan struct{}),

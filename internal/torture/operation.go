@@ -158,7 +158,7 @@ func (h *hand) lock(p int) *packlock.Lock {
 
 // wish returns how to acquire a pack, and notes it on the board.
 func (h *hand) wish(p int) kind {
-	h.record.pack, h.record.kind = p, kind(h.rng.IntN(100) < h.readers[p])
+	h.record.pack, h.record.kind = p, kind(!h.Unshared && h.rng.IntN(100) < h.readers[p])
 	if err := h.post(); err != nil {
 		h.failed(err)
 	}
@@ -414,6 +414,9 @@ func (h *hand) acquireAll(p int) {
 	which := slices.DeleteFunc(h.rng.Perm(packs), func(p int) bool { return p == packStill })[:2+h.rng.IntN(packs-2)]
 	// The first ones exclusively, as the holds are in that order.
 	first := h.rng.IntN(len(which) + 1)
+	if h.Unshared {
+		first = len(which)
+	}
 	kinds := make([]kind, len(which))
 	locks := make([]*packlock.Lock, len(which))
 	for i, p := range which {

@@ -25,14 +25,19 @@ type terrain struct {
 	// server, where no process has it and none can acquire it (NFS 3, the kernel's CephFS), or the
 	// client hanging (GlusterFS). There no process is killed or stopped.
 	orphans bool
+	// unshared is set where a shared lock may stay at the client, with no process: SMB.
+	// There nothing is acquired shared.
+	unshared bool
 }
 
 func terrainOf(dir string) terrain {
 	found := fsinfo.Find(dir)
 	name := found.Type
+	smb := name == "cifs" || strings.HasPrefix(name, "smb")
 	return terrain{
 		prompt:    found.Reach == fsinfo.Local,
-		settled:   name == "cifs" || strings.HasPrefix(name, "smb") || name == "9p",
+		settled:   smb || name == "9p",
+		unshared:  smb,
 		leftovers: strings.HasPrefix(name, "nfs"),
 		orphans:   slices.Contains([]string{"nfs", "fuse.glusterfs", "ceph"}, name), // NFS 4 is "nfs4"
 	}

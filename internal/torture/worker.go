@@ -27,6 +27,7 @@ type assignment struct {
 	Goroutines    int
 	Patience      time.Duration
 	Prompt        bool // see terrain
+	Unshared      bool // see terrain
 	Flaw          flaw
 }
 
@@ -205,7 +206,11 @@ func (w *worker) check() {
 		// Acquired once each, the locks of a pack are all at the same file again.
 		for i := range w.locks[p] {
 			l := w.locks[p][i].Load()
-			for _, acquire := range []func(context.Context) (*packlock.Hold, error){l.Acquire, l.AcquireShared} {
+			ways := []func(context.Context) (*packlock.Hold, error){l.Acquire, l.AcquireShared}
+			if w.Unshared {
+				ways = ways[:1]
+			}
+			for _, acquire := range ways {
 				hold, err := acquire(ctx)
 				if err != nil {
 					w.violated("at rest: Acquire of %s: %v", l.Path(), err)
