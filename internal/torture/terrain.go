@@ -22,7 +22,7 @@ type terrain struct {
 	// are announced.
 	prompt bool
 	// orphans is set where a wait that a signal interrupts may leave the lock at the
-	// server, where no process has it and none can acquire it (NFS 3, the kernel's CephFS), or the
+	// server, where no process has it and none can acquire it (NFS 3, SMB, the kernel's CephFS), or the
 	// client hanging (GlusterFS). There no process is killed or stopped.
 	orphans bool
 	// unshared is set where a shared lock may stay at the client, with no process: SMB.
@@ -39,6 +39,6 @@ func terrainOf(dir string) terrain {
 		settled:   smb || name == "9p",
 		unshared:  smb,
 		leftovers: strings.HasPrefix(name, "nfs"),
-		orphans:   slices.Contains([]string{"nfs", "fuse.glusterfs", "ceph"}, name), // NFS 4 is "nfs4"
+		orphans:   smb || slices.Contains([]string{"nfs", "fuse.glusterfs", "ceph"}, name), // NFS 4 is "nfs4"
 	}
 }
