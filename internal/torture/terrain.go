@@ -22,11 +22,11 @@ type terrain struct {
 	// are announced.
 	prompt bool
 	// orphans is set where a wait that a signal interrupts may leave the lock at the
-	// server, where no process has it and none can acquire it (NFS 3, SMB, the kernel's CephFS), or the
-	// client hanging (GlusterFS). There no process is killed or stopped.
+	// server, where no process has it and none can acquire it (NFS 3, SMB, the kernel's
+	// CephFS), or the client hanging (GlusterFS). There no process is killed or stopped.
 	orphans bool
-	// unshared is set where a shared lock may stay at the client, with no process: SMB.
-	// There nothing is acquired shared.
+	// unshared is set where shared locks may do that, too: SMB. There nothing is acquired
+	// shared.
 	unshared bool
 }
 
