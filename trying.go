@@ -12,10 +12,12 @@ func (a *acquisition) try(ctx context.Context) (acquireState, error) {
 		return lost, nil
 	}
 	var ok bool
+	var t int64
 	var err error
-	t := now()
 	yields := a.hold.shared && a.yieldsToWriter()
-	if !yields {
+	if yields {
+		t = now()
+	} else {
 		ok, t, err = a.tryKernel(ctx)
 	}
 	switch {
