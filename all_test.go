@@ -739,7 +739,7 @@ func TestCyclesThatShareAWait(t *testing.T) {
 		e.noSearch()
 		h := e.try(e.l)
 		marked := make(chan context.Context)
-		goOn, letGo := make(chan struct{}), make(chan struct{})
+		goOn, releases := make(chan struct{}), make(chan struct{})
 		own := make(chan error, 1)
 		go func() { // holds other, and waits for e.l
 			hold, err := other.Acquire(t.Context())
@@ -749,7 +749,7 @@ func TestCyclesThatShareAWait(t *testing.T) {
 			marked <- hold.Context(t.Context())
 			<-goOn
 			_, err = e.l.Acquire(t.Context())
-			<-letGo // or the other cycle may end before it is broken
+			<-releases // or the other cycle may end before it is broken
 			own <- errors.Join(err, hold.Release())
 		}()
 		ctx := <-marked
@@ -761,7 +761,7 @@ func TestCyclesThatShareAWait(t *testing.T) {
 		time.Sleep(searchWindow / 2)
 		other.entry().breakCycles()
 		under.failed(ErrDeadlock)
-		close(letGo)
+		close(releases)
 		if err := <-own; !errors.Is(err, ErrDeadlock) {
 			t.Errorf("%v, want ErrDeadlock", err)
 		}
