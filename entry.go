@@ -134,6 +134,7 @@ func (l *lock) lockEntry() *entry {
 // owner.
 func (e *entry) takeLocked(h *Hold, owner uint64) {
 	e.turn = turnTaken
+	e.orphan.passing = false
 	e.hold = h
 	e.shared = h.shared
 	h.entry = e
@@ -162,9 +163,7 @@ func (e *entry) headChangedLocked() {
 	e.admitLocked()
 	e.passOrphanLocked()
 	e.refreshIntentLocked()
-	if !e.drainingLocked() {
-		e.endDrainLocked() // the head may have been about to go past the orphaned wait
-	}
+	e.adoptPassedLocked()
 }
 
 // giveBackLocked gives up the turn and the kernel's lock, both of which the

@@ -17,6 +17,9 @@ type orphan struct {
 	unlocking bool
 	// opening is set while a second description is being opened, for one to be left behind.
 	opening bool
+	// passing is set while the shared waiter at the head of the queue is about to go past an
+	// orphaned wait.
+	passing bool
 }
 
 // passableLocked reports whether a thread is parked for an exclusive lock with a shared waiter
@@ -48,6 +51,19 @@ func (e *entry) passOrphanLocked() {
 	w.deliver(hasTurn)
 }
 
+// adoptPassedLocked notes whether the head of the queue, which may have changed, is about to go
+// past an orphaned wait. If one was, and left, an exclusive waiter behind it adopts the wait.
+func (e *entry) adoptPassedLocked() {
+	passing := e.passableLocked()
+	if e.orphan.passing && !passing && e.turn == turnParked && e.queue.n > 0 {
+		e.counts.adopted.Add(1)
+	}
+	e.orphan.passing = passing
+	if !e.drainingLocked() {
+		e.endDrainLocked()
+	}
+}
+
 // openSpare opens a second description of the file of e, which is at loc unless it is lost. If
 // that fails, the next path check tries again.
 func (e *entry) openSpare(loc *location) {
@@ -64,9 +80,7 @@ func (e *entry) openSpare(loc *location) {
 		e.refuseTriesLocked()
 		// An exclusive waiter may have been behind them. (headChangedLocked would try again.)
 		e.refreshIntentLocked()
-		if !e.drainingLocked() {
-			e.endDrainLocked()
-		}
+		e.adoptPassedLocked()
 	}
 	e.mu.Unlock()
 	if err == nil && !usable {

@@ -54,6 +54,7 @@ func TestOrphanIsAdoptedFromBehindARefusedTry(t *testing.T) {
 		try.failed(ErrBusy)
 		drained.succeeds()
 		w.waits()
+		e.stats(Stats{KernelWaits: 1, Cancelled: 1, Adopted: 1, Waiting: 1, Parked: true})
 		f.release()
 		e.release(w.got())
 	})
