@@ -286,10 +286,10 @@ func (w *world) close(slot int, l *fuzzLock) {
 			switch {
 			case a.lock != l:
 			case w.queued(a) != nil:
-				a.closed = true
+				a.closed = a.closed || w.settled // or it may have succeeded before
 				w.turnedAway++
 			case w.blocked(a) != nil:
-				a.closedInKernel = true
+				a.closedInKernel = a.closedInKernel || w.settled
 			}
 		}
 	})
