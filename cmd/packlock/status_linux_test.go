@@ -47,8 +47,9 @@ func TestStatusCountsWaiters(t *testing.T) {
 		command(t, underLock(t, dir, "test:exit", "0")...).start()
 		statusUntil(t, func(states []packState) bool { return len(states[0].Waiters) > n }, dir)
 	}
-	if _, stdout, _ := command(t, "status", dir).output(); !strings.HasSuffix(stdout, "; 3 waiting\n") {
-		t.Errorf("%q", stdout)
+	// While other locks come and go, the kernel's table may list one twice.
+	for stdout := ""; !strings.HasSuffix(stdout, "; 3 waiting\n"); {
+		_, stdout, _ = command(t, "status", dir).output()
 	}
 }
 
