@@ -331,6 +331,12 @@ func TestEachFlawIsCaughtByItsPropertyAlone(t *testing.T) {
 				which = slices.DeleteFunc(slices.Clone(properties), func(p property) bool { return !slices.Contains(f.caught, p.name) })
 			}
 			r, err := test(t.Context(), dir, f.Lib, bounds, which)
+			for range 2 { // under an emulator, or load, a flaw may not show each time
+				if err == nil && !slices.Equal(r.Failed(), f.caught) {
+					t.Logf("%s: caught by %q at first", f.Name, r.Failed())
+					r, err = test(t.Context(), dir, f.Lib, bounds, which)
+				}
+			}
 			if err != nil {
 				t.Errorf("%s: %v", f.Name, err)
 				return
