@@ -19,8 +19,8 @@ import (
 //   - When they find one, the group closes, and they yield: they stay out until that
 //     announcement is gone or another process holds the lock exclusively. Then it is their
 //     turn, also if there is another announcement by then.
-//   - A writer that is alive renews its announcement each second. One that is older is that of
-//     a writer that was stopped. Readers ignore it from then on.
+//   - A writer that is alive renews its announcement each second. One that is older than
+//     announcementAge is that of a writer that was stopped. Readers ignore it from then on.
 //   - Readers yield for no longer than maxYield in a row, because a holder in another process
 //     may wait for one of them.
 //   - For writers that do not announce themselves, the group closes once in groupSlice. If it

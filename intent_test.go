@@ -530,17 +530,24 @@ func TestGroupWhoseSliceIsOverOpensAgain(t *testing.T) {
 	})
 }
 
+// writerBehindReader returns a process that holds the lock shared, and the Lock of another, whose
+// exclusive acquire waits for that.
+func (e *engine) writerBehindReader() (f foreigner, writer *Lock, w *acquiring) {
+	e.Helper()
+	f = e.k.foreigner(e, fakePath)
+	f.lockShared(e)
+	writer, err := newRegistry(e.k).openFile(fakePath)
+	if err != nil {
+		e.Fatal(err)
+	}
+	return f, writer, e.acquire(writer)
+}
+
 // A reader yields to a writer that renews its announcement, whenever it begins to.
 func TestReadersYieldToARenewedAnnouncement(t *testing.T) {
 	for _, phase := range []time.Duration{2, 100, 300, 900} {
 		onFake(t, func(t *testing.T, e *engine) {
-			f := e.k.foreigner(e, fakePath)
-			f.lockShared(t)
-			writer, err := newRegistry(e.k).openFile(fakePath)
-			if err != nil {
-				t.Fatal(err)
-			}
-			w := e.acquire(writer)
+			f, writer, w := e.writerBehindReader()
 			time.Sleep(phase * time.Millisecond)
 			start := time.Now()
 			r := e.start(e.l.AcquireShared)
@@ -560,13 +567,7 @@ func TestReadersYieldToARenewedAnnouncement(t *testing.T) {
 // A try yields to a writer for a second, and then the kernel decides.
 func TestTryYieldsForASecond(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
-		f := e.k.foreigner(e, fakePath)
-		f.lockShared(t)
-		writer, err := newRegistry(e.k).openFile(fakePath)
-		if err != nil {
-			t.Fatal(err)
-		}
-		w := e.acquire(writer)
+		f, writer, w := e.writerBehindReader()
 		for start := time.Now(); ; time.Sleep(5 * time.Millisecond) {
 			h, err := e.l.TryAcquireShared()
 			if d := time.Since(start); err == nil {

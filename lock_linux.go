@@ -79,7 +79,7 @@ func (f *osFile) openForWriting(err error) error {
 		return err
 	}
 	fd, failed := f.openSameForWriting("/proc/self/fd/" + strconv.Itoa(f.fd))
-	if failed != nil { // without /proc
+	if failed == errFileLost { // or there is no /proc
 		fd, failed = f.openSameForWriting(f.reopenPath)
 	}
 	switch {

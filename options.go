@@ -21,8 +21,8 @@ func WithMode(perm fs.FileMode) Option {
 //   - A symbolic link is followed. If it leads nowhere, its target is created.
 //   - A directory or a block device is locked, too. If it is gone later, no file is
 //     created in its place.
-//   - The file is opened for reading only, unless NFS needs more. So a program that is running can be locked,
-//     and a locked one can be started.
+//   - The file is opened for reading only, unless NFS needs more. So a program that is
+//     running can be locked, and a locked one can be started.
 //
 // Such a Lock does not announce a writer to other processes, and ignores announcements.
 //

@@ -43,7 +43,7 @@
 // holds overlap would starve writers. On local Linux file systems a writer that waits in
 // the kernel announces itself, by a lock on a byte far behind the end of the lock file. The
 // readers of other processes that use this package wait until it has had the lock, for ten
-// seconds at most. A writer that is stopped keeps them out for one second. Elsewhere, and
+// seconds at most. A writer that is stopped keeps them out for 1.1 seconds. Elsewhere, and
 // for writers that do not use this package, each process only tries to stop reading for a
 // moment, up to ten times a second.
 //

@@ -287,7 +287,7 @@ func (e *entry) acquiringLocked() bool {
 	return e.turn == turnTaken && (e.hold == nil || !e.hold.returned.Load())
 }
 
-// turnAway ends the waits by the given location that began before time t with err.
+// turnAway ends the waits by the given location that had begun at time t with err.
 func (e *entry) turnAway(loc *location, t int64, err error) {
 	e.mu.Lock()
 	line := e.queue.removeFunc(func(w *waiter) bool { return w.since <= t && w.lock.location.Load() == loc })

@@ -1,6 +1,6 @@
 """Raw flock(2): threads of four processes try the locks of two files until they have them,
 and close and open their descriptors. Nothing waits in the kernel, and no process is killed.
-When all are gone, nobody may have a lock.
+When all are gone, no process may hold a lock.
 
 	tries.py DIR ROUNDS exclusive|shared
 """
@@ -71,4 +71,4 @@ for n in range(rounds):
         bad += 1
     for f in files:
         os.close(f)
-print("a lock of nobody after %d of %d rounds" % (bad, rounds))
+print("a lock that no process holds after %d of %d rounds" % (bad, rounds))

@@ -5,8 +5,9 @@ const runDetails = `
 On Unix run itself dies of the signal that killed COMMAND or ended the wait. A
 shell shows 128+N for that, and does not go on with a script after Ctrl-C.
 
-Signals: what is sent to run is passed on to COMMAND, but for those below. A signal to the process group
-of both, such as Ctrl-C, reaches COMMAND anyway, and is not passed on.
+Signals: what is sent to run is passed on to COMMAND, but for those below. A signal
+to the process group of both, such as Ctrl-C, reaches COMMAND anyway, and is not
+passed on.
 
 Killed: on Unix COMMAND inherits the locked descriptor, so that the pack remains
 locked while COMMAND runs on after run was killed. It also remains locked by
