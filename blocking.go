@@ -234,7 +234,15 @@ func (e *entry) drainingLocked() bool {
 	return e.turn == turnParked && e.queue.n == 0 || e.passableLocked() || e.turn == turnUnlocking || e.orphan.file != nil
 }
 
-// endDrainLocked wakes the callers of WaitDrained, to check again.
+// drainedLocked returns the channel that is closed when the draining has ended.
+func (e *entry) drainedLocked() chan struct{} {
+	if e.drained == nil {
+		e.drained = make(chan struct{})
+	}
+	return e.drained
+}
+
+// endDrainLocked wakes the callers of WaitDrained and awaitOrphan, to check again.
 func (e *entry) endDrainLocked() {
 	if e.drained != nil {
 		close(e.drained)
@@ -248,10 +256,10 @@ func (l *lock) waitDrained(ctx context.Context) error {
 	for first := true; ; first = false {
 		e := l.lockEntry()
 		closed, draining := l.closed, e.drainingLocked()
-		if draining && e.drained == nil {
-			e.drained = make(chan struct{})
+		var drained chan struct{}
+		if draining {
+			drained = e.drainedLocked()
 		}
-		drained := e.drained
 		e.mu.Unlock()
 		switch {
 		case closed && first:

@@ -23,11 +23,11 @@ func (h *Hold) upgrade() (bool, error) {
 	case !e.isLiveLocked(h):
 		e.mu.Unlock()
 		return false, h.fail("upgrade", ErrReleased)
-	case !h.member, e.group.n > 1, e.orphan.file != nil: // an orphaned wait would be granted the lock
+	case !h.member, e.group.n > 1:
 		e.mu.Unlock()
 		return !h.member, nil
 	}
-	owner := h.owner
+	owner, orphaned := h.owner, e.orphan.file != nil
 	e.endGroupLocked(h)
 	e.shared = false // a shared try must not wait for how this ends
 	e.mu.Unlock()
@@ -40,6 +40,10 @@ func (h *Hold) upgrade() (bool, error) {
 	exclusive, err := e.active.try(false)
 	ok := exclusive
 	if !ok && err == nil {
+		ok, err = e.active.try(true)
+	}
+	if !ok && err == nil && orphaned {
+		e.awaitOrphan()
 		ok, err = e.active.try(true)
 	}
 	return exclusive, h.converted("upgrade", owner, ok, !exclusive, err)

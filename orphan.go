@@ -1,5 +1,7 @@
 package packlock
 
+import "time"
+
 // A thread that is parked for an exclusive lock may be left without an exclusive waiter at
 // the head of the queue: it is an orphaned wait. Other processes may hold the lock shared
 // meanwhile. Then shared waiters of this process need not wait until the thread drains. They
@@ -9,6 +11,10 @@ package packlock
 //
 // An orphaned shared wait holds up no waiter. The kernel grants it no later than it would
 // grant an exclusive one.
+
+// orphanTime bounds the wait for an orphaned wait that was granted the lock: it releases it at
+// once, but a thread may wake late.
+const orphanTime = 10 * time.Millisecond
 
 // An orphan is what was left behind.
 type orphan struct {
@@ -101,6 +107,24 @@ func (e *entry) adoptOrphanLocked() bool {
 	e.endDrainLocked()
 	e.refreshIntentLocked()
 	return true
+}
+
+// awaitOrphan waits until the thread that was left behind, which may just have been granted the
+// lock, has released it. If a different process was granted the lock, it returns after a while.
+func (e *entry) awaitOrphan() {
+	e.mu.Lock()
+	if e.orphan.file == nil {
+		e.mu.Unlock()
+		return
+	}
+	drained := e.drainedLocked()
+	e.mu.Unlock()
+	timer := time.NewTimer(orphanTime)
+	defer timer.Stop()
+	select {
+	case <-drained:
+	case <-timer.C:
+	}
 }
 
 // orphanEndedLocked ends the wait of the thread that was left behind, with the lock or with
