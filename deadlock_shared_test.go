@@ -92,14 +92,21 @@ func TestDetachedSharedHoldClosesNoCycle(t *testing.T) {
 	})
 }
 
+// readerBehindWriter returns a reader and a holder that are about to wait for each other, the
+// reader only because a writer is in front of it.
+func (e *engine) readerBehindWriter() (locks []*Lock, reader, holder holdsAndWaits, writer *acquiring) {
+	e.Helper()
+	locks = e.packs(2)
+	reader = e.holdingAndWaiting(func(h *Hold) (*Hold, error) { return locks[0].AcquireShared(context.Background()) }, locks[1].TryAcquire)
+	holder = e.holdingAndWaiting(func(h *Hold) (*Hold, error) { return locks[1].AcquireShared(context.Background()) }, locks[0].TryAcquireShared)
+	return locks, reader, holder, e.acquire(locks[0])
+}
+
 // A cycle through a shared waiter that waits only because an exclusive one is in front of it
 // is ended by admitting it. No acquire fails.
 func TestCycleThroughASharedWaiterIsEndedByAdmittingIt(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
-		locks := e.packs(2)
-		reader := e.holdingAndWaiting(func(h *Hold) (*Hold, error) { return locks[0].AcquireShared(context.Background()) }, locks[1].TryAcquire)
-		holder := e.holdingAndWaiting(func(h *Hold) (*Hold, error) { return locks[1].AcquireShared(context.Background()) }, locks[0].TryAcquireShared)
-		writer := e.acquire(locks[0])
+		locks, reader, holder, writer := e.readerBehindWriter()
 		behind := e.shared(locks[0])
 		reader.goOn()
 		holder.goOn()

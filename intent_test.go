@@ -634,10 +634,7 @@ func TestReaderThatYieldsHasNoAnnouncement(t *testing.T) {
 // process waits.
 func TestDeadlockBesideAWriterElsewhere(t *testing.T) {
 	onFake(t, func(t *testing.T, e *engine) {
-		locks := e.packs(2)
-		reader := e.holdingAndWaiting(func(h *Hold) (*Hold, error) { return locks[0].AcquireShared(context.Background()) }, locks[1].TryAcquire)
-		holder := e.holdingAndWaiting(func(h *Hold) (*Hold, error) { return locks[1].AcquireShared(context.Background()) }, locks[0].TryAcquireShared)
-		writer := e.acquire(locks[0])
+		locks, reader, holder, writer := e.readerBehindWriter()
 		b := &fakeBoard{fakeFile: e.k.foreigner(t, locks[0].Path()).fakeFile}
 		b.announce(false)
 		reader.goOn()
